@@ -1,0 +1,35 @@
+# `make train` and `make test` work on a fresh clone: each sets up what it needs first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.PHONY: train test check bench setup setup-dev clean
+train: setup ## install, then train CartPole-v1 with PPO and say what it learned
+	$(BIN)/klamp train CartPole-v1
+
+test: setup-dev ## the whole test suite
+	$(BIN)/python -m pytest
+
+check: setup-dev ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: setup-dev ## speed beside Stable-Baselines3, in one run (builds its own environment)
+	$(BIN)/python benchmarks/speed.py
+
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+# `pip install --group` needs pip 25.1; the dev tools are therefore read from the lock.
+$(VENV)/.installed: pyproject.toml requirements/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable '.[mujoco]' --requirement requirements/dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -1,0 +1,79 @@
+"""klamp: policies trained within trust regions. TRPO, PPO and the family around them, on JAX.
+
+The names below are all there is to import. They are loaded when first used, so that
+``klamp --help`` does not wait for JAX.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from klamp.advantages import discounted_returns as discounted_returns
+    from klamp.advantages import gae as gae
+    from klamp.advantages import standardize as standardize
+    from klamp.config import PPO as PPO
+    from klamp.config import TRPO as TRPO
+    from klamp.config import RunConfig as RunConfig
+    from klamp.config import Settings as Settings
+    from klamp.distributions import Categorical as Categorical
+    from klamp.distributions import DiagonalGaussian as DiagonalGaussian
+    from klamp.distributions import kl_divergence as kl_divergence
+    from klamp.errors import CheckpointError as CheckpointError
+    from klamp.errors import ConfigError as ConfigError
+    from klamp.errors import EnvironmentFault as EnvironmentFault
+    from klamp.errors import KlampError as KlampError
+    from klamp.errors import RunFolderError as RunFolderError
+    from klamp.evaluation import evaluate as evaluate
+    from klamp.policy import TrainedPolicy as TrainedPolicy
+    from klamp.training import Result as Result
+    from klamp.training import load as load
+    from klamp.training import resume as resume
+    from klamp.training import train as train
+    from klamp.trust_region.conjugate_gradient import CGStatus as CGStatus
+    from klamp.trust_region.conjugate_gradient import conjugate_gradient as conjugate_gradient
+    from klamp.trust_region.fisher import fisher_vector_product as fisher_vector_product
+    from klamp.trust_region.fisher import kl_hessian_vector_product as kl_hessian_vector_product
+    from klamp.trust_region.step import Outcome as Outcome
+    from klamp.trust_region.step import StepReport as StepReport
+    from klamp.trust_region.step import trust_region_step as trust_region_step
+    from klamp.types import Batch as Batch
+    from klamp.types import Rollout as Rollout
+    from klamp.types import UpdateReport as UpdateReport
+
+_ROOMS = {
+    "advantages": ("discounted_returns", "gae", "standardize"),
+    "config": ("PPO", "TRPO", "RunConfig", "Settings"),
+    "distributions": ("Categorical", "DiagonalGaussian", "kl_divergence"),
+    "errors": (
+        "CheckpointError",
+        "ConfigError",
+        "EnvironmentFault",
+        "KlampError",
+        "RunFolderError",
+    ),
+    "evaluation": ("evaluate",),
+    "policy": ("TrainedPolicy",),
+    "training": ("Result", "load", "resume", "train"),
+    "trust_region.conjugate_gradient": ("CGStatus", "conjugate_gradient"),
+    "trust_region.fisher": ("fisher_vector_product", "kl_hessian_vector_product"),
+    "trust_region.step": ("Outcome", "StepReport", "trust_region_step"),
+    "types": ("Batch", "Rollout", "UpdateReport"),
+}
+_HOME = {name: f"klamp.{room}" for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the room of a public name when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'klamp' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return list(__all__)

@@ -1,0 +1,175 @@
+"""Gymnasium's vector environments behind one reading of how episodes end.
+
+Whatever the autoreset mode, ``step`` returns the observation to act on next, the *true* next
+observation (the final one where an episode ended), and which rows are transitions at all.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from klamp.errors import EnvironmentFault, closest
+from klamp.seeding import Purpose, environment_seed
+
+
+class Transition(NamedTuple):
+    """One step of all N environments."""
+
+    observation: np.ndarray
+    """What to act on next: after an end, the first observation of the next episode."""
+    next_observation: np.ndarray
+    """What the action led to: after an end, the final observation of the episode."""
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    valid: np.ndarray
+    """False for the row in which NEXT_STEP autoreset ignored the action."""
+
+
+class HostEnvironments:
+    """N environments of one kind, stepped together on the host."""
+
+    def __init__(self, vector: VectorEnv[Any, Any, Any], env: str, seed: int, purpose: Purpose):
+        self.env = env
+        self.vector = vector
+        self.num_envs = vector.num_envs
+        self.observation_space = vector.single_observation_space
+        self.action_space = vector.single_action_space
+        self._seed, self._purpose = seed, purpose
+        self._episodes = np.zeros(self.num_envs, np.int64)
+        self._phantom = np.zeros(self.num_envs, bool)
+        self._all_valid = np.ones(self.num_envs, bool)
+        steps: dict[AutoresetMode, Callable[[np.ndarray], Transition]] = {
+            AutoresetMode.DISABLED: self._step_and_reset,
+            AutoresetMode.NEXT_STEP: self._step_next,
+            AutoresetMode.SAME_STEP: self._step_same,
+        }
+        self.step = steps[autoreset_mode(vector, env)]
+
+    def reset(self) -> np.ndarray:
+        """Start a first episode in each environment, each from a seed of its own."""
+        self._phantom[:] = False
+        seeds = [self._episode_seed(i) for i in range(self.num_envs)]
+        # A vectorised environment draws for all its rows from one generator.
+        own_generators = isinstance(
+            self.vector, gymnasium.vector.SyncVectorEnv | gymnasium.vector.AsyncVectorEnv
+        )
+        observation, _ = self.vector.reset(seed=seeds if own_generators else seeds[0])
+        return observation
+
+    def close(self) -> None:
+        """Free the environments."""
+        self.vector.close()
+
+    def _episode_seed(self, index: int) -> int:
+        return environment_seed(self._seed, self._purpose, index, int(self._episodes[index]))
+
+    def _step_and_reset(self, action: np.ndarray) -> Transition:
+        """DISABLED: ended episodes are reset here, each with the seed of its next episode."""
+        after, reward, terminated, truncated, _ = self.vector.step(action)
+        ended = terminated | truncated
+        if not ended.any():
+            return Transition(after, after, reward, terminated, truncated, self._all_valid)
+        final = np.array(after)
+        terminated, truncated = terminated.copy(), truncated.copy()
+        self._episodes[ended] += 1
+        seeds = [self._episode_seed(i) if ended[i] else None for i in range(self.num_envs)]
+        first, _ = self.vector.reset(seed=seeds, options={"reset_mask": ended})
+        return Transition(first, final, reward, terminated, truncated, self._all_valid)
+
+    def _step_next(self, action: np.ndarray) -> Transition:
+        """NEXT_STEP: the step after an end ignores the action and returns the reset observation."""
+        after, reward, terminated, truncated, _ = self.vector.step(action)
+        valid = ~self._phantom
+        self._phantom = terminated | truncated
+        return Transition(after, after, reward, terminated, truncated, valid)
+
+    def _step_same(self, action: np.ndarray) -> Transition:
+        """SAME_STEP: the final observation comes in ``info["final_obs"]``."""
+        after, reward, terminated, truncated, info = self.vector.step(action)
+        ended = terminated | truncated
+        if not ended.any():
+            return Transition(after, after, reward, terminated, truncated, self._all_valid)
+        final = np.array(after)
+        for i in np.flatnonzero(ended):
+            final[i] = info["final_obs"][i]
+        return Transition(after, final, reward, terminated, truncated, self._all_valid)
+
+
+def autoreset_mode(vector: VectorEnv[Any, Any, Any], env: str) -> AutoresetMode:
+    """How a vector environment resets; an error where it does not say."""
+    mode = vector.metadata.get("autoreset_mode")
+    if not isinstance(mode, AutoresetMode):
+        raise EnvironmentFault(
+            f"The vector environment of {env} does not say how it resets: its "
+            f"metadata['autoreset_mode'] is {mode!r}, but must be a gymnasium.vector.AutoresetMode. "
+            "Set it in the environment's class, or train with `vectorization='sync'`."
+        )
+    return mode
+
+
+def make_host(
+    env: str, num_envs: int, *, seed: int, purpose: Purpose, vectorization: str = "auto"
+) -> HostEnvironments:
+    """``num_envs`` copies of a Gymnasium id (or ``module:id``), ready to be reset.
+
+    ``auto`` takes the environment's own vector form where it has one, else steps copies in this
+    process; ``async`` gives each copy a process.
+    """
+    own_form = vectorization == "auto" and _spec(env).vector_entry_point is not None
+    if own_form:
+        mode, options = None, {}
+    else:
+        mode = "async" if vectorization == "async" else "sync"
+        # Shared buffers: each observation is copied into the rollout before the next step.
+        options = {"autoreset_mode": AutoresetMode.DISABLED, "copy": False}
+    try:
+        vector = gymnasium.make_vec(
+            env, num_envs=num_envs, vectorization_mode=mode, vector_kwargs=options
+        )
+    except Exception as error:
+        raise EnvironmentFault(_cannot_make(env, error)) from error
+    return HostEnvironments(vector, env, seed, purpose)
+
+
+def _spec(env: str) -> Any:
+    """The registered specification of an id; an error that suggests the nearest one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            # The loader of `module:id` imports the module, which registers the id.
+            module, _, name = env.rpartition(":")
+            if module:
+                __import__(module)
+            return gymnasium.spec(name)
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"The environment `{env}` needs the module `{module}`, which cannot be imported "
+            f"({error}). Install it, or run from the folder that holds it."
+        ) from error
+    except gymnasium.error.Error as error:
+        known = [name for name in gymnasium.registry if isinstance(name, str)]
+        raise EnvironmentFault(
+            f"There is no environment `{env}` among the {len(known)} that Gymnasium knows here."
+            f"{closest(name, known)} For one of your own, give `module:id`, where importing "
+            "`module` registers `id`."
+        ) from error
+
+
+def _cannot_make(env: str, error: Exception) -> str:
+    """Why an environment could not be made, in its own words, with the likely remedy."""
+    text = " ".join(str(error).split())
+    missing = isinstance(error, gymnasium.error.DependencyNotInstalled | ImportError)
+    remedy = "Check the environment's own constructor."
+    if missing:
+        mujoco = "mujoco" in text or "imageio" in text
+        remedy = (
+            'Install it with `pip install "klamp[mujoco]"`.'
+            if mujoco
+            else "Install what it names."
+        )
+    return f"The environment `{env}` could not be made: {type(error).__name__}: {text} {remedy}"

@@ -1,0 +1,66 @@
+"""Returns and lengths of finished episodes, from the rewards that the environment gave."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+WINDOW = 100
+"""`return_mean` and `length_mean` are over this many last training episodes."""
+
+
+class EpisodeStatistics(NamedTuple):
+    """What is known of finished and running episodes; a pytree of arrays, so it is saved."""
+
+    finished: Int[np.ndarray, ""]
+    """Episodes that ended since the start of the run."""
+    returns: Float[np.ndarray, " window"]
+    """Undiscounted raw returns of the last episodes; the newest is at (finished − 1) mod 100."""
+    lengths: Float[np.ndarray, " window"]
+    running_return: Float[np.ndarray, " N"]
+    running_length: Float[np.ndarray, " N"]
+
+    @property
+    def return_mean(self) -> float | None:
+        """Mean return of the last 100 episodes; None before one has ended."""
+        return self._mean(self.returns)
+
+    @property
+    def length_mean(self) -> float | None:
+        """Mean length of the last 100 episodes, in environment steps."""
+        return self._mean(self.lengths)
+
+    def _mean(self, values: np.ndarray) -> float | None:
+        known = min(int(self.finished), WINDOW)
+        return float(values[:known].mean()) if known else None
+
+
+def no_episodes(num_envs: int) -> EpisodeStatistics:
+    """Before the first step."""
+    zeros = np.zeros(num_envs)
+    window = np.zeros(WINDOW)
+    return EpisodeStatistics(np.zeros((), np.int64), window, window.copy(), zeros, zeros.copy())
+
+
+def add_rollout(
+    statistics: EpisodeStatistics, reward: np.ndarray, ended: np.ndarray, weight: np.ndarray
+) -> EpisodeStatistics:
+    """Statistics after a rollout of rewards [T, N]; rows of weight 0 do not count."""
+    finished = int(statistics.finished)
+    returns, lengths = statistics.returns.copy(), statistics.lengths.copy()
+    running_return = statistics.running_return.copy()
+    running_length = statistics.running_length.copy()
+    real = weight > 0
+    counted = np.where(real, reward, 0.0)
+    for t in range(len(reward)):
+        running_return += counted[t]
+        running_length += real[t]
+        if ended[t].any():
+            for i in np.flatnonzero(ended[t]):
+                returns[finished % WINDOW] = running_return[i]
+                lengths[finished % WINDOW] = running_length[i]
+                finished += 1
+            running_return[ended[t]] = 0
+            running_length[ended[t]] = 0
+    total = np.asarray(finished, np.int64)
+    return EpisodeStatistics(total, returns, lengths, running_return, running_length)

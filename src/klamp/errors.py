@@ -1,0 +1,33 @@
+"""Errors that a person can mend. Each message is one paragraph: what, where, expected, remedy."""
+
+
+class KlampError(Exception):
+    """Base of every error that klamp raises on purpose; the command line exits with 2 on it."""
+
+
+class ConfigError(KlampError, ValueError):
+    """A setting has a value that cannot work."""
+
+
+class EnvironmentFault(KlampError, RuntimeError):
+    """An environment is unknown, unsupported, or broke its contract."""
+
+
+class CheckpointError(KlampError, RuntimeError):
+    """A run folder or checkpoint is missing, damaged, or not one of ours."""
+
+
+class RunFolderError(KlampError, FileExistsError):
+    """A run folder cannot be used: it exists already, or cannot be written."""
+
+
+class NonFiniteError(KlampError, FloatingPointError):
+    """NaN or infinity came up where it cannot be refused and stepped over."""
+
+
+def closest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """`` Did you mean …?`` for a misspelt name, or nothing."""
+    import difflib  # noqa: PLC0415 - only a failing run pays for it
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" Did you mean `{near[0]}`?" if near else ""

@@ -1,0 +1,137 @@
+"""prepare → update → report: one rollout to a new θ, as one pure function.
+
+It is compiled once a run: nothing that changes between iterations (scaling, progress, keys) is a
+constant of the program.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from klamp.advantages import gae, standardize
+from klamp.algorithms import implementation
+from klamp.config import PPO, AlgorithmConfig, Settings
+from klamp.distributions import kl_divergence
+from klamp.networks import Model
+from klamp.normalize import CLIP, Scaling, normalize
+from klamp.surrogate import (
+    effective_sample_size,
+    explained_variance,
+    importance_ratio,
+    importance_surrogate,
+    value_loss,
+)
+from klamp.trust_region.step import Outcome
+from klamp.types import Batch, Inputs, Rollout, Update, UpdateReport
+from klamp.weighting import scrub, weighted_maximum, weighted_mean
+
+CLIP_REPORTED = 0.2
+"""The ε of the metric `clip_fraction` for algorithms that do not clip."""
+
+Learn = Callable[
+    [Array, Any, Rollout, Scaling | None, Array, PRNGKeyArray, Array],
+    tuple[Array, Any, UpdateReport],
+]
+
+
+def prepare(
+    model: Model,
+    theta: Float[Array, " n"],
+    rollout: Rollout,
+    scaling: Scaling | None,
+    reward_factor: Float[Array, ""],
+    settings: Settings,
+) -> Batch:
+    """Rollout [T, N] to Batch [T·N]: old distributions, values, advantages, targets.
+
+    All are computed with the θ and the scaling that collected the rollout. ``reward_factor``
+    multiplies rewards (1 where they are not normalised).
+    """
+    shape = rollout.reward.shape
+    rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rollout)
+    rows = scrub(rows, rows.weight)
+
+    def seen(observation: Any) -> Inputs:
+        shown = observation if scaling is None else normalize(observation, scaling)
+        return Inputs(shown, rows.action_mask, rows.dropout_key)
+
+    inputs = seen(rows.observation)
+    old, value = model.unravel(theta).distribution_and_value(inputs)
+    next_value = model.value(theta, seen(rows.next_observation))
+    reward = rollout.reward * reward_factor
+    reward = jnp.where(reward_factor == 1, reward, jnp.clip(reward, -CLIP, CLIP))
+    advantage = gae(
+        reward,
+        value.reshape(shape),
+        next_value.reshape(shape),
+        rollout.terminated,
+        rollout.truncated,
+        discount=settings.discount,
+        trace_decay=settings.trace_decay,
+    ).reshape(-1)
+    target = advantage + value
+    if settings.advantage_normalization == "batch":
+        advantage = standardize(advantage, rows.weight)
+    batch = Batch(inputs, rows.action, advantage, old, rows.weight, target, value)
+    return scrub(batch, rows.weight)
+
+
+def report(
+    model: Model, theta: Float[Array, " n"], batch: Batch, update: Update, clip: Array
+) -> UpdateReport:
+    """What the whole batch says of the step from ``theta`` to ``update.theta``."""
+    new, value = model.unravel(update.theta).distribution_and_value(batch.inputs)
+    weight = batch.weight
+    ratio = importance_ratio(new.log_prob(batch.action), batch.old.log_prob(batch.action))
+    kl = kl_divergence(p=batch.old, q=new)
+    outside = (jnp.abs(ratio - 1) > clip).astype(ratio.dtype)
+    return UpdateReport(
+        outcome=update.outcome,
+        surrogate_before=weighted_mean(batch.advantage, weight),
+        surrogate_after=importance_surrogate(ratio, batch.advantage, weight),
+        kl=weighted_mean(kl, weight),
+        kl_max=weighted_maximum(kl, weight),
+        entropy=weighted_mean(new.entropy(), weight),
+        explained_variance=explained_variance(batch.old_value, batch.value_target, weight),
+        value_loss=value_loss(value, batch.value_target, weight),
+        clip_fraction=weighted_mean(outside, weight),
+        ratio_max=weighted_maximum(ratio, weight),
+        effective_sample_size=effective_sample_size(ratio, weight),
+        details=update.details,
+    )
+
+
+def refuse_non_finite(theta: Array, state: Any, update: Update) -> Update:
+    """The update itself where all of it is finite; else what was before, as NON_FINITE."""
+    leaves = [leaf for leaf in jax.tree.leaves((update.theta, update.state)) if leaf.size]
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+    new_theta, new_state = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old), (update.theta, update.state), (theta, state)
+    )
+    outcome = jnp.where(finite, update.outcome, int(Outcome.NON_FINITE))
+    return update._replace(theta=new_theta, state=new_state, outcome=outcome)
+
+
+def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> Learn:
+    """The compiled iteration: (θ, state, rollout, scaling, reward factor, key, progress) → new."""
+    parts = implementation(algorithm)
+
+    def learn(
+        theta: Array,
+        state: Any,
+        rollout: Rollout,
+        scaling: Scaling | None,
+        reward_factor: Array,
+        key: PRNGKeyArray,
+        progress: Array,
+    ) -> tuple[Array, Any, UpdateReport]:
+        batch = prepare(model, theta, rollout, scaling, reward_factor, settings)
+        update = parts.update(algorithm, settings, model, theta, state, batch, key, progress)
+        update = refuse_non_finite(theta, state, update)
+        clip = update.details["clip"] if isinstance(algorithm, PPO) else jnp.asarray(CLIP_REPORTED)
+        return update.theta, update.state, report(model, theta, batch, update, clip)
+
+    return jax.jit(learn)

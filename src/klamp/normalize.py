@@ -1,0 +1,95 @@
+"""Running mean and variance of observations and returns, in float64 on the host.
+
+Moments are merged once a rollout, after the policy that acted with them has been updated: within
+one iteration every part sees the same scaling, so the ratio at the first minibatch is 1.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Shaped
+
+CLIP = 10.0
+"""Normalised observations and rewards are clipped to ±10 deviations."""
+
+EPSILON = 1e-8
+"""Added to a variance before its root."""
+
+
+class Moments(NamedTuple):
+    """Count, mean and sum of squared deviations, per feature."""
+
+    count: Float[np.ndarray, ""]
+    mean: Float[np.ndarray, "*F"]
+    deviations: Float[np.ndarray, "*F"]
+
+    @property
+    def variance(self) -> Float[np.ndarray, "*F"]:
+        """Population variance; 1 before anything has been seen."""
+        if self.count < 1:
+            return np.ones_like(self.mean)
+        return self.deviations / self.count
+
+
+class Scaling(NamedTuple):
+    """The float32 shift and factor that a rollout is seen through."""
+
+    shift: Float[np.ndarray, "*F"]
+    factor: Float[np.ndarray, "*F"]
+
+
+def empty_moments(shape: tuple[int, ...]) -> Moments:
+    """Moments of no samples."""
+    return Moments(np.zeros(()), np.zeros(shape), np.zeros(shape))
+
+
+def update_moments(
+    moments: Moments, samples: Shaped[np.ndarray, "B *F"], keep: Bool[np.ndarray, " B"]
+) -> Moments:
+    """Merge samples (those of ``keep``) by Chan's rule; exact whatever the order of merging."""
+    kept = np.asarray(samples, np.float64)[keep]
+    if not len(kept):
+        return moments
+    mean = kept.mean(axis=0)
+    deviations = np.square(kept - mean).sum(axis=0)
+    total = moments.count + len(kept)
+    delta = mean - moments.mean
+    return Moments(
+        np.asarray(total, np.float64),
+        moments.mean + delta * (len(kept) / total),
+        moments.deviations + deviations + np.square(delta) * (moments.count * len(kept) / total),
+    )
+
+
+def scaling(moments: Moments, *, centre: bool = True) -> Scaling:
+    """The shift and factor that standardise; ``centre=False`` (rewards) keeps the sign."""
+    shift = moments.mean if centre else np.zeros_like(moments.mean)
+    factor = 1 / np.sqrt(moments.variance + EPSILON)
+    return Scaling(shift.astype(np.float32), factor.astype(np.float32))
+
+
+def identity_scaling(shape: tuple[int, ...]) -> Scaling:
+    """The scaling that changes nothing."""
+    return Scaling(np.zeros(shape, np.float32), np.ones(shape, np.float32))
+
+
+def normalize(x: Float[Array, "*S"], by: Scaling) -> Float[Array, "*S"]:
+    """(x − shift)·factor, clipped to ±10. Traced and host code both call this."""
+    return jnp.clip((x - by.shift) * by.factor, -CLIP, CLIP)
+
+
+def discounted_sums(
+    carry: Float[np.ndarray, " N"],
+    reward: Float[np.ndarray, "T N"],
+    ended: Bool[np.ndarray, "T N"],
+    discount: float,
+) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "T N"]]:
+    """R_t = γ·R_{t−1} + r_t, started anew after each episode: what rewards are scaled by."""
+    sums = np.empty(reward.shape, np.float64)
+    running = np.asarray(carry, np.float64)
+    for t in range(len(reward)):
+        running = discount * running + reward[t]
+        sums[t] = running
+        running = np.where(ended[t], 0.0, running)
+    return running, sums

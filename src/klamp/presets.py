@@ -1,0 +1,75 @@
+"""Tuned settings by algorithm and environment, and sound defaults for all others.
+
+A preset is a function of nothing: the settings it returns are data, and ``config.json`` records
+every one of them, so a run never depends on a preset that changed later.
+"""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from klamp.config import ALGORITHMS, AlgorithmConfig, RunConfig, Settings, algorithm_name
+from klamp.errors import ConfigError, closest
+
+Values = dict[str, Any]
+
+_NORMALIZED: Values = {"normalize_observation": True}
+_MUJOCO: Values = {"normalize_observation": True, "normalize_reward": True, "steps": 1_000_000}
+
+SHARED: dict[str, Values] = {
+    "CartPole-v1": {"steps": 100_000},
+    "Acrobot-v1": {"steps": 200_000, **_NORMALIZED},
+    "MountainCar-v0": {"steps": 500_000, **_NORMALIZED, "trace_decay": 0.98},
+    "Pendulum-v1": {"steps": 200_000, "discount": 0.9, **_NORMALIZED},
+    "MountainCarContinuous-v0": {"steps": 100_000, **_NORMALIZED, "discount": 0.999},
+    "HalfCheetah-v5": {**_MUJOCO},
+    "Hopper-v5": {**_MUJOCO},
+    "Walker2d-v5": {**_MUJOCO},
+    "Ant-v5": {**_MUJOCO},
+    "Swimmer-v5": {**_MUJOCO, "discount": 0.9999},
+}
+"""Settings of an environment for every algorithm."""
+
+OWN: dict[tuple[str, str], Values] = {}
+"""Settings of an environment for one algorithm, over those of ``SHARED``."""
+
+
+def preset(env: str, algo: str) -> Values:
+    """All values that the preset of an environment and algorithm sets, by name."""
+    return SHARED.get(env, _NORMALIZED) | OWN.get((env, algo), {})
+
+
+def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) -> RunConfig:
+    """The configuration of a run: defaults, then the preset, then what the caller gave.
+
+    An algorithm given as a config is taken as it is; one given by name, or not at all (PPO), gets
+    the preset's settings. Raises ``ConfigError`` on an unknown name or setting.
+    """
+    name = algorithm if isinstance(algorithm, str) else None
+    if algorithm is None:
+        name = "ppo"
+    if name is not None and name not in ALGORITHMS:
+        raise ConfigError(
+            f"There is no algorithm `{name}`.{closest(name, list(ALGORITHMS))} "
+            f"Expected one of {', '.join(ALGORITHMS)}."
+        )
+    chosen: Any = ALGORITHMS[name]() if name is not None else algorithm
+    values = preset(env, algorithm_name(chosen))
+    shared = {item.name for item in fields(Settings)}
+    own = {item.name for item in fields(chosen)}
+    allowed = shared | own if name is not None else shared
+    for key in given:
+        if key not in allowed:
+            raise ConfigError(_unknown(key, own, sorted(allowed), type(chosen).__name__))
+    if name is not None:
+        merged = values | given
+        chosen = replace(chosen, **{key: merged[key] for key in own & set(merged)})
+    merged = values | given
+    settings = Settings(**{key: merged[key] for key in shared & set(merged)})
+    return RunConfig(env=env, algorithm=chosen, settings=settings)
+
+
+def _unknown(key: str, own: set[str], allowed: list[str], kind: str) -> str:
+    """Why a keyword is not one: misspelt, or a field of the algorithm's own config."""
+    if key in own:
+        return f"`{key}` belongs to the algorithm: write `klamp.{kind}({key}=…)`."
+    return f"There is no setting `{key}`.{closest(key, allowed)} Known are: {', '.join(allowed)}."

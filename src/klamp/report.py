@@ -1,0 +1,166 @@
+"""What a person sees while a run is under way: a live panel on a terminal, lines elsewhere."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import Protocol, TextIO
+
+from klamp.config import RunConfig, algorithm_name
+from klamp.metrics import Metrics
+
+LINE_EVERY_S = 2.0
+"""Seconds between two lines where the output is not a terminal."""
+
+
+class Reporter(Protocol):
+    """Told of a run's start, of every update, and of its end."""
+
+    def start(self, config: RunConfig, folder: str) -> None:
+        """A run begins or goes on."""
+        ...
+
+    def update(self, metrics: Metrics) -> None:
+        """An update was made."""
+        ...
+
+    def finish(self, summary: Metrics) -> None:
+        """The run is over."""
+        ...
+
+    def stop(self) -> None:
+        """Give the terminal back; called on every way out."""
+        ...
+
+
+class Silent:
+    """Says nothing."""
+
+    def start(self, config: RunConfig, folder: str) -> None:
+        """Say nothing."""
+
+    def update(self, metrics: Metrics) -> None:
+        """Say nothing."""
+
+    def finish(self, summary: Metrics) -> None:
+        """Say nothing."""
+
+    def stop(self) -> None:
+        """Nothing to give back."""
+
+
+class Lines:
+    """One line every few seconds: for logs, pipes and notebooks."""
+
+    def __init__(self, file: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file, self._clock = file, clock
+        self._last = -math.inf
+        self._steps = 1
+
+    def start(self, config: RunConfig, folder: str) -> None:
+        """Name the run."""
+        self._steps = config.settings.steps
+        print(heading(config, folder), file=self._file, flush=True)
+
+    def update(self, metrics: Metrics) -> None:
+        """A line, unless one was written just now."""
+        now = self._clock()
+        if now - self._last >= LINE_EVERY_S:
+            self._last = now
+            print(progress_line(metrics, self._steps), file=self._file, flush=True)
+
+    def finish(self, summary: Metrics) -> None:
+        """The result."""
+        print(closing(summary), file=self._file, flush=True)
+
+    def stop(self) -> None:
+        """Nothing to give back."""
+
+
+class Panel:
+    """A progress bar with the figures of the last update, redrawn in place."""
+
+    def __init__(self, file: TextIO) -> None:
+        from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+        from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+
+        self._console = Console(file=file, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.percentage:>3.0f} %"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}"),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=1, figures="compiling …")
+        self._steps = 1
+
+    def start(self, config: RunConfig, folder: str) -> None:
+        """Name the run and show the bar."""
+        self._steps = config.settings.steps
+        self._console.print(heading(config, folder))
+        self._progress.update(self._task, total=self._steps)
+        self._progress.start()
+
+    def update(self, metrics: Metrics) -> None:
+        """Move the bar."""
+        figures = progress_line(metrics, self._steps)
+        self._progress.update(self._task, completed=metrics["step"], figures=figures)
+
+    def finish(self, summary: Metrics) -> None:
+        """Take the bar away and print the result."""
+        self._progress.stop()
+        self._console.print(closing(summary))
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._progress.stop()
+
+
+def reporter(file: TextIO | None = None) -> Reporter:
+    """A panel where ``file`` (standard error) is a terminal, lines where it is not."""
+    file = sys.stderr if file is None else file
+    return Panel(file) if file.isatty() else Lines(file)
+
+
+def heading(config: RunConfig, folder: str) -> str:
+    """What is trained, and where it is kept."""
+    settings = config.settings
+    return (
+        f"{config.env} · {algorithm_name(config.algorithm).upper()} · seed {settings.seed} · "
+        f"{settings.steps:,} steps · {settings.num_envs} environments × "
+        f"{settings.rollout_length} steps · {folder}"
+    )
+
+
+def progress_line(metrics: Metrics, steps: int) -> str:
+    """Steps, speed, return, KL, outcome, time left: one line."""
+    mean, speed = metrics["return_mean"], metrics["steps_per_second"]
+    left = max(steps - metrics["step"], 0) / max(speed, 1e-9)
+    shown = "none yet" if mean is None else f"{mean:.1f}"
+    return (
+        f"step {metrics['step']:,} · {speed:,.0f} steps/s · return {shown} · "
+        f"KL {metrics['kl']:.4f} · {metrics['outcome']} · {duration(left)} left"
+    )
+
+
+def closing(summary: Metrics) -> str:
+    """What was learnt, how long it took, and what can be done next."""
+    mean = summary["return_mean"]
+    learnt = "no episode ended" if mean is None else f"mean return {mean:.1f}"
+    return (
+        f"Done: {learnt} over the last {min(summary['episodes'], 100)} training episodes, "
+        f"{summary['step']:,} steps in {duration(summary['wall_s'])} "
+        f"({summary['compile_s']:.1f} s of it compiling).\n"
+        f"The run lies in {summary['folder']}; see it act: klamp eval {summary['folder']}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """65 s as `1 min 5 s`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes} min {int(seconds % 60)} s"
+    return f"{minutes // 60} h {minutes % 60} min"

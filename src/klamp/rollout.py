@@ -1,0 +1,114 @@
+"""Collection: act, step, store, and nothing else.
+
+Only actions are computed on the way. Distributions, log-probabilities and values of the whole
+rollout follow in one call afterwards (``prepare``), which is faster and makes the ratio of the
+first minibatch 1 by construction.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from klamp.envs.host import HostEnvironments
+from klamp.envs.spaces import action_buffer, to_environment
+from klamp.errors import EnvironmentFault
+from klamp.networks import Model
+from klamp.normalize import Scaling, normalize
+from klamp.types import Inputs, Rollout
+
+Act = Callable[[Array, Any, Scaling | None, Any, int], Array]
+
+
+def make_act(model: Model) -> Act:
+    """The jitted policy call: θ, raw observations, scaling, the rollout's noise, t → actions."""
+
+    def act(theta: Array, observation: Any, scaling: Scaling | None, noise: Any, t: int) -> Array:
+        seen = observation if scaling is None else normalize(observation, scaling)
+        distribution = model.distribution(theta, Inputs(seen))
+        return distribution.sample_from(jax.tree.map(lambda leaf: leaf[t], noise))
+
+    return jax.jit(act)
+
+
+def make_noise(model: Model, theta: Array, observation: Any, length: int) -> Callable[..., Any]:
+    """key → the noise of ``length`` steps, drawn in one call before they begin."""
+    distribution = jax.eval_shape(model.distribution, theta, Inputs(observation))
+    return jax.jit(lambda key: distribution.noise(key, (length,)))
+
+
+class HostCollector:
+    """Steps host environments with the current policy into preallocated time-major buffers."""
+
+    def __init__(
+        self, environments: HostEnvironments, model: Model, theta: Array, length: int
+    ) -> None:
+        self.environments = environments
+        shape = (length, environments.num_envs)
+        space = environments.observation_space
+        kind = np.float32 if np.issubdtype(space.dtype, np.floating) else space.dtype
+        self._observation = np.zeros((*shape, *space.shape), kind)
+        self._next_observation = np.zeros((*shape, *space.shape), kind)
+        self._action = action_buffer(environments.action_space, shape)
+        self._reward = np.zeros(shape, np.float32)
+        self._terminated = np.zeros(shape, bool)
+        self._truncated = np.zeros(shape, bool)
+        self._weight = np.ones(shape, np.float32)
+        self._to_environment = to_environment(environments.action_space)
+        self._act = make_act(model)
+        self._noise = make_noise(model, theta, self._observation[0], length)
+        self._current: np.ndarray | None = None
+
+    def collect(
+        self, theta: Float[Array, " n"], scaling: Scaling | None, key: PRNGKeyArray
+    ) -> Rollout:
+        """T steps of every environment, going on where the last rollout ended.
+
+        The buffers are used again by the next call. Raises ``EnvironmentFault`` where an
+        observation or reward is not finite, before anything can be learnt from it.
+        """
+        if self._current is None:
+            self._current = self.environments.reset()
+        noise = self._noise(key)
+        act, step, current = self._act, self.environments.step, self._current
+        for t in range(len(self._reward)):
+            self._observation[t] = current
+            action = np.asarray(act(theta, self._observation[t], scaling, noise, t))
+            self._action[t] = action
+            after = step(self._to_environment(action))
+            self._next_observation[t] = after.next_observation
+            self._reward[t] = after.reward
+            self._terminated[t] = after.terminated
+            self._truncated[t] = after.truncated
+            self._weight[t] = after.valid
+            current = after.observation
+        self._current = current
+        self._refuse_non_finite()
+        return Rollout(
+            observation=self._observation,
+            next_observation=self._next_observation,
+            action=self._action,
+            reward=self._reward,
+            terminated=self._terminated,
+            truncated=self._truncated,
+            weight=self._weight,
+        )
+
+    def _refuse_non_finite(self) -> None:
+        """Name the first observation or reward that is NaN or infinite."""
+        for name, buffer in (
+            ("observation", self._observation),
+            ("next observation", self._next_observation),
+            ("reward", self._reward),
+        ):
+            finite = np.isfinite(buffer)
+            if not finite.all():
+                t, index, *rest = (int(i) for i in np.argwhere(~finite)[0])
+                raise EnvironmentFault(
+                    f"The {name} of environment {index} at step {t} of the rollout"
+                    f"{f', entry {tuple(rest)},' if rest else ''} is "
+                    f"{buffer[(t, index, *rest)]}; expected a finite number. The update was not "
+                    "made. Find the step of the environment that divides by zero or overflows."
+                )

@@ -1,0 +1,39 @@
+"""Every random number is a function of (seed, purpose, iteration, index).
+
+No generator is stored or advanced: what an iteration draws does not depend on what ran before it,
+so a run that is resumed draws what the uninterrupted run draws.
+"""
+
+from enum import IntEnum
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+
+class Purpose(IntEnum):
+    """What a random number is for. The values are part of every run: append, never renumber."""
+
+    INITIALISE = 0
+    ACT = 1
+    SHUFFLE = 2
+    EPISODE = 3
+    EVALUATE = 4
+    CHECK = 5
+    DROPOUT = 6
+
+
+def key(seed: int, purpose: Purpose, iteration: int = 0, index: int = 0) -> PRNGKeyArray:
+    """The JAX key for one purpose at one iteration."""
+    words = _words(seed, purpose, iteration, index, 2)
+    return jax.random.wrap_key_data(jnp.asarray(words, dtype=jnp.uint32), impl="threefry2x32")
+
+
+def environment_seed(seed: int, purpose: Purpose, environment: int, episode: int) -> int:
+    """The seed of one episode of one environment: 31 bits, which every simulator takes."""
+    return int(_words(seed, purpose, environment, episode, 1)[0] >> 1)
+
+
+def _words(seed: int, purpose: Purpose, first: int, second: int, count: int) -> np.ndarray:
+    return np.random.SeedSequence((seed, int(purpose), first, second)).generate_state(count)

@@ -1,0 +1,372 @@
+"""The loop: collect → prepare → update → report, and the state that a run carries through it."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from klamp.algorithms import implementation
+from klamp.checkpoint import latest_checkpoint, load_checkpoint, restore_tensors, save_checkpoint
+from klamp.config import AlgorithmConfig, RunConfig, algorithm_name
+from klamp.envs.contract import check_environment
+from klamp.envs.host import HostEnvironments, make_host
+from klamp.envs.spaces import check_spaces, observation_size
+from klamp.episodes import EpisodeStatistics, add_rollout, no_episodes
+from klamp.errors import CheckpointError, ConfigError, RunFolderError
+from klamp.files import write_atomically
+from klamp.learning import Learn, make_learn
+from klamp.metrics import Metrics, MetricsLog, read_metrics, report_metrics, to_json
+from klamp.networks import Model, build_network, flatten
+from klamp.normalize import (
+    Moments,
+    Scaling,
+    discounted_sums,
+    empty_moments,
+    identity_scaling,
+    scaling,
+    update_moments,
+)
+from klamp.policy import TrainedPolicy
+from klamp.presets import configure
+from klamp.report import Reporter, Silent, reporter
+from klamp.rollout import HostCollector
+from klamp.seeding import Purpose, key
+from klamp.types import Rollout
+
+
+class TrainState(NamedTuple):
+    """Everything that changes while a run trains: one pytree, and all that a checkpoint holds."""
+
+    theta: Any
+    """θ = [actor | encoder | critic]."""
+    algorithm: Any
+    """The algorithm's own state."""
+    observation_moments: Moments
+    reward_moments: Moments
+    """Of the discounted return, which rewards are scaled by."""
+    discounted_return: Any
+    """[N]: the discounted return of each running episode."""
+    episodes: EpisodeStatistics
+    step: Any
+    """Environment steps so far."""
+    update: Any
+    """Updates so far."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What ``train`` returns."""
+
+    policy: TrainedPolicy
+    """The policy after the last update."""
+    summary: Metrics
+    """The content of `summary.json`."""
+    metrics: list[Metrics]
+    """The lines of `metrics.jsonl`."""
+    folder: Path
+    """The run's folder."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of a run that do not change: configuration, environments, functions."""
+
+    config: RunConfig
+    environments: HostEnvironments
+    model: Model
+    collector: HostCollector
+    learn: Learn
+
+
+def train(
+    env: str,
+    algorithm: AlgorithmConfig | str | None = None,
+    *,
+    out: str | Path | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Result:
+    """Train a policy and keep the run in a folder of its own.
+
+    ``env`` is a Gymnasium id or ``module:id``. ``algorithm`` is a config such as
+    ``klamp.TRPO(max_kl=0.01)``, taken as it is, or a name such as ``"trpo"``, which takes the
+    preset's settings; PPO if left out. ``settings`` are the fields of ``klamp.Settings``
+    (``steps``, ``seed``, ``num_envs``, ``rollout_length``, ``discount``, …), over the preset's.
+    ``out`` is the run's folder, which must not exist (or be empty); by default
+    ``runs/{env}-{algorithm}-{seed}``. Progress goes to standard error unless ``quiet``.
+
+    Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do.
+    """
+    config = configure(env, algorithm, settings)
+    return train_config(config, out=out, to=Silent() if quiet else reporter())
+
+
+def train_config(config: RunConfig, *, out: str | Path | None, to: Reporter) -> Result:
+    """Train a complete configuration from the beginning."""
+    check_environment(config.env, config.settings.vectorization, config.settings.seed)
+    folder = create_folder(config, out)
+    run, state = start(config)
+    return _loop(run, state, folder, to)
+
+
+def resume(folder: str | Path, *, steps: int | None = None, quiet: bool = False) -> Result:
+    """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``."""
+    folder = Path(folder)
+    config = read_config(folder)
+    if steps is not None:
+        config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
+        _write_config(folder, config)
+    run, fresh = start(config)
+    state = restore(fresh, latest_checkpoint(folder))
+    _drop_metrics_after(folder / "metrics.jsonl", int(state.update))
+    return _loop(run, state, folder, Silent() if quiet else reporter())
+
+
+def load(folder: str | Path) -> TrainedPolicy:
+    """The policy of a run's latest checkpoint, with its normaliser; no environment stays open."""
+    folder = Path(folder)
+    config = read_config(folder)
+    path = latest_checkpoint(folder)
+    environments = make_host(config.env, 1, seed=0, purpose=Purpose.EVALUATE)
+    try:
+        theta, model = _network(config, environments)
+        fresh = _fresh_state(config, environments, theta, model)
+        state = restore(fresh, path)
+        return _policy(config, environments, model, state)
+    finally:
+        environments.close()
+
+
+def start(config: RunConfig) -> tuple[Run, TrainState]:
+    """Environments, networks and compiled functions, and the state before the first step."""
+    settings = config.settings
+    environments = make_host(
+        config.env,
+        settings.num_envs,
+        seed=settings.seed,
+        purpose=Purpose.EPISODE,
+        vectorization=settings.vectorization,
+    )
+    check_spaces(config.env, environments.observation_space, environments.action_space)
+    theta, model = _network(config, environments)
+    state = _fresh_state(config, environments, theta, model)
+    collector = HostCollector(environments, model, theta, settings.rollout_length)
+    learn = make_learn(model, config.algorithm, settings)
+    return Run(config, environments, model, collector, learn), state
+
+
+def _network(config: RunConfig, environments: HostEnvironments) -> tuple[Array, Model]:
+    size = observation_size(environments.observation_space)
+    initial = key(config.settings.seed, Purpose.INITIALISE)
+    return flatten(
+        build_network(size, environments.action_space, config.settings, key=initial)
+    )
+
+
+def _fresh_state(
+    config: RunConfig, environments: HostEnvironments, theta: Array, model: Model
+) -> TrainState:
+    return TrainState(
+        theta=theta,
+        algorithm=implementation(config.algorithm).init(config.algorithm, model, theta),
+        observation_moments=empty_moments(environments.observation_space.shape),
+        reward_moments=empty_moments(()),
+        discounted_return=np.zeros(config.settings.num_envs),
+        episodes=no_episodes(config.settings.num_envs),
+        step=np.zeros((), np.int64),
+        update=np.zeros((), np.int64),
+    )
+
+
+def restore(fresh: TrainState, path: Path) -> TrainState:
+    """The state saved at ``path``, in the structure of a fresh one."""
+    tensors, _ = load_checkpoint(path)
+    saved = restore_tensors(fresh, tensors, path)
+    return saved._replace(
+        theta=jnp.asarray(saved.theta), algorithm=jax.tree.map(jnp.asarray, saved.algorithm)
+    )
+
+
+def advance(run: Run, state: TrainState, learn: Callable[..., Any]) -> tuple[TrainState, Metrics]:
+    """One iteration: Algorithm 1 of the papers."""
+    settings, update = run.config.settings, int(state.update)
+    seen = observation_scaling(run.config, state)
+    rollout = run.collector.collect(state.theta, seen, key(settings.seed, Purpose.ACT, update))
+    state, factor = observe_rewards(run.config, state, rollout)
+    theta, algorithm, report = learn(
+        state.theta,
+        state.algorithm,
+        rollout,
+        seen,
+        factor,
+        key(settings.seed, Purpose.SHUFFLE, update),
+        jnp.asarray(min(int(state.step) / settings.steps, 1.0), jnp.float32),
+    )
+    state = _count(state._replace(theta=theta, algorithm=algorithm), rollout, run.config)
+    return state, report_metrics(report)
+
+
+def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:
+    """How this iteration sees observations; the first one sees them as they are."""
+    if not config.settings.normalize_observation:
+        return None
+    moments = state.observation_moments
+    return scaling(moments) if moments.count else identity_scaling(moments.mean.shape)
+
+
+def observe_rewards(
+    config: RunConfig, state: TrainState, rollout: Rollout
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Merge the rollout's discounted returns into the moments; the factor that rewards get."""
+    if not config.settings.normalize_reward:
+        return state, jnp.asarray(1.0, jnp.float32)
+    ended = np.asarray(rollout.terminated | rollout.truncated)
+    running, sums = discounted_sums(
+        state.discounted_return, np.asarray(rollout.reward), ended, config.settings.discount
+    )
+    keep = np.asarray(rollout.weight).reshape(-1) > 0
+    moments = update_moments(state.reward_moments, sums.reshape(-1), keep)
+    state = state._replace(reward_moments=moments, discounted_return=running)
+    return state, jnp.asarray(scaling(moments, centre=False).factor)
+
+
+def _count(state: TrainState, rollout: Rollout, config: RunConfig) -> TrainState:
+    """Counters, episode statistics and observation moments after an iteration."""
+    weight = np.asarray(rollout.weight)
+    ended = np.asarray(rollout.terminated | rollout.truncated)
+    moments = state.observation_moments
+    if config.settings.normalize_observation:
+        rows = np.asarray(rollout.observation).reshape(-1, *moments.mean.shape)
+        moments = update_moments(moments, rows, weight.reshape(-1) > 0)
+    return state._replace(
+        observation_moments=moments,
+        episodes=add_rollout(state.episodes, np.asarray(rollout.reward), ended, weight),
+        step=state.step + int((weight > 0).sum()),
+        update=state.update + 1,
+    )
+
+
+def _loop(run: Run, state: TrainState, folder: Path, to: Reporter) -> Result:
+    """Iterate until the steps are done; keep metrics, checkpoints and the summary."""
+    began, settings = time.perf_counter(), run.config.settings
+    log = MetricsLog(folder / "metrics.jsonl")
+    to.start(run.config, str(folder))
+    metrics: Metrics = {}
+    compile_s, saved = 0.0, int(state.step)
+    try:
+        while int(state.step) < settings.steps:
+            tick, before = time.perf_counter(), int(state.step)
+            state, reported = advance(run, state, run.learn)
+            spent = time.perf_counter() - tick
+            metrics = _metrics(state, reported, time.perf_counter() - began, spent, before)
+            log.append(metrics)
+            to.update(metrics)
+            if int(state.step) - saved >= settings.checkpoint_interval:
+                save(run.config, state, folder)
+                saved = int(state.step)
+        save(run.config, state, folder)
+        metrics = metrics or (read_metrics(folder / "metrics.jsonl") or [{}])[-1]
+        summary = metrics | {
+            "wall_s": time.perf_counter() - began,
+            "compile_s": compile_s,
+            "folder": str(folder),
+        }
+        write_atomically(folder / "summary.json", to_json(summary) + "\n")
+        to.finish(summary)
+    finally:
+        to.stop()
+        log.close()
+        run.environments.close()
+    policy = _policy(run.config, run.environments, run.model, state)
+    return Result(policy, summary, read_metrics(folder / "metrics.jsonl"), folder)
+
+
+def _metrics(
+    state: TrainState, reported: Metrics, time_s: float, spent: float, before: int
+) -> Metrics:
+    """The line of one update: counters first."""
+    return {
+        "step": int(state.step),
+        "update": int(state.update),
+        "time_s": time_s,
+        "steps_per_second": (int(state.step) - before) / spent,
+        "episodes": int(state.episodes.finished),
+        "return_mean": state.episodes.return_mean,
+        "length_mean": state.episodes.length_mean,
+    } | reported
+
+
+def save(config: RunConfig, state: TrainState, folder: Path) -> Path:
+    """A checkpoint of the whole state."""
+    counters = {"step": int(state.step), "update": int(state.update), "env": config.env}
+    return save_checkpoint(folder / "checkpoints", int(state.step), state, counters)
+
+
+def _policy(
+    config: RunConfig, environments: HostEnvironments, model: Model, state: TrainState
+) -> TrainedPolicy:
+    return TrainedPolicy(
+        model,
+        state.theta,
+        observation_scaling(config, state),
+        environments.observation_space,
+        environments.action_space,
+        config,
+    )
+
+
+def create_folder(config: RunConfig, out: str | Path | None) -> Path:
+    """The run's own new folder, with its `config.json`; never one that holds something."""
+    name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
+    folder = Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunFolderError(
+            f"The run folder {folder} exists already, and nothing in it was touched. Go on with it "
+            f"by `klamp resume {folder}`, or choose another with `--out`, or another seed."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_config(folder, config)
+    except OSError as error:
+        raise RunFolderError(
+            f"The run folder {folder} cannot be written ({error.strerror}). Choose another with "
+            "`--out`."
+        ) from error
+    return folder
+
+
+def _write_config(folder: Path, config: RunConfig) -> None:
+    data = {"klamp_version": version("klamp")} | config.to_dict()
+    write_atomically(folder / "config.json", json.dumps(data, indent=1) + "\n")
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run's folder."""
+    path = folder / "config.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{folder} is no run's folder: it has no config.json. Expected one that `klamp train` "
+            "made, such as `runs/CartPole-v1-ppo-0`."
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds a {type(data).__name__}; expected a JSON object.")
+    return RunConfig.from_dict(data)
+
+
+def _drop_metrics_after(path: Path, update: int) -> None:
+    """Cut lines of updates that the checkpoint does not know; they will be made again."""
+    if path.exists():
+        kept = [line for line in read_metrics(path) if line["update"] <= update]
+        write_atomically(path, "".join(to_json(line) + "\n" for line in kept))

@@ -1,0 +1,269 @@
+"""One trust-region step: g → x = (F + λI)⁻¹g → √(2δ/xᵀ(F + λI)x)·x → line search → report.
+
+``natural_direction`` is the first half and serves the natural policy gradient as well;
+``trust_region_step`` adds the search and is the whole of TRPO's policy update
+(arXiv:1502.05477, §6 and App. C).
+"""
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, Int
+
+from klamp.distributions import kl_divergence
+from klamp.trust_region.conjugate_gradient import conjugate_gradient
+from klamp.trust_region.fisher import fisher_operator
+from klamp.trust_region.line_search import Candidate, backtracking_line_search
+from klamp.types import Batch, Policy
+from klamp.weighting import scrub, weighted_mean
+
+
+class Outcome(IntEnum):
+    """What became of an update. On all but ACCEPTED and PROJECTED, θ is bit-identical."""
+
+    ACCEPTED = 0
+    """The update was made."""
+    ZERO_GRADIENT = 1
+    """No direction improves the surrogate: advantages of zero, or a policy that cannot move."""
+    NONPOSITIVE_CURVATURE = 2
+    """xᵀ(F + λI)x ≤ 0: the KL has no curvature along the step. More damping mends it."""
+    LINE_SEARCH_EXHAUSTED = 3
+    """No fraction of the step improved the surrogate within the trust region."""
+    NON_FINITE = 4
+    """NaN or infinity in the batch, the gradient or the step."""
+    PROJECTED = 5
+    """PPO with ``max_kl``: the update left the trust region and was drawn back to its edge."""
+
+
+class StepReport(NamedTuple):
+    """Everything there is to say about one step. KLs in nats; all measured on the whole batch."""
+
+    outcome: Int[Array, ""]
+    """An ``Outcome``, as its integer."""
+    surrogate_before: Float[Array, ""]
+    """E[r·Â] at the start."""
+    surrogate_after: Float[Array, ""]
+    """E[r·Â] at the returned θ."""
+    kl: Float[Array, ""]
+    """Exact mean KL(old‖new) at the returned θ."""
+    kl_predicted: Float[Array, ""]
+    """½ sᵀFs of the step s that was tried last: what the quadratic model says of its KL."""
+    gain_predicted: Float[Array, ""]
+    """gᵀs of the step that was tried last: what the linear model says of its gain."""
+    gain_actual: Float[Array, ""]
+    """The surrogate's improvement at the returned θ."""
+    step_scale: Float[Array, ""]
+    """The factor on x that was applied; 0 where no step was taken."""
+    backtracks: Int[Array, ""]
+    """Reductions of the step by the line search."""
+    cg_iterations: Int[Array, ""]
+    """Fisher-vector products inside conjugate gradient."""
+    cg_residual: Float[Array, ""]
+    """‖g − (F + λI)x‖ / ‖g‖, true and not from the recurrence."""
+    cg_status: Int[Array, ""]
+    """A ``CGStatus``, as its integer."""
+    gradient_norm: Float[Array, ""]
+    """‖g‖ of the surrogate."""
+
+
+class Direction(NamedTuple):
+    """The natural gradient, and what its quadratic model predicts."""
+
+    gradient: Float[Array, " n"]
+    x: Float[Array, " n"]
+    scale: Float[Array, ""]
+    """√(2δ / xᵀ(F + λI)x): the full step is scale·x."""
+    damped_curvature: Float[Array, ""]
+    """xᵀ(F + λI)x."""
+    curvature: Float[Array, ""]
+    """xᵀFx."""
+    cg_iterations: Int[Array, ""]
+    cg_residual: Float[Array, ""]
+    cg_status: Int[Array, ""]
+
+    def outcome(self) -> Int[Array, ""]:
+        """Why no step can be made along this direction; ACCEPTED where one can."""
+        norm = self.gradient @ self.gradient
+        result = jnp.where(self.damped_curvature > 0, Outcome.ACCEPTED, Outcome.NONPOSITIVE_CURVATURE)
+        result = jnp.where(norm > 0, result, Outcome.ZERO_GRADIENT)
+        # The step's own length may overflow although each factor is finite.
+        finite = jnp.isfinite(norm) & jnp.all(jnp.isfinite(self.x)) & jnp.isfinite(self.scale)
+        return jnp.where(finite, result, Outcome.NON_FINITE)
+
+
+def natural_direction(
+    policy: Policy,
+    theta: Float[Array, " n"],
+    batch: Batch,
+    *,
+    max_kl: Float[Array, ""],
+    damping: float | Float[Array, ""],
+    cg_iterations: int,
+    fisher_batch: Batch | None = None,
+) -> Direction:
+    """x = (F + λI)⁻¹∇E[r·Â] by conjugate gradient, with the scale that makes its KL about δ.
+
+    The scale's quadratic form keeps the damping, as every implementation has it: the predicted KL
+    ½s²xᵀFx is then below δ by the damping's share. No further product is needed for it:
+    xᵀ(F + λI)x = xᵀ(g − residual). ``fisher_batch`` serves F alone.
+    """
+    gradient = jax.grad(lambda at: _surrogate(policy, at, batch))(theta)
+    about = batch if fisher_batch is None else fisher_batch
+    fisher = fisher_operator(policy, theta, about.inputs, weight=about.weight, damping=damping)
+    solution = conjugate_gradient(fisher, gradient, max_iterations=cg_iterations)
+    x = solution.solution
+    damped = x @ fisher(x)
+    norm = jnp.linalg.norm(gradient)
+    return Direction(
+        gradient=gradient,
+        x=x,
+        scale=jnp.sqrt(2 * max_kl / jnp.where(damped > 0, damped, 1)),
+        damped_curvature=damped,
+        curvature=damped - damping * (x @ x),
+        cg_iterations=solution.iterations,
+        cg_residual=solution.residual_norm / jnp.where(norm > 0, norm, 1),
+        cg_status=solution.status,
+    )
+
+
+def trust_region_step(
+    policy: Policy,
+    theta: Any,
+    batch: Batch,
+    *,
+    max_kl: float | Float[Array, ""] = 0.01,
+    damping: float | Float[Array, ""] = 0.1,
+    cg_iterations: int = 10,
+    backtrack_ratio: float | Float[Array, ""] = 0.8,
+    max_backtracks: int = 10,
+) -> tuple[Any, StepReport]:
+    """The θ of highest surrogate found within mean KL(old‖new) ≤ ``max_kl``, and the report.
+
+    ``policy(theta, inputs)`` returns a distribution with one row a sample; ``theta`` is any
+    pytree. ``max_kl`` δ > 0 is in nats, per state, summed over action dimensions and averaged over
+    states; ``damping`` λ ≥ 0 is added to the Fisher matrix; ``backtrack_ratio`` is in (0, 1).
+    Pure, and fit for jit and vmap.
+
+    The returned θ either improved the surrogate with a true mean KL of at most δ, or is the θ that
+    came in, bit for bit, and ``StepReport.outcome`` says why.
+    """
+    dtype = ravel_pytree(theta)[0].dtype
+    return _jitted_step(
+        policy,
+        theta,
+        batch,
+        jnp.asarray(max_kl, dtype),
+        jnp.asarray(damping, dtype),
+        jnp.asarray(backtrack_ratio, dtype),
+        cg_iterations,
+        max_backtracks,
+    )
+
+
+@eqx.filter_jit
+def _jitted_step(
+    policy: Policy,
+    theta: Any,
+    batch: Batch,
+    max_kl: Float[Array, ""],
+    damping: Float[Array, ""],
+    backtrack_ratio: Float[Array, ""],
+    cg_iterations: int,
+    max_backtracks: int,
+) -> tuple[Any, StepReport]:
+    flat, unravel = ravel_pytree(theta)
+    clean = batch if batch.weight is None else scrub(batch, batch.weight)
+
+    def flat_policy(at: Float[Array, " n"], inputs: Any) -> Any:
+        return policy(unravel(at), inputs)
+
+    direction = natural_direction(
+        flat_policy, flat, clean, max_kl=max_kl, damping=damping, cg_iterations=cg_iterations
+    )
+    step = jnp.where(jnp.isfinite(direction.scale), direction.scale, 0) * direction.x
+    evaluate = surrogate_and_kl(flat_policy, flat, clean)
+    search = backtracking_line_search(
+        lambda fraction: evaluate(flat + fraction * step),
+        max_kl=max_kl,
+        backtrack_ratio=backtrack_ratio,
+        max_backtracks=max_backtracks,
+    )
+    found = jnp.where(search.accepted, Outcome.ACCEPTED, Outcome.LINE_SEARCH_EXHAUSTED)
+    hindrance = direction.outcome()
+    outcome = jnp.where(hindrance == Outcome.ACCEPTED, found, hindrance)
+    accepted = outcome == Outcome.ACCEPTED
+    moved = unravel(flat + search.fraction * step)
+    # `where` on the leaves that came in, so that a refused step returns their very bits.
+    new_theta = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, theta)
+    report = _report(flat_policy, flat, clean, direction, outcome, search.candidate)
+    fraction = search.fraction
+    return new_theta, report._replace(
+        kl_predicted=0.5 * jnp.square(fraction * direction.scale) * direction.curvature,
+        gain_predicted=fraction * direction.scale * (direction.gradient @ direction.x),
+        step_scale=jnp.where(accepted, fraction * direction.scale, 0),
+        backtracks=search.backtracks,
+    )
+
+
+def surrogate_and_kl(policy: Policy, theta: Float[Array, " n"], batch: Batch) -> Any:
+    """θ' ↦ (gain, rounding error of the gain, KL(old‖π_θ')), relative to ``theta``.
+
+    The gain E[(r' − r)·Â] is computed as E[r·expm1(log r' − log r)·Â]: the difference of two
+    means of size E|Â| would drown a small step's gain in their rounding.
+    """
+    log_prob = policy(theta, batch.inputs).log_prob(batch.action)
+    ratio = jnp.exp(log_prob - batch.old.log_prob(batch.action))
+    scale = weighted_mean(jnp.abs(ratio * batch.advantage), batch.weight)
+    floor = 2 * jnp.finfo(theta.dtype).eps * scale
+
+    def evaluate(at: Float[Array, " n"]) -> Candidate:
+        new = policy(at, batch.inputs)
+        change = jnp.expm1(new.log_prob(batch.action) - log_prob)
+        gain = weighted_mean(ratio * change * batch.advantage, batch.weight)
+        kl = weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
+        return Candidate(gain, floor, kl)
+
+    return evaluate
+
+
+def _surrogate(policy: Policy, theta: Float[Array, " n"], batch: Batch) -> Float[Array, ""]:
+    """E[r·Â] at θ."""
+    log_prob = policy(theta, batch.inputs).log_prob(batch.action)
+    ratio = jnp.exp(log_prob - batch.old.log_prob(batch.action))
+    return weighted_mean(ratio * batch.advantage, batch.weight)
+
+
+def _report(
+    policy: Policy,
+    theta: Float[Array, " n"],
+    batch: Batch,
+    direction: Direction,
+    outcome: Int[Array, ""],
+    last: Candidate,
+) -> StepReport:
+    """What is true of the θ that is returned: of the new one if accepted, else of the old."""
+    accepted = outcome == Outcome.ACCEPTED
+    before = _surrogate(policy, theta, batch)
+    kl_here = weighted_mean(
+        kl_divergence(p=batch.old, q=policy(theta, batch.inputs)), batch.weight
+    )
+    gain = jnp.where(accepted, last.gain, 0)
+    return StepReport(
+        outcome=outcome,
+        surrogate_before=before,
+        surrogate_after=before + gain,
+        kl=jnp.where(accepted, last.kl, kl_here),
+        kl_predicted=jnp.zeros_like(gain),
+        gain_predicted=jnp.zeros_like(gain),
+        gain_actual=gain,
+        step_scale=jnp.zeros_like(gain),
+        backtracks=jnp.asarray(0),
+        cg_iterations=direction.cg_iterations,
+        cg_residual=direction.cg_residual,
+        cg_status=direction.cg_status,
+        gradient_norm=jnp.linalg.norm(direction.gradient),
+    )

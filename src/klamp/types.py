@@ -1,0 +1,107 @@
+"""The four things that flow: ``Rollout`` → ``Batch`` → update → ``UpdateReport``.
+
+Axes are named T (time), N (environments) and B = T·N (batch rows). All of them are pytrees.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Bool, Float, Int
+
+Policy = Callable[[Any, Any], Any]
+"""``policy(theta, inputs)`` returns a distribution with one row a sample. ``theta`` is any pytree,
+a flat vector included; ``inputs`` is opaque to the mathematics."""
+
+
+class Inputs(NamedTuple):
+    """What a network sees of each sample. A field that is None is absent."""
+
+    observation: Any
+    """Observations, normalised if the run normalises them; one row a sample."""
+    action_mask: Any = None
+    """True where an action is allowed; shaped like the logits of the policy."""
+    dropout_key: Any = None
+    """Two uint32 a row: the counter from which this transition's dropout masks are drawn."""
+
+
+class Rollout(NamedTuple):
+    """T steps of N environments, as they happened: raw observations, rewards and actions."""
+
+    observation: Any
+    """[T, N, …]: what the policy saw before each action."""
+    next_observation: Any
+    """[T, N, …]: the true next observation, the final one where an episode ended."""
+    action: Any
+    """[T, N, …]: the action as sampled, before clipping to the bounds of the action space."""
+    reward: Float[Array, "T N"]
+    """The environment's own reward."""
+    terminated: Bool[Array, "T N"]
+    """The episode ended in a terminal state: its value is 0."""
+    truncated: Bool[Array, "T N"]
+    """The episode was cut off (a time limit): its future is estimated by V(next_observation)."""
+    weight: Float[Array, "T N"]
+    """1; 0 for rows that are not transitions (the reset row of NEXT_STEP autoreset)."""
+    action_mask: Any = None
+    """[T, N, …]: the allowed actions, where the environment tells."""
+    dropout_key: Any = None
+    """[T, N, 2]: see ``Inputs.dropout_key``."""
+
+
+class Batch(NamedTuple):
+    """B samples, flat, ready for any update. ``value_target`` and ``old_value`` serve the critic."""
+
+    inputs: Any
+    """What the policy is called with; one row a sample."""
+    action: Any
+    """The actions taken."""
+    advantage: Float[Array, " B"]
+    """Â, as the surrogate uses it (standardised if so configured)."""
+    old: Any
+    """The distribution that chose the actions, with one row a sample."""
+    weight: Float[Array, " B"] | None = None
+    """Non-negative; a row of weight 0 does not exist. None weighs all rows alike."""
+    value_target: Any = None
+    """Regression targets of the critic."""
+    old_value: Any = None
+    """V of the critic that computed the advantages."""
+
+
+class UpdateReport(NamedTuple):
+    """What every update tells, whatever the algorithm; measured on the whole batch, in nats."""
+
+    outcome: Any
+    """An ``Outcome``, as its integer."""
+    surrogate_before: Any
+    """E[r·Â] before the update."""
+    surrogate_after: Any
+    """E[r·Â] after it."""
+    kl: Any
+    """Exact mean KL(old‖new) after the update."""
+    kl_max: Any
+    """The largest KL(old‖new) of any one sample."""
+    entropy: Any
+    """Mean entropy of the new policy."""
+    explained_variance: Any
+    """1 − Var[target − V] / Var[target], for the critic that computed the advantages."""
+    value_loss: Any
+    """½ E[(V − target)²] after the update."""
+    clip_fraction: Any
+    """The share of samples whose ratio left [1 − ε, 1 + ε]; ε = 0.2 where nothing is clipped."""
+    ratio_max: Any
+    """The largest ratio π_new/π_old."""
+    effective_sample_size: Any
+    """(Σr)²/(B·Σr²): the share of the batch that its importance weights leave; at most 1."""
+    details: dict[str, Any]
+    """What only this algorithm tells, by the name of its metric."""
+
+
+class Update(NamedTuple):
+    """What every algorithm's ``update`` returns."""
+
+    theta: Float[Array, " n"]
+    state: Any
+    """The algorithm's own state: optimiser moments, coefficients."""
+    outcome: Int[Array, ""]
+    """An ``Outcome``, as its integer."""
+    details: dict[str, Any]
+    """What only this algorithm tells, by the name of its metric."""
