@@ -4,7 +4,6 @@ It is compiled once a run: nothing that changes between iterations (scaling, pro
 constant of the program.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -31,10 +30,6 @@ from klamp.weighting import scrub, weighted_maximum, weighted_mean
 CLIP_REPORTED = 0.2
 """The ε of the metric `clip_fraction` for algorithms that do not clip."""
 
-Learn = Callable[
-    [Array, Any, Rollout, Scaling | None, Array, PRNGKeyArray, Array],
-    tuple[Array, Any, UpdateReport],
-]
 
 
 def prepare(
@@ -115,8 +110,8 @@ def refuse_non_finite(theta: Array, state: Any, update: Update) -> Update:
     return update._replace(theta=new_theta, state=new_state, outcome=outcome)
 
 
-def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> Learn:
-    """The compiled iteration: (θ, state, rollout, scaling, reward factor, key, progress) → new."""
+def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> Any:
+    """The jitted iteration: (θ, state, rollout, scaling, reward factor, key, progress) → new."""
     parts = implementation(algorithm)
 
     def learn(

@@ -61,6 +61,12 @@ class HostCollector:
         self._noise = make_noise(model, theta, self._observation[0], length)
         self._current: np.ndarray | None = None
 
+    def compile(self, theta: Float[Array, " n"], scaling: Scaling | None) -> Rollout:
+        """Compile the policy call, without a step; the buffers, as ``collect`` returns them."""
+        noise = self._noise(jax.random.key(0))
+        jax.block_until_ready(self._act(theta, self._observation[0], scaling, noise, 0))
+        return self._buffers()
+
     def collect(
         self, theta: Float[Array, " n"], scaling: Scaling | None, key: PRNGKeyArray
     ) -> Rollout:
@@ -86,6 +92,10 @@ class HostCollector:
             current = after.observation
         self._current = current
         self._refuse_non_finite()
+        return self._buffers()
+
+    def _buffers(self) -> Rollout:
+        """The rollout as the buffers hold it."""
         return Rollout(
             observation=self._observation,
             next_observation=self._next_observation,

@@ -22,7 +22,7 @@ from klamp.envs.spaces import check_spaces, observation_size
 from klamp.episodes import EpisodeStatistics, add_rollout, no_episodes
 from klamp.errors import CheckpointError, ConfigError, RunFolderError
 from klamp.files import write_atomically
-from klamp.learning import Learn, make_learn
+from klamp.learning import make_learn
 from klamp.metrics import Metrics, MetricsLog, read_metrics, report_metrics, to_json
 from klamp.networks import Model, build_network, flatten
 from klamp.normalize import (
@@ -83,7 +83,8 @@ class Run:
     environments: HostEnvironments
     model: Model
     collector: HostCollector
-    learn: Learn
+    learn: Any
+    """The jitted iteration of ``learning.make_learn``."""
 
 
 def train(
@@ -146,7 +147,12 @@ def load(folder: str | Path) -> TrainedPolicy:
 
 
 def start(config: RunConfig) -> tuple[Run, TrainState]:
-    """Environments, networks and compiled functions, and the state before the first step."""
+    """Environments, networks and functions, and the state before the first step.
+
+    Turns JAX's asynchronous dispatch on the CPU off for this process: every policy call is waited
+    for anyway, and handing it to another thread costs more than the call.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     settings = config.settings
     environments = make_host(
         config.env,
@@ -214,6 +220,17 @@ def advance(run: Run, state: TrainState, learn: Callable[..., Any]) -> tuple[Tra
     return state, report_metrics(report)
 
 
+def compile_run(run: Run, state: TrainState) -> tuple[Callable[..., Any], float]:
+    """The compiled update, and the seconds that compiling the run's functions took."""
+    began = time.perf_counter()
+    seen = observation_scaling(run.config, state)
+    rollout = run.collector.compile(state.theta, seen)
+    some_key = key(run.config.settings.seed, Purpose.SHUFFLE)
+    number = jnp.asarray(1.0, jnp.float32)
+    lowered = run.learn.lower(state.theta, state.algorithm, rollout, seen, number, some_key, number)
+    return lowered.compile(), time.perf_counter() - began
+
+
 def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:
     """How this iteration sees observations; the first one sees them as they are."""
     if not config.settings.normalize_observation:
@@ -260,11 +277,12 @@ def _loop(run: Run, state: TrainState, folder: Path, to: Reporter) -> Result:
     log = MetricsLog(folder / "metrics.jsonl")
     to.start(run.config, str(folder))
     metrics: Metrics = {}
-    compile_s, saved = 0.0, int(state.step)
+    saved = int(state.step)
     try:
+        learn, compile_s = compile_run(run, state)
         while int(state.step) < settings.steps:
             tick, before = time.perf_counter(), int(state.step)
-            state, reported = advance(run, state, run.learn)
+            state, reported = advance(run, state, learn)
             spent = time.perf_counter() - tick
             metrics = _metrics(state, reported, time.perf_counter() - began, spent, before)
             log.append(metrics)

@@ -136,6 +136,15 @@ def make_host(
     return HostEnvironments(vector, env, seed, purpose)
 
 
+def make_single(env: str, **options: Any) -> Any:
+    """One environment of its own, to be rendered."""
+    _spec(env)
+    try:
+        return gymnasium.make(env, **options)
+    except Exception as error:
+        raise EnvironmentFault(_cannot_make(env, error)) from error
+
+
 def _spec(env: str) -> Any:
     """The registered specification of an id; an error that suggests the nearest one."""
     try:
@@ -167,9 +176,5 @@ def _cannot_make(env: str, error: Exception) -> str:
     remedy = "Check the environment's own constructor."
     if missing:
         mujoco = "mujoco" in text or "imageio" in text
-        remedy = (
-            'Install it with `pip install "klamp[mujoco]"`.'
-            if mujoco
-            else "Install what it names."
-        )
+        remedy = 'Do `pip install "klamp[mujoco]"`.' if mujoco else "Install what it names."
     return f"The environment `{env}` could not be made: {type(error).__name__}: {text} {remedy}"

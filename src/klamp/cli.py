@@ -1,0 +1,297 @@
+"""The command line. Each command imports what it needs, so that help answers at once."""
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields, make_dataclass
+from pathlib import Path
+from typing import Any
+
+from klamp.errors import ConfigError, KlampError, closest
+
+USAGE = """\
+usage: klamp COMMAND …
+
+Trains policies within trust regions: TRPO, PPO and the family around them.
+
+  klamp train ENV [--algo NAME] [--steps N] [--seed S] [--out DIR] …
+        train a policy; ENV is a Gymnasium id such as CartPole-v1, or module:id
+  klamp resume DIR [--steps N]
+        go on with a run from its latest checkpoint
+  klamp eval DIR [--episodes N] [--seed S] [--stochastic] [--video FILE]
+        run whole episodes with a trained policy
+  klamp compare DIR …
+        runs side by side: a table with intervals, and a page with plots
+
+Add --help to a command for all its options. A first run, in under 15 seconds:
+
+  klamp train CartPole-v1
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 0 done, 2 bad input, 128 + n after signal n."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except KlampError as error:
+        print(f"klamp: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("klamp: interrupted", file=sys.stderr)
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "train": _train,
+        "resume": _resume,
+        "eval": _eval,
+        "compare": _compare,
+    }
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0
+    if words[0] in ("--version", "version"):
+        from importlib.metadata import version
+
+        print(f"klamp {version('klamp')}")
+        return 0
+    if words[0] not in commands:
+        raise ConfigError(
+            f"There is no command `{words[0]}`.{closest(words[0], list(commands))} "
+            f"Expected one of {', '.join(commands)}; `klamp --help` shows what they do."
+        )
+    return commands[words[0]](words[1:])
+
+
+def _parse(kind: Any, words: list[str], *, command: str, description: str, default: Any) -> Any:
+    """Parse options by a dataclass; every mistake becomes one paragraph."""
+    import tyro
+
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(captured):
+            return tyro.cli(
+                kind,
+                args=words,
+                prog=f"klamp {command}",
+                description=description,
+                default=default,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise ConfigError(_paragraph(captured.getvalue(), command, words, kind)) from None
+
+
+def _paragraph(text: str, command: str, words: list[str], kind: Any) -> str:
+    """The parser's boxed complaint as one line, with the nearest option of the same name."""
+    bare = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─═┌┐└┘]", " ", text)
+    sentences = " ".join(bare.split()).split(" For full helptext")[0]
+    sentences = re.sub(r"^(Parsing|Value) error Error parsing ", "", sentences)
+    known = sorted(_options(kind))
+    wrong = [word.split("=")[0] for word in words if word.startswith("--")]
+    unknown = [word for word in wrong if word.replace("--no-", "--") not in known]
+    if unknown and "--help" not in unknown:
+        return (
+            f"`klamp {command}` has no option `{unknown[0]}`.{closest(unknown[0], known)} "
+            f"`klamp {command} --help` lists them all."
+        )
+    return f"`klamp {command} {' '.join(words)}` cannot be read: {sentences}"
+
+
+def _options(kind: Any) -> set[str]:
+    """Every option of a dataclass and of the dataclasses in it."""
+    names: set[str] = set()
+    for item in fields(kind):
+        inner = item.type
+        if hasattr(inner, "__dataclass_fields__"):
+            names |= _options(inner)
+        else:
+            names.add("--" + item.name.replace("_", "-"))
+    return names
+
+
+def _value_of(option: str, words: list[str]) -> str | None:
+    """The value given to an option, before the full parser knows which options there are."""
+    for index, word in enumerate(words):
+        if word == option and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith(option + "="):
+            return word.split("=", 1)[1]
+    return None
+
+
+def _integral(words: list[str]) -> list[str]:
+    """`--steps 1e6` as `--steps 1000000`."""
+    return [
+        str(int(float(word)))
+        if re.fullmatch(r"\d+(\.\d+)?[eE]\+?\d+", word)
+        and before in ("--steps", "--checkpoint-interval")
+        and float(word).is_integer()
+        else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+
+
+def _train(words: list[str]) -> int:
+    """`klamp train ENV …`: the options depend on the algorithm, their defaults on the preset."""
+    words = _integral(words)
+    given = _train_options(words, env=words[0] if words else "")
+    if given.env != words[0]:
+        # ENV stood behind some options, so the defaults shown to the parser were not its own.
+        given = _train_options(words, env=given.env)
+    from klamp.config import RunConfig
+    from klamp.report import Silent, reporter
+    from klamp.training import train_config
+
+    config = RunConfig(env=given.env, algorithm=given.algorithm, settings=given.settings)
+    train_config(config, out=given.out, to=Silent() if given.quiet else reporter())
+    return 0
+
+
+def _train_options(words: list[str], *, env: str) -> Any:
+    """The options of `klamp train`, with the preset of ``env`` for their defaults."""
+    import tyro
+
+    from klamp.config import ALGORITHMS, Settings
+    from klamp.presets import configure
+
+    name = _value_of("--algo", words) or "ppo"
+    preset = configure(env, name, {})
+    options = make_dataclass(
+        "TrainOptions",
+        [
+            ("env", tyro.conf.Positional[str]),
+            ("algo", str, name),
+            ("out", Path | None, None),
+            ("quiet", bool, False),
+            ("settings", Settings, preset.settings),
+            ("algorithm", ALGORITHMS[name], preset.algorithm),
+        ],
+        frozen=True,
+    )
+    options.__doc__ = """Train a policy.
+
+    Args:
+        env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id.
+        algo: One of the algorithms by name.
+        out: The run's folder, which must not exist; by default runs/ENV-ALGO-SEED.
+        quiet: Show no progress.
+    """
+    description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
+    return _parse(options, words, command="train", description=description, default=None)
+
+
+def _resume(words: list[str]) -> int:
+    """`klamp resume DIR`."""
+    import tyro
+
+    options = make_dataclass(
+        "ResumeOptions",
+        [
+            ("folder", tyro.conf.Positional[Path]),
+            ("steps", int | None, None),
+            ("quiet", bool, False),
+        ],
+    )
+    options.__doc__ = """Go on with a run.
+
+    Args:
+        folder: The run's folder.
+        steps: Train to this number of steps instead of the run's own.
+        quiet: Show no progress.
+    """
+    given = _parse(
+        options,
+        _integral(words),
+        command="resume",
+        description="Go on with a run from its latest checkpoint.",
+        default=None,
+    )
+    from klamp.training import resume
+
+    resume(given.folder, steps=given.steps, quiet=given.quiet)
+    return 0
+
+
+def _eval(words: list[str]) -> int:
+    """`klamp eval DIR`."""
+    import tyro
+
+    options = make_dataclass(
+        "EvalOptions",
+        [
+            ("folder", tyro.conf.Positional[Path]),
+            ("episodes", int, 20),
+            ("seed", int, 0),
+            ("stochastic", bool, False),
+            ("video", Path | None, None),
+        ],
+    )
+    options.__doc__ = """Run whole episodes with a trained policy.
+
+    Args:
+        folder: The run's folder.
+        episodes: Whole episodes to run.
+        seed: Seed of the episodes.
+        stochastic: Sample actions instead of taking the most probable ones.
+        video: Film one episode into this file, .mp4 or .gif.
+    """
+    given = _parse(
+        options,
+        words,
+        command="eval",
+        description="Run whole episodes with a trained policy.",
+        default=None,
+    )
+    from klamp.evaluation import evaluate, record_video
+    from klamp.training import load
+
+    policy = load(given.folder)
+    result = evaluate(
+        policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
+    ).summary()
+    print(
+        f"{policy.config.env}: mean return {result['return_mean']:.1f} ± {result['return_std']:.1f}"
+        f" over {result['episodes']} episodes (from {result['return_min']:.1f} to "
+        f"{result['return_max']:.1f}; mean length {result['length_mean']:.1f})"
+    )
+    if given.video is not None:
+        total = record_video(policy, given.video, seed=given.seed)
+        print(f"Filmed an episode of return {total:.1f} into {given.video}")
+    return 0
+
+
+def _compare(words: list[str]) -> int:
+    """`klamp compare DIR …`."""
+    import tyro
+
+    options = make_dataclass(
+        "CompareOptions",
+        [
+            ("folders", tyro.conf.Positional[tuple[Path, ...]]),
+            ("out", Path, Path("compare.html")),
+        ],
+    )
+    options.__doc__ = """Runs side by side.
+
+    Args:
+        folders: Run folders; seeds of one environment and algorithm are pooled.
+        out: The page with plots.
+    """
+    given = _parse(
+        options,
+        words,
+        command="compare",
+        description="Runs side by side: a table with intervals, and a page with plots.",
+        default=None,
+    )
+    from klamp.comparison import compare
+
+    print(compare(list(given.folders), given.out))
+    return 0

@@ -1,0 +1,102 @@
+"""How well a policy does: whole episodes, raw rewards, frozen normalisation."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from klamp.envs.host import make_host, make_single
+from klamp.errors import ConfigError
+from klamp.policy import TrainedPolicy
+from klamp.seeding import Purpose, environment_seed
+
+COPIES = 16
+"""Environments that are stepped together, at most."""
+
+
+class Evaluation(NamedTuple):
+    """Undiscounted raw returns and lengths (environment steps), one an episode."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    def summary(self) -> dict[str, float | int]:
+        """Mean, standard deviation, extremes."""
+        return {
+            "episodes": len(self.returns),
+            "return_mean": float(self.returns.mean()),
+            "return_std": float(self.returns.std()),
+            "return_min": float(self.returns.min()),
+            "return_max": float(self.returns.max()),
+            "length_mean": float(self.lengths.mean()),
+        }
+
+
+def evaluate(
+    policy: TrainedPolicy,
+    env: str | None = None,
+    *,
+    episodes: int = 20,
+    seed: int = 0,
+    deterministic: bool = True,
+) -> Evaluation:
+    """Run ``episodes`` whole episodes of ``env`` (that of the training, if left out).
+
+    Episodes are shared out evenly over parallel copies beforehand: taking whichever end first
+    would favour short ones. The seeds are those of evaluation, never of training.
+    """
+    if episodes < 1:
+        raise ConfigError(f"`episodes` is {episodes}, but must be an integer ≥ 1.")
+    copies = min(episodes, COPIES)
+    due = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
+    environments = make_host(
+        env or policy.config.env, copies, seed=seed, purpose=Purpose.EVALUATE
+    )
+    try:
+        return _run(policy, environments, due, deterministic)
+    finally:
+        environments.close()
+
+
+def _run(policy: TrainedPolicy, environments: Any, due: np.ndarray, mode: bool) -> Evaluation:
+    """Step until each copy has finished the episodes due from it."""
+    total, length = np.zeros(len(due)), np.zeros(len(due))
+    returns: list[float] = []
+    lengths: list[float] = []
+    observation, due = environments.reset(), due.copy()
+    while due.any():
+        after = environments.step(policy.act(observation, deterministic=mode))
+        total += np.where(after.valid, after.reward, 0)
+        length += after.valid
+        for i in np.flatnonzero(after.terminated | after.truncated):
+            if due[i]:
+                due[i] -= 1
+                returns.append(float(total[i]))
+                lengths.append(float(length[i]))
+            total[i] = length[i] = 0
+        observation = after.observation
+    return Evaluation(np.asarray(returns), np.asarray(lengths))
+
+
+def record_video(policy: TrainedPolicy, path: Path, *, seed: int = 0) -> float:
+    """Film one episode into ``path`` (.mp4 or .gif); its return. Needs ``klamp[video]``."""
+    if path.suffix not in (".mp4", ".gif"):
+        raise ConfigError(f"The video {path} must end in .mp4 or .gif.")
+    try:
+        import imageio.v2 as imageio  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigError('A video needs `pip install "klamp[video]"`.') from error
+    env = make_single(policy.config.env, render_mode="rgb_array")
+    frames: list[Any] = []
+    total, ended = 0.0, False
+    observation, _ = env.reset(seed=environment_seed(seed, Purpose.EVALUATE, 0, 0))
+    while not ended:
+        frames.append(env.render())
+        action = policy.act(observation, deterministic=True)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        total, ended = total + float(reward), bool(terminated or truncated)
+    rate = int(env.metadata.get("render_fps", 30))
+    env.close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imageio.mimsave(path, frames, fps=rate)
+    return total
