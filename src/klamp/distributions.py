@@ -7,7 +7,7 @@ nats and *summed* over action dimensions: a distribution over six joints has one
 """
 
 import math
-from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -45,11 +45,11 @@ class Distribution(Protocol):
         """−E[log π], in nats."""
         ...
 
-    def kl_to(self, other: Self) -> Float[Array, "*B"]:
+    def kl_to(self, other: Any) -> Float[Array, "*B"]:
         """KL(self‖other), in nats."""
         ...
 
-    def fisher_metric(self, tangent: Self) -> Self:
+    def fisher_metric(self, tangent: Any) -> Any:
         """M·tangent, with M the Fisher matrix in the distribution's own parameters."""
         ...
 
@@ -105,18 +105,23 @@ class Categorical(eqx.Module):
         log_p = self.log_probabilities
         return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
 
-    def kl_to(self, other: Self) -> Float[Array, "*B"]:
+    def kl_to(self, other: "Categorical") -> Float[Array, "*B"]:
         """Σ p (log p − log q), as Σ [p (log p − log q) + q − p].
 
         The added terms sum to 0, and make each summand non-negative: near p = q the plain sum
         cancels to a rounding error of either sign, this one does not. (Clamping the result at 0
         instead would halve its second derivative at p = q, which is the Fisher matrix.)
+        With d = log p − log q, q − p is p·expm1(−d) unless q is much larger: the rounding errors
+        of two exponentials are of size p·ε, where the summand is ½pd².
         """
         log_p, log_q = self.log_probabilities, other.log_probabilities
-        p, q = jnp.exp(log_p), jnp.exp(log_q)
-        return jnp.sum(p * (log_p - log_q) + (q - p), axis=-1)
+        p, d = jnp.exp(log_p), log_p - log_q
+        near = d > -1
+        small = jnp.where(near, d, 0)
+        far = p * d + (jnp.exp(log_q) - p)
+        return jnp.sum(jnp.where(near, p * (small + jnp.expm1(-small)), far), axis=-1)
 
-    def fisher_metric(self, tangent: Self) -> Self:
+    def fisher_metric(self, tangent: "Categorical") -> "Categorical":
         """(diag(p) − ppᵀ)·tangent: the Fisher matrix in the logits."""
         p = jnp.exp(self.log_probabilities)
         u = tangent.logits
@@ -160,7 +165,7 @@ class DiagonalGaussian(eqx.Module):
         """Differential entropy, in nats; negative for narrow distributions."""
         return jnp.sum(self.log_std + 0.5 * math.log(2 * math.pi * math.e), axis=-1)
 
-    def kl_to(self, other: Self) -> Float[Array, "*B"]:
+    def kl_to(self, other: "DiagonalGaussian") -> Float[Array, "*B"]:
         """Σ [log σq/σp + (σp² + (μp − μq)²) / 2σq² − ½], with s = log σp − log σq.
 
         Written ½(expm1(2s) − 2s) + ½((μp − μq)/σq)², which keeps its digits near p = q.
@@ -169,6 +174,6 @@ class DiagonalGaussian(eqx.Module):
         shift = (self.mean - other.mean) * jnp.exp(-other.log_std)
         return 0.5 * jnp.sum(jnp.expm1(2 * s) - 2 * s + jnp.square(shift), axis=-1)
 
-    def fisher_metric(self, tangent: Self) -> Self:
+    def fisher_metric(self, tangent: "DiagonalGaussian") -> "DiagonalGaussian":
         """(dμ/σ², 2·d log σ): the Fisher matrix in (mean, log_std) is diagonal."""
         return type(self)(jnp.exp(-2 * self.log_std) * tangent.mean, 2 * tangent.log_std)

@@ -12,12 +12,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def scrub(tree: Any, weight: Float[Array, " B"]) -> Any:
+def scrub(tree: Any, weight: Float[Array, " B"] | None) -> Any:
     """Replace every row of weight 0 by zeros, in each leaf that has one row a sample.
 
     Done once, before anything is computed from the rows: a ``where`` applied to a *result* keeps
-    the value clean but not the gradient, which would still be 0·NaN.
+    the value clean but not the gradient, which would still be 0·NaN. Without weights nothing is
+    replaced.
     """
+    if weight is None:
+        return tree
 
     def clean(leaf: Any) -> Any:
         leaf = jnp.asarray(leaf)
@@ -42,7 +45,8 @@ def weighted_variance(
     x: Float[Array, "*S"], weight: Float[Array, "*S"] | None = None
 ) -> Float[Array, ""]:
     """Σ wᵢ(xᵢ − x̄)² / Σ wᵢ, in two passes: E[x²] − E[x]² loses every digit in float32."""
-    return weighted_mean(jnp.square(x - weighted_mean(x, weight)), weight)
+    kept = x if weight is None else jnp.where(weight > 0, x, 0)
+    return weighted_mean(jnp.square(kept - weighted_mean(kept, weight)), weight)
 
 
 def weighted_maximum(

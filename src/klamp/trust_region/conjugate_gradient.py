@@ -66,6 +66,10 @@ def conjugate_gradient(
     def product(v: Float[Array, " n"]) -> Float[Array, " n"]:
         return ravel_pytree(matvec(unravel(v)))[0]
 
+    # Solved in units of b's size: a squared norm in float32 underflows to 0, the mark of success,
+    # from 1e-19 downwards, and overflows from 1e19 upwards. A power of two divides exactly.
+    unit = _power_of_two(jnp.max(jnp.abs(flat_b), initial=0))
+    flat_b = flat_b / unit
     goal = jnp.square(tolerance) * (flat_b @ flat_b)
     epsilon = jnp.finfo(flat_b.dtype).eps
 
@@ -97,24 +101,34 @@ def conjugate_gradient(
     zero, squared = jnp.zeros_like(flat_b), flat_b @ flat_b
     start = _State(zero, flat_b, flat_b, squared, jnp.asarray(0), ~jnp.isfinite(squared))
     end = jax.lax.while_loop(unfinished, iterate, start)
-    return _conclude(product, flat_b, end, goal, unravel)
+    return _conclude(product, flat_b, unit, end, goal, unravel)
+
+
+def _power_of_two(size: Float[Array, ""]) -> Float[Array, ""]:
+    """A power of two of the order of ``size``; 1 where there is none."""
+    usable = (size > 0) & jnp.isfinite(size)
+    # The reciprocal must be a normal number too: a division may be compiled to a product with it.
+    size = jnp.minimum(jnp.where(usable, size, 1), 1 / jnp.finfo(size.dtype).tiny)
+    mantissa = jnp.frexp(size)[0]  # in [½, 1): the quotient is exact
+    return size / (2 * mantissa)
 
 
 def _conclude(
     product: Callable[[Array], Array],
     b: Float[Array, " n"],
+    unit: Float[Array, ""],
     end: _State,
     goal: Float[Array, ""],
     unravel: Callable[[Array], Any],
 ) -> CGResult:
-    """The true residual, and the status that follows from it."""
-    a_x = product(end.x)
-    finite = jnp.all(jnp.isfinite(a_x)) & jnp.all(jnp.isfinite(end.x)) & jnp.all(jnp.isfinite(b))
+    """The true residual, and the status that follows from it; ``b`` and x are in units."""
+    a_x, x = product(end.x), end.x * unit
+    finite = jnp.all(jnp.isfinite(a_x)) & jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(b))
     residual = b - a_x
     squared = residual @ residual
     status = jnp.where(end.halted, CGStatus.NONPOSITIVE_CURVATURE, CGStatus.MAX_ITERATIONS)
     status = jnp.where(squared <= goal, CGStatus.CONVERGED, status)
     status = jnp.where(finite, status, CGStatus.NON_FINITE)
-    solution = jnp.where(finite, end.x, 0)
-    residual_norm = jnp.where(finite, jnp.sqrt(squared), jnp.inf)
+    solution = jnp.where(finite, x, 0)
+    residual_norm = jnp.where(finite, jnp.sqrt(squared) * unit, jnp.inf)
     return CGResult(unravel(solution), residual_norm, end.iterations, status)
