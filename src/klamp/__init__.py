@@ -10,8 +10,12 @@ if TYPE_CHECKING:
     from klamp.advantages import discounted_returns as discounted_returns
     from klamp.advantages import gae as gae
     from klamp.advantages import standardize as standardize
+    from klamp.config import A2C as A2C
+    from klamp.config import NPG as NPG
     from klamp.config import PPO as PPO
+    from klamp.config import REINFORCE as REINFORCE
     from klamp.config import TRPO as TRPO
+    from klamp.config import PPOPenalty as PPOPenalty
     from klamp.config import RunConfig as RunConfig
     from klamp.config import Settings as Settings
     from klamp.distributions import Categorical as Categorical
@@ -41,7 +45,16 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "advantages": ("discounted_returns", "gae", "standardize"),
-    "config": ("PPO", "TRPO", "RunConfig", "Settings"),
+    "config": (
+        "A2C",
+        "NPG",
+        "PPO",
+        "REINFORCE",
+        "TRPO",
+        "PPOPenalty",
+        "RunConfig",
+        "Settings",
+    ),
     "distributions": ("Categorical", "DiagonalGaussian", "kl_divergence"),
     "errors": (
         "CheckpointError",

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
+from klamp.config import AdvantageEstimator, ValueTarget
 from klamp.weighting import weighted_mean, weighted_variance
 
 
@@ -63,6 +64,46 @@ def discounted_returns(
     return gae(reward, zeros, bootstrap, terminated, cut, discount=discount, trace_decay=1.0)
 
 
+def estimate(
+    reward: Float[Array, "T *N"],
+    value: Float[Array, "T *N"],
+    next_value: Float[Array, "T *N"],
+    terminated: Shaped[Array, "T *N"],
+    truncated: Shaped[Array, "T *N"],
+    weight: Float[Array, "T *N"] | None = None,
+    *,
+    discount: float,
+    trace_decay: float,
+    estimator: AdvantageEstimator = "gae",
+    target: ValueTarget = "td-lambda",
+) -> tuple[Float[Array, "T *N"], Float[Array, "T *N"]]:
+    """The advantage that weighs ∇ log π, and the target of the critic: all choices in one place.
+
+    ``"gae"`` is A^GAE(γ, λ). The others start from a Monte-Carlo return: ``"monte-carlo"`` is
+    R_t − V(s_t), with V for what lies beyond the end of the rollout. ``"return"`` is R_t itself and
+    no critic comes into it, so R_t is only what the rollout saw: the policy gradient of the reward
+    up to its end. ``"standardized-return"`` is that return to mean 0 and deviation 1 over the
+    batch, less V(s_t), which then has to learn the standardised return too.
+    The critic's target is the λ-return A^GAE + V, or the Monte-Carlo return in use.
+    """
+    ends = (terminated, truncated)
+    generalised = gae(
+        reward, value, next_value, *ends, discount=discount, trace_decay=trace_decay
+    )
+    beyond = next_value if estimator in ("gae", "monte-carlo") else jnp.zeros_like(next_value)
+    returns = discounted_returns(reward, beyond, *ends, discount=discount)
+    if estimator == "standardized-return":
+        returns = standardize(returns, weight)
+    match estimator:
+        case "gae":
+            advantage = generalised
+        case "return":
+            advantage = returns
+        case _:
+            advantage = returns - value
+    return advantage, generalised + value if target == "td-lambda" else returns
+
+
 def standardize(
     advantage: Float[Array, "*S"], weight: Float[Array, "*S"] | None = None
 ) -> Float[Array, "*S"]:
@@ -72,8 +113,12 @@ def standardize(
     difference between samples is rounding.
     """
     kept = advantage if weight is None else jnp.where(weight > 0, advantage, 0)
-    centred = kept - weighted_mean(kept, weight)
-    deviation = jnp.sqrt(weighted_variance(kept, weight))
-    meaningful = deviation > 1e-6 * jnp.max(jnp.abs(kept))
-    standard = jnp.where(meaningful, centred / jnp.where(meaningful, deviation, 1), 0)
+    largest = jnp.max(jnp.abs(kept))
+    # In units of the largest, so that no square overflows.
+    scaled = kept / jnp.where(largest > 0, largest, 1)
+    centred = scaled - weighted_mean(scaled, weight)
+    deviation = jnp.sqrt(weighted_variance(scaled, weight))
+    # A comparison with NaN is false: a NaN comes out as NaN, not as an advantage of 0.
+    equal = deviation <= 1e-6
+    standard = jnp.where(equal, 0, centred / jnp.where(equal, 1, deviation))
     return standard if weight is None else jnp.where(weight > 0, standard, 0)

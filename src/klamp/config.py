@@ -14,6 +14,9 @@ from klamp.errors import ConfigError
 Activation = Literal["tanh", "relu", "gelu", "silu", "elu"]
 Vectorization = Literal["auto", "sync", "async"]
 AdvantageNormalization = Literal["batch", "minibatch", "off"]
+AdvantageEstimator = Literal["gae", "monte-carlo", "return", "standardized-return"]
+ValueTarget = Literal["td-lambda", "monte-carlo"]
+Baseline = Literal["none", "batch-mean", "value"]
 
 
 def require(condition: bool, config: Any, name: str, expected: str) -> None:
@@ -86,6 +89,11 @@ class Settings:
     """Scale observations by their running mean and deviation. Advised unless they are near 1."""
     normalize_reward: bool = False
     """Scale rewards by the running deviation of the discounted return (reports stay raw)."""
+    advantage_estimator: AdvantageEstimator = "gae"
+    """gae; monte-carlo: the return less the critic's value; return: the rewards that the rollout
+    saw, without a critic; standardized-return: those to mean 0 and deviation 1, less the value."""
+    value_target: ValueTarget = "td-lambda"
+    """What the critic learns: the λ-return, or the (standardised, if so) Monte-Carlo return."""
     advantage_normalization: AdvantageNormalization = "batch"
     """Standardise advantages over the whole batch, over each minibatch, or not at all."""
     hidden_sizes: tuple[int, ...] = (64, 64)
@@ -126,8 +134,15 @@ class Settings:
                 "activation": ("tanh", "relu", "gelu", "silu", "elu"),
                 "vectorization": ("auto", "sync", "async"),
                 "advantage_normalization": ("batch", "minibatch", "off"),
+                "advantage_estimator": ("gae", "monte-carlo", "return", "standardized-return"),
+                "value_target": ("td-lambda", "monte-carlo"),
             },
         )
+        scales_agree = (
+            self.advantage_estimator != "standardized-return" or self.value_target == "monte-carlo"
+        )
+        expected = "'monte-carlo' with standardized-return, whose scale the critic must share"
+        require(scales_agree, self, "value_target", expected)
         seed_fits = _is_integer(self.seed, 0) and self.seed < 2**63
         require(seed_fits, self, "seed", "an integer from 0 to 2**63 − 1")
         require(_is_number(self.initial_log_std), self, "initial_log_std", "a finite number")
@@ -142,6 +157,54 @@ def _integral(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
+class REINFORCE:
+    """The policy gradient with Monte-Carlo returns: ∇ log π·R (Williams 1992)."""
+
+    baseline: Baseline = "value"
+    """What the return is compared with: nothing, its mean over the batch, or a learned V."""
+    learning_rate: float = 1e-2
+    """Adam's step size; one step a batch."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus, per nat."""
+    max_gradient_norm: float = 0.5
+    """The gradient is scaled down to this norm."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check(
+            self,
+            positive=("learning_rate", "max_gradient_norm"),
+            not_negative=("entropy_coefficient",),
+            choices={"baseline": ("none", "batch-mean", "value")},
+        )
+
+
+@dataclass(frozen=True)
+class A2C:
+    """Advantage actor-critic: one joint gradient step a batch (arXiv:1602.01783)."""
+
+    learning_rate: float = 1e-3
+    """Adam's step size; one step a batch."""
+    final_learning_rate: float | None = None
+    """The step size at the last step, reached linearly; unset: constant."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus, per nat."""
+    value_coefficient: float = 0.5
+    """Weight of the value loss E[(V − target)²] beside the policy's objective."""
+    max_gradient_norm: float = 0.5
+    """The gradient over all parameters together is scaled down to this norm."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check(
+            self,
+            positive=("learning_rate", "max_gradient_norm"),
+            not_negative=("final_learning_rate", "entropy_coefficient", "value_coefficient"),
+            optional=("final_learning_rate",),
+        )
+
+
+@dataclass(frozen=True)
 class PPO:
     """Proximal policy optimisation with the clipped surrogate (arXiv:1707.06347)."""
 
@@ -149,6 +212,12 @@ class PPO:
     """ε: no incentive to move the probability ratio beyond 1 ± ε."""
     final_clip: float | None = None
     """ε at the last step, reached linearly; unset: constant."""
+    clip_upper: float | None = None
+    """ε above 1, where it shall differ from the one below: clip-higher of arXiv:2503.14476."""
+    dual_clip: float | None = None
+    """c > 1: no sample with Â < 0 counts for less than c·Â (arXiv:1912.09729)."""
+    value_clip: float | None = None
+    """The critic gains nothing by moving farther than this from its value before the update."""
     epochs: int = 10
     """Passes over each batch."""
     minibatch_size: int = 64
@@ -157,10 +226,13 @@ class PPO:
     """Adam's step size."""
     final_learning_rate: float | None = None
     """The step size at the last step, reached linearly; unset: constant."""
+    adaptive_learning_rate: float | None = None
+    """Instead of a schedule: divide the step size by 1.5 after an update whose exact mean
+    KL(old‖new) was above twice this, multiply it after one below half; within 1e-5 to 1e-2."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus, per nat."""
     value_coefficient: float = 0.5
-    """Weight of the value loss ½E[(V − target)²]·2 beside the surrogate."""
+    """Weight of the value loss E[(V − target)²] beside the surrogate."""
     max_gradient_norm: float = 0.5
     """The gradient over all parameters together is scaled down to this norm."""
     target_kl: float | None = None
@@ -172,7 +244,17 @@ class PPO:
         """Check every field."""
         check(
             self,
-            positive=("clip", "learning_rate", "max_gradient_norm", "target_kl", "max_kl"),
+            positive=(
+                "clip",
+                "clip_upper",
+                "dual_clip",
+                "value_clip",
+                "learning_rate",
+                "adaptive_learning_rate",
+                "max_gradient_norm",
+                "target_kl",
+                "max_kl",
+            ),
             not_negative=(
                 "final_clip",
                 "final_learning_rate",
@@ -180,8 +262,78 @@ class PPO:
                 "value_coefficient",
             ),
             counts=("epochs", "minibatch_size"),
-            optional=("final_clip", "final_learning_rate", "target_kl", "max_kl"),
+            optional=(
+                "final_clip",
+                "clip_upper",
+                "dual_clip",
+                "value_clip",
+                "final_learning_rate",
+                "adaptive_learning_rate",
+                "target_kl",
+                "max_kl",
+            ),
         )
+        require(self.dual_clip is None or self.dual_clip > 1, self, "dual_clip", "a number > 1")
+        one_rule = self.adaptive_learning_rate is None or self.final_learning_rate is None
+        require(one_rule, self, "final_learning_rate", "unset with an adaptive_learning_rate")
+
+
+@dataclass(frozen=True)
+class PPOPenalty:
+    """Proximal policy optimisation with a KL penalty (arXiv:1707.06347, §4)."""
+
+    kl_coefficient: float = 1.0
+    """β, the price of a nat of KL(old‖new); where it adapts, the first one."""
+    target_kl: float | None = 0.01
+    """β doubles after an update whose exact mean KL(old‖new) was above 1.5 times this, and halves
+    after one below it by 1.5; unset: β is fixed."""
+    epochs: int = 10
+    """Passes over each batch."""
+    minibatch_size: int = 64
+    """Samples in each gradient step."""
+    learning_rate: float = 3e-4
+    """Adam's step size."""
+    final_learning_rate: float | None = None
+    """The step size at the last step, reached linearly; unset: constant."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus, per nat."""
+    value_coefficient: float = 0.5
+    """Weight of the value loss E[(V − target)²] beside the surrogate."""
+    max_gradient_norm: float = 0.5
+    """The gradient over all parameters together is scaled down to this norm."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check(
+            self,
+            positive=("learning_rate", "max_gradient_norm", "target_kl"),
+            not_negative=(
+                "kl_coefficient",
+                "final_learning_rate",
+                "entropy_coefficient",
+                "value_coefficient",
+            ),
+            counts=("epochs", "minibatch_size"),
+            optional=("final_learning_rate", "target_kl"),
+        )
+        movable = self.target_kl is None or self.kl_coefficient > 0
+        require(movable, self, "kl_coefficient", "a number > 0 where it adapts (0 stays 0)")
+
+
+@dataclass(frozen=True)
+class NPG:
+    """The natural policy gradient (Kakade 2001), with the step length of TRPO and no search."""
+
+    max_kl: float = 0.01
+    """δ: the mean KL(old‖new) that the quadratic model predicts of a step; nothing checks it."""
+    damping: float = 0.1
+    """λ, added to the diagonal of the Fisher matrix."""
+    cg_iterations: int = 10
+    """Steps of conjugate gradient; each costs one Fisher-vector product."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check(self, positive=("max_kl",), not_negative=("damping",), counts=("cg_iterations",))
 
 
 @dataclass(frozen=True)
@@ -211,9 +363,16 @@ class TRPO:
         require(_is_integer(self.max_backtracks, 0), self, "max_backtracks", "an integer ≥ 0")
 
 
-AlgorithmConfig = PPO | TRPO
+AlgorithmConfig = REINFORCE | A2C | NPG | TRPO | PPO | PPOPenalty
 
-ALGORITHMS: dict[str, type[Any]] = {"ppo": PPO, "trpo": TRPO}
+ALGORITHMS: dict[str, type[Any]] = {
+    "reinforce": REINFORCE,
+    "a2c": A2C,
+    "npg": NPG,
+    "trpo": TRPO,
+    "ppo": PPO,
+    "ppo-kl": PPOPenalty,
+}
 """The algorithms by the name that `--algo` and `config.json` use."""
 
 

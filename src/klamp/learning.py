@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp.advantages import gae, standardize
-from klamp.algorithms import implementation
-from klamp.config import PPO, AlgorithmConfig, Settings
+from klamp.advantages import estimate, standardize
+from klamp.algorithms import implementation, reinforce
+from klamp.config import REINFORCE, AlgorithmConfig, Settings
 from klamp.distributions import kl_divergence
 from klamp.networks import Model
 from klamp.normalize import CLIP, Scaling, normalize
@@ -58,16 +58,19 @@ def prepare(
     next_value = model.value(theta, seen(rows.next_observation))
     reward = rollout.reward * reward_factor
     reward = jnp.where(reward_factor == 1, reward, jnp.clip(reward, -CLIP, CLIP))
-    advantage = gae(
+    estimates = estimate(
         reward,
         value.reshape(shape),
         next_value.reshape(shape),
         rollout.terminated,
         rollout.truncated,
+        rollout.weight,
         discount=settings.discount,
         trace_decay=settings.trace_decay,
-    ).reshape(-1)
-    target = advantage + value
+        estimator=settings.advantage_estimator,
+        target=settings.value_target,
+    )
+    advantage, target = (part.reshape(-1) for part in estimates)
     if settings.advantage_normalization == "batch":
         advantage = standardize(advantage, rows.weight)
     batch = Batch(inputs, rows.action, advantage, old, rows.weight, target, value)
@@ -75,14 +78,18 @@ def prepare(
 
 
 def report(
-    model: Model, theta: Float[Array, " n"], batch: Batch, update: Update, clip: Array
+    model: Model,
+    theta: Float[Array, " n"],
+    batch: Batch,
+    update: Update,
+    clips: tuple[Array, Array],
 ) -> UpdateReport:
     """What the whole batch says of the step from ``theta`` to ``update.theta``."""
     new, value = model.unravel(update.theta).distribution_and_value(batch.inputs)
     weight = batch.weight
     ratio = importance_ratio(new.log_prob(batch.action), batch.old.log_prob(batch.action))
     kl = kl_divergence(p=batch.old, q=new)
-    outside = (jnp.abs(ratio - 1) > clip).astype(ratio.dtype)
+    outside = ((ratio < 1 - clips[0]) | (ratio > 1 + clips[1])).astype(ratio.dtype)
     return UpdateReport(
         outcome=update.outcome,
         surrogate_before=weighted_mean(batch.advantage, weight),
@@ -99,6 +106,12 @@ def report(
     )
 
 
+def clips(update: Update) -> tuple[Array, Array]:
+    """ε below and above 1, as the update clipped; ``CLIP_REPORTED`` where it did not."""
+    lower = update.details.get("clip", jnp.asarray(CLIP_REPORTED))
+    return lower, update.details.get("clip_upper", lower)
+
+
 def refuse_non_finite(theta: Array, state: Any, update: Update) -> Update:
     """The update itself where all of it is finite; else what was before, as NON_FINITE."""
     leaves = [leaf for leaf in jax.tree.leaves((update.theta, update.state)) if leaf.size]
@@ -113,6 +126,8 @@ def refuse_non_finite(theta: Array, state: Any, update: Update) -> Update:
 def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> Any:
     """The jitted iteration: (θ, state, rollout, scaling, reward factor, key, progress) → new."""
     parts = implementation(algorithm)
+    if isinstance(algorithm, REINFORCE):
+        settings = reinforce.estimation(algorithm, settings)
 
     def learn(
         theta: Array,
@@ -126,7 +141,6 @@ def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> 
         batch = prepare(model, theta, rollout, scaling, reward_factor, settings)
         update = parts.update(algorithm, settings, model, theta, state, batch, key, progress)
         update = refuse_non_finite(theta, state, update)
-        clip = update.details["clip"] if isinstance(algorithm, PPO) else jnp.asarray(CLIP_REPORTED)
-        return update.theta, update.state, report(model, theta, batch, update, clip)
+        return update.theta, update.state, report(model, theta, batch, update, clips(update))
 
     return jax.jit(learn)

@@ -5,16 +5,17 @@ advantages, normalisation, metrics) is the same for all, so that a comparison of
 compares their updates and nothing else.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp.algorithms import ppo, trpo
-from klamp.config import PPO, TRPO, Settings
+from klamp.algorithms import a2c, npg, ppo, ppo_penalty, reinforce, trpo
+from klamp.config import A2C, NPG, PPO, REINFORCE, TRPO, PPOPenalty, Settings
 from klamp.networks import Model
 from klamp.types import Batch, Update
 
 
+@runtime_checkable
 class Algorithm(Protocol):
     """What the training loop needs of an algorithm. Both functions are pure and traceable."""
 
@@ -37,12 +38,17 @@ class Algorithm(Protocol):
         ...
 
 
+MODULES: dict[type[Any], Any] = {
+    REINFORCE: reinforce,
+    A2C: a2c,
+    NPG: npg,
+    TRPO: trpo,
+    PPO: ppo,
+    PPOPenalty: ppo_penalty,
+}
+"""Each config's module."""
+
+
 def implementation(config: Any) -> Algorithm:
     """The module that implements a config; a config with both functions implements itself."""
-    match config:
-        case PPO():
-            return ppo
-        case TRPO():
-            return trpo
-        case _:
-            return config
+    return MODULES.get(type(config), config)

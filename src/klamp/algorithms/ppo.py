@@ -1,43 +1,50 @@
 """Proximal policy optimisation with the clipped surrogate (Schulman et al., arXiv:1707.06347).
 
 Algorithm 1 with objective eq. 9: K epochs of shuffled minibatches ascend
-``L_clip − c₁·(V − target)² + c₂·H``. Adam with ε = 1e-5, the gradient's norm over all parameters
-clipped, advantages standardised; the paper leaves these to its code.
+``L_clip − c₁·(V − target)² + c₂·H``. Advantages are standardised, which the paper leaves to its
+code. The clip bounds the *incentive* to leave the region and not the policy: ``max_kl``, which no
+paper has, bounds the policy.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
-import optax
-from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp.advantages import standardize
+from klamp.algorithms import epochs
+from klamp.algorithms.gradient import adam
 from klamp.config import PPO, Settings
-from klamp.critic import ADAM_EPSILON
-from klamp.distributions import kl_divergence
-from klamp.minibatches import minibatch_rows, number_of_rows, take_rows
 from klamp.networks import ActorCritic, Model
 from klamp.schedules import scheduled
-from klamp.surrogate import clipped_surrogate, entropy_bonus, importance_ratio, value_loss
+from klamp.surrogate import (
+    clipped_surrogate,
+    clipped_value_loss,
+    entropy_bonus,
+    importance_ratio,
+    value_loss,
+)
+from klamp.trust_region.projection import Projection, project
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
-from klamp.weighting import weighted_mean
+
+LEARNING_RATES = (1e-5, 1e-2)
+"""Where an adaptive learning rate stays."""
 
 
-def optimizer(config: PPO) -> optax.GradientTransformation:
-    """Adam's direction for the norm-clipped gradient, without a step size."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.max_gradient_norm),
-        optax.scale_by_adam(eps=ADAM_EPSILON),
-    )
+class State(NamedTuple):
+    """What PPO carries from update to update."""
+
+    moments: Any
+    """Adam's."""
+    learning_rate: Float[Array, ""] | None
+    """The step size where it adapts, else absent."""
 
 
-def init(config: PPO, model: Model, theta: Float[Array, " n"]) -> Any:
+def init(config: PPO, model: Model, theta: Float[Array, " n"]) -> State:
     """Adam's moments at zero."""
-    return optimizer(config).init(theta)
+    adapts = config.adaptive_learning_rate is not None
+    learning_rate = jnp.asarray(config.learning_rate, jnp.float32) if adapts else None
+    return State(adam(config.max_gradient_norm).init(theta), learning_rate)
 
 
 def loss(
@@ -49,12 +56,27 @@ def loss(
 ) -> Float[Array, ""]:
     """−L_clip + c₁·(V − target)² − c₂·H (eq. 9), on the rows given."""
     new, value = network.distribution_and_value(batch.inputs)
-    ratio = importance_ratio(new.log_prob(batch.action), old_log_prob)
-    surrogate = clipped_surrogate(ratio, batch.advantage, clip, batch.weight)
-    # value_loss carries the ½ that eq. 9 does not.
-    error = 2 * value_loss(value, batch.value_target, batch.weight)
-    entropy = entropy_bonus(new.entropy(), batch.weight)
-    return -surrogate + config.value_coefficient * error - config.entropy_coefficient * entropy
+    surrogate = clipped_surrogate(
+        importance_ratio(new.log_prob(batch.action), old_log_prob),
+        batch.advantage,
+        clip,
+        batch.weight,
+        clip_upper=config.clip_upper,
+        dual_clip=config.dual_clip,
+    )
+    if config.value_clip is None:
+        half_error = value_loss(value, batch.value_target, batch.weight)
+    else:
+        half_error = clipped_value_loss(
+            value, batch.old_value, batch.value_target, config.value_clip, batch.weight
+        )
+    # Both carry the ½ that eq. 9 does not.
+    critic = config.value_coefficient * 2 * half_error
+    return (
+        -surrogate
+        + critic
+        - config.entropy_coefficient * entropy_bonus(new.entropy(), batch.weight)
+    )
 
 
 def update(
@@ -62,48 +84,86 @@ def update(
     settings: Settings,
     model: Model,
     theta: Float[Array, " n"],
-    state: Any,
+    state: State,
     batch: Batch,
     key: PRNGKeyArray,
     progress: Float[Array, ""],
 ) -> Update:
-    """K epochs over one batch; with ``target_kl``, fewer once the policy has moved that far."""
-    adam = optimizer(config)
+    """K epochs over one batch, fewer with ``target_kl``; with ``max_kl``, drawn back into it."""
     clip = scheduled(config.clip, config.final_clip, progress)
-    step_size = scheduled(config.learning_rate, config.final_learning_rate, progress)
-    total = number_of_rows(batch)
-    rows = minibatch_rows(key, config.epochs, total, config.minibatch_size)
-    table = (batch, batch.old.log_prob(batch.action))
+    step_size = state.learning_rate
+    if step_size is None:
+        step_size = scheduled(config.learning_rate, config.final_learning_rate, progress)
+    new_theta, moments, passes = epochs.descend(
+        lambda network, part, old_log_prob: loss(network, part, old_log_prob, clip, config),
+        config,
+        settings,
+        model,
+        theta,
+        state.moments,
+        batch,
+        key,
+        step_size=step_size,
+        stop_kl=config.target_kl,
+    )
+    details = {"epochs": passes, "learning_rate": step_size, "clip": clip}
+    if config.clip_upper is not None:
+        details["clip_upper"] = jnp.asarray(config.clip_upper)
+    learning_rate = adapt(config, model, new_theta, step_size, batch)
+    outcome = jnp.asarray(int(Outcome.ACCEPTED))
+    if config.max_kl is not None:
+        projection = draw_back(model, theta, new_theta, batch, max_kl=config.max_kl)
+        new_theta = projection.theta
+        drawn = projection.fraction < 1
+        outcome = jnp.where(drawn, int(Outcome.PROJECTED), outcome)
+        details |= {"projection": projection.fraction, "kl_before_projection": projection.kl}
+    return Update(new_theta, State(moments, learning_rate), outcome, details)
 
-    def minibatch(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
-        theta, state = carry
-        part = take_rows(batch._replace(old=None), chosen, total)
-        if settings.advantage_normalization == "minibatch":
-            part = part._replace(advantage=standardize(part.advantage, part.weight))
-        old_log_prob = table[1][chosen]
-        # The gradient is taken in the module and ravelled after: slicing θ inside would make each
-        # layer's share a padded vector of full length.
-        network = model.unravel(theta)
-        gradient = ravel_pytree(eqx.filter_grad(loss)(network, part, old_log_prob, clip, config))[0]
-        ascent, state = adam.update(gradient, state)
-        return (theta - step_size * ascent, state), None
 
-    def exceeded(theta: Array) -> Bool[Array, ""]:
-        if config.target_kl is None:
-            return jnp.asarray(False)
-        new = model.distribution(theta, batch.inputs)
-        kl = weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
-        return kl > config.target_kl
+def adapt(
+    config: PPO,
+    model: Model,
+    theta: Float[Array, " n"],
+    step_size: Float[Array, ""],
+    batch: Batch,
+) -> Float[Array, ""] | None:
+    """The next step size, after an update that led to ``theta``; None where it does not adapt.
 
-    def unfinished(carry: tuple[Int[Array, ""], Array, Any, Array]) -> Bool[Array, ""]:
-        return (carry[0] < config.epochs) & ~carry[3]
+    The rule of `rsl_rl`, on the exact mean KL(old‖new) of the whole batch once an update, where
+    that code takes each minibatch's. It judges the epochs, not what ``max_kl`` left of them.
+    """
+    target = config.adaptive_learning_rate
+    if target is None:
+        return None
+    kl = epochs.mean_kl(model, theta, batch)
+    factor = jnp.where(kl > 2 * target, 1 / 1.5, jnp.where(kl < target / 2, 1.5, 1.0))
+    return jnp.where(factor == 1, step_size, jnp.clip(step_size * factor, *LEARNING_RATES))
 
-    def epoch(carry: tuple[Int[Array, ""], Array, Any, Array]) -> Any:
-        done, theta, state, _ = carry
-        (theta, state), _ = jax.lax.scan(minibatch, (theta, state), rows[done])
-        return done + 1, theta, state, exceeded(theta)
 
-    start = (jnp.asarray(0), theta, state, jnp.asarray(False))
-    epochs, theta, state, _ = jax.lax.while_loop(unfinished, epoch, start)
-    details = {"epochs": epochs, "learning_rate": step_size, "clip": clip}
-    return Update(theta, state, jnp.asarray(int(Outcome.ACCEPTED)), details)
+def draw_back(
+    model: Model,
+    theta: Float[Array, " n"],
+    new_theta: Float[Array, " n"],
+    batch: Batch,
+    *,
+    max_kl: float,
+) -> Projection:
+    """``new_theta`` within mean KL(old‖new) ≤ ``max_kl``, drawn back towards ``theta``.
+
+    With separate networks the critic keeps all that it learnt. What it shares with the policy
+    cannot be moved without moving the policy, and its own layers fit what is shared: a shared
+    trunk is drawn back as a whole.
+    """
+    end = theta.size if model.shared else model.policy_end
+    rest = new_theta[end:]
+
+    def whole(part: Float[Array, " p"]) -> Float[Array, " n"]:
+        return jnp.concatenate([part, rest])
+
+    projection = project(
+        lambda part: epochs.mean_kl(model, whole(part), batch),
+        theta[:end],
+        new_theta[:end],
+        max_kl=max_kl,
+    )
+    return projection._replace(theta=whole(projection.theta))

@@ -1,0 +1,57 @@
+"""Advantage actor-critic (Mnih et al., arXiv:1602.01783, Algorithm S3, in its synchronous form).
+
+One gradient step a batch on ``E[log π·Â] − c₁·(V − target)² + c₂·H``, policy and critic together.
+The advantage is the run's own estimator (GAE by default), where the paper has n-step returns, which
+``trace_decay`` = 1 gives; Adam takes the place of its shared RMSProp.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from klamp.advantages import standardize
+from klamp.algorithms.gradient import adam, adam_direction, flat_gradient
+from klamp.config import A2C, Settings
+from klamp.networks import ActorCritic, Model
+from klamp.schedules import scheduled
+from klamp.surrogate import entropy_bonus, log_prob_surrogate, value_loss
+from klamp.trust_region.step import Outcome
+from klamp.types import Batch, Update
+
+
+def init(config: A2C, model: Model, theta: Float[Array, " n"]) -> Any:
+    """Adam's moments at zero."""
+    return adam(config.max_gradient_norm).init(theta)
+
+
+def loss(network: ActorCritic, batch: Batch, config: A2C) -> Float[Array, ""]:
+    """−E[log π·Â] + c₁·(V − target)² − c₂·H."""
+    new, value = network.distribution_and_value(batch.inputs)
+    surrogate = log_prob_surrogate(new.log_prob(batch.action), batch.advantage, batch.weight)
+    # value_loss carries the ½ that the paper's squared error does not.
+    critic = config.value_coefficient * 2 * value_loss(value, batch.value_target, batch.weight)
+    entropy = entropy_bonus(new.entropy(), batch.weight)
+    return -surrogate + critic - config.entropy_coefficient * entropy
+
+
+def update(
+    config: A2C,
+    settings: Settings,
+    model: Model,
+    theta: Float[Array, " n"],
+    state: Any,
+    batch: Batch,
+    key: PRNGKeyArray,
+    progress: Float[Array, ""],
+) -> Update:
+    """One step of Adam on the whole batch."""
+    step_size = scheduled(config.learning_rate, config.final_learning_rate, progress)
+    if settings.advantage_normalization == "minibatch":
+        # The batch is the only minibatch.
+        batch = batch._replace(advantage=standardize(batch.advantage, batch.weight))
+    gradient = flat_gradient(loss, model, theta, batch, config)
+    direction, state = adam_direction(gradient, state, config.max_gradient_norm)
+    details = {"gradient_norm": jnp.linalg.norm(gradient), "learning_rate": step_size}
+    outcome = jnp.asarray(int(Outcome.ACCEPTED))
+    return Update(theta - step_size * direction, state, outcome, details)

@@ -1,0 +1,78 @@
+"""Epochs of shuffled minibatches over one batch: what PPO with a clip and with a penalty share.
+
+Algorithm 1 of arXiv:1707.06347, less its objective: K epochs of minibatch Adam on a loss over
+policy and critic together. The paper leaves to its code, and we take from there, Adam's ε of 1e-5
+and the clipping of the gradient's norm over all parameters.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from klamp.advantages import standardize
+from klamp.algorithms.gradient import adam_direction, flat_gradient
+from klamp.config import PPO, PPOPenalty, Settings
+from klamp.distributions import kl_divergence
+from klamp.minibatches import minibatch_rows, number_of_rows, take_rows
+from klamp.networks import ActorCritic, Model
+from klamp.types import Batch
+from klamp.weighting import weighted_mean
+
+Loss = Callable[[ActorCritic, Batch, Float[Array, " B"]], Float[Array, ""]]
+"""(network, rows, log π_old of their actions) → what the minibatches descend."""
+
+
+def mean_kl(model: Model, theta: Float[Array, " n"], batch: Batch) -> Float[Array, ""]:
+    """Exact mean KL(old‖π_θ) over the whole batch, in nats."""
+    new = model.distribution(theta, batch.inputs)
+    return weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
+
+
+def descend(
+    loss: Loss,
+    config: PPO | PPOPenalty,
+    settings: Settings,
+    model: Model,
+    theta: Float[Array, " n"],
+    moments: Any,
+    batch: Batch,
+    key: PRNGKeyArray,
+    *,
+    step_size: Float[Array, ""],
+    stop_kl: float | None = None,
+) -> tuple[Float[Array, " n"], Any, Int[Array, ""]]:
+    """θ and Adam's moments after the epochs, and how many they were.
+
+    After an epoch that left the exact mean KL(old‖new) of the batch above ``stop_kl`` no other
+    follows.
+    """
+    total = number_of_rows(batch)
+    rows = minibatch_rows(key, config.epochs, total, config.minibatch_size)
+    old_log_prob = batch.old.log_prob(batch.action)
+
+    def minibatch(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
+        theta, moments = carry
+        part = take_rows(batch, chosen, total)
+        if settings.advantage_normalization == "minibatch":
+            part = part._replace(advantage=standardize(part.advantage, part.weight))
+        gradient = flat_gradient(loss, model, theta, part, old_log_prob[chosen])
+        direction, moments = adam_direction(gradient, moments, config.max_gradient_norm)
+        return (theta - step_size * direction, moments), None
+
+    def exceeded(theta: Array) -> Bool[Array, ""]:
+        return jnp.asarray(False) if stop_kl is None else mean_kl(model, theta, batch) > stop_kl
+
+    def unfinished(carry: tuple[Int[Array, ""], Array, Any, Array]) -> Bool[Array, ""]:
+        return (carry[0] < config.epochs) & ~carry[3]
+
+    def epoch(carry: tuple[Int[Array, ""], Array, Any, Array]) -> Any:
+        done, theta, moments, _ = carry
+        (theta, moments), _ = jax.lax.scan(minibatch, (theta, moments), rows[done])
+        return done + 1, theta, moments, exceeded(theta)
+
+    start = (jnp.asarray(0), theta, moments, jnp.asarray(False))
+    epochs, theta, moments, _ = jax.lax.while_loop(unfinished, epoch, start)
+    return theta, moments, epochs

@@ -1,0 +1,79 @@
+"""The natural policy gradient (Kakade 2001), as arXiv:1502.05477, §6 compares it with TRPO.
+
+TRPO without its line search: the step √(2δ/xᵀ(F + λI)x)·x is taken as it is, with a KL of δ in the
+quadratic model and whatever it comes to in truth. Kakade's own step has a fixed size; this length
+is the "truncated" form of arXiv:1604.06778. Then the critic is fitted.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from klamp import critic
+from klamp.config import NPG, Settings
+from klamp.networks import Model
+from klamp.trust_region.step import Outcome, natural_direction, surrogate_and_kl
+from klamp.types import Batch, Policy, Update
+from klamp.weighting import scrub
+
+
+def init(config: NPG, model: Model, theta: Float[Array, " n"]) -> Any:
+    """The critic's Adam moments at zero; the policy's step has no state."""
+    return critic.critic_optimizer().init(theta[model.critic_start :])
+
+
+def update(
+    config: NPG,
+    settings: Settings,
+    model: Model,
+    theta: Float[Array, " n"],
+    state: Any,
+    batch: Batch,
+    key: PRNGKeyArray,
+    progress: Float[Array, ""],
+) -> Update:
+    """One natural step of the policy, then the critic's regression."""
+    part, outcome, details = natural_step(model.policy, theta[: model.policy_end], batch, config)
+    theta = jnp.concatenate([part, theta[model.policy_end :]])
+    theta, state = critic.fit(model, theta, state, batch, key, settings)
+    return Update(theta, state, outcome, details)
+
+
+def natural_step(
+    policy: Policy, theta: Float[Array, " p"], batch: Batch, config: NPG
+) -> tuple[Float[Array, " p"], Array, dict[str, Array]]:
+    """θ + √(2δ/xᵀ(F + λI)x)·x, the outcome, and the metrics of the step.
+
+    Where there is no such step, or it leads to NaN or infinity, θ comes back bit-identical and the
+    outcome says why.
+    """
+    clean = batch if batch.weight is None else scrub(batch, batch.weight)
+    max_kl = jnp.asarray(config.max_kl, theta.dtype)
+    direction = natural_direction(
+        policy,
+        theta,
+        clean,
+        max_kl=max_kl,
+        damping=config.damping,
+        cg_iterations=config.cg_iterations,
+    )
+    scale = jnp.where(jnp.isfinite(direction.scale), direction.scale, 0)
+    moved = theta + scale * direction.x
+    there = surrogate_and_kl(policy, theta, clean)(moved)
+    outcome = direction.outcome()
+    finite = jnp.all(jnp.isfinite(moved)) & jnp.isfinite(there.gain) & jnp.isfinite(there.kl)
+    outcome = jnp.where((outcome == Outcome.ACCEPTED) & ~finite, int(Outcome.NON_FINITE), outcome)
+    accepted = outcome == Outcome.ACCEPTED
+    details = {
+        "kl_predicted": 0.5 * jnp.square(scale) * direction.curvature,
+        "gain_predicted": scale * (direction.gradient @ direction.x),
+        "gain_actual": jnp.where(accepted, there.gain, 0),
+        "step_scale": jnp.where(accepted, scale, 0),
+        "backtracks": jnp.asarray(0),
+        "cg_iterations": direction.cg_iterations,
+        "cg_residual": direction.cg_residual,
+        "cg_status": direction.cg_status,
+        "gradient_norm": jnp.linalg.norm(direction.gradient),
+    }
+    return jnp.where(accepted, moved, theta), outcome, details

@@ -1,0 +1,91 @@
+"""REINFORCE: ∇ log π·(R − b), one gradient step a batch (Williams 1992).
+
+R is the Monte-Carlo return. The baseline b is nothing, the mean return of the batch, or a learned
+V(s_t), fitted by ``critic.fit`` after the step. Adam and the clipping of the gradient's norm take
+the place of the plain step.
+
+Rollouts have a fixed length, so they end amid episodes. With V as the baseline, V also stands for
+the part of the return that was not seen. Without it there is no critic to ask, and R is what the
+rollout saw: an unbiased gradient of the reward up to the rollout's end, which is why
+``rollout_length`` should exceed the length of an episode.
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from klamp import critic
+from klamp.advantages import standardize
+from klamp.algorithms.gradient import adam, adam_direction, flat_gradient
+from klamp.config import REINFORCE, Settings
+from klamp.networks import ActorCritic, Model
+from klamp.surrogate import entropy_bonus, log_prob_surrogate
+from klamp.trust_region.step import Outcome
+from klamp.types import Batch, Update
+from klamp.weighting import weighted_mean
+
+
+class State(NamedTuple):
+    """What REINFORCE carries from update to update."""
+
+    moments: Any
+    """Adam's, of the policy."""
+    critic: Any
+    """Adam's, of the critic; absent where nothing uses V."""
+
+
+def estimation(config: REINFORCE, settings: Settings) -> Settings:
+    """The settings with the advantage that the baseline stands for.
+
+    Without V the return is left as it is: to standardise it would subtract a baseline.
+    """
+    if config.baseline == "value":
+        return replace(settings, advantage_estimator="monte-carlo", value_target="monte-carlo")
+    return replace(settings, advantage_estimator="return", advantage_normalization="off")
+
+
+def init(config: REINFORCE, model: Model, theta: Float[Array, " n"]) -> State:
+    """Adam's moments at zero."""
+    moments = adam(config.max_gradient_norm).init(theta)
+    fitted = config.baseline == "value"
+    return State(
+        moments, critic.critic_optimizer().init(theta[model.critic_start :]) if fitted else None
+    )
+
+
+def loss(network: ActorCritic, batch: Batch, config: REINFORCE) -> Float[Array, ""]:
+    """−E[log π·(R − b)] − c₂·H."""
+    new = network.distribution(batch.inputs)
+    surrogate = log_prob_surrogate(new.log_prob(batch.action), batch.advantage, batch.weight)
+    return -surrogate - config.entropy_coefficient * entropy_bonus(new.entropy(), batch.weight)
+
+
+def update(
+    config: REINFORCE,
+    settings: Settings,
+    model: Model,
+    theta: Float[Array, " n"],
+    state: State,
+    batch: Batch,
+    key: PRNGKeyArray,
+    progress: Float[Array, ""],
+) -> Update:
+    """One step of Adam on the whole batch, then the regression of V where it is the baseline."""
+    weighed = batch
+    if config.baseline == "batch-mean":
+        centred = batch.advantage - weighted_mean(batch.advantage, batch.weight)
+        weighed = batch._replace(advantage=centred)
+    elif config.baseline == "value" and settings.advantage_normalization == "minibatch":
+        # The batch is the only minibatch.
+        weighed = batch._replace(advantage=standardize(batch.advantage, batch.weight))
+    gradient = flat_gradient(loss, model, theta, weighed, config)
+    direction, moments = adam_direction(gradient, state.moments, config.max_gradient_norm)
+    theta = theta - config.learning_rate * direction
+    fitted = state.critic
+    if config.baseline == "value":
+        theta, fitted = critic.fit(model, theta, state.critic, batch, key, settings)
+    details = {"gradient_norm": jnp.linalg.norm(gradient)}
+    outcome = jnp.asarray(int(Outcome.ACCEPTED))
+    return Update(theta, State(moments, fitted), outcome, details)
