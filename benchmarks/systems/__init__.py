@@ -1,0 +1,1 @@
+"""One worker a system: a JSON description of the work in, a JSON measurement out."""
