@@ -1,0 +1,106 @@
+"""Beta-distributed actions within the bounds of a Box (Chou et al., ICML 2017)."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import betaln, digamma, polygamma
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+
+from klamp.distributions.squashed import as_floats
+
+
+class ScaledBeta(eqx.Module):
+    """a = low + (high − low)·x with x ~ Beta(α, β), independent in each dimension; α, β > 0.
+
+    What is sampled, stored and scored is y = log x − log(1 − x), any real number: neither x nor
+    1 − x can round to 0 there. ``squash`` gives a. Log-probability and entropy are those of a, in
+    its own units.
+    """
+
+    alpha: Float[Array, "*B a"]
+    beta: Float[Array, "*B a"]
+    low: tuple[float, ...] = eqx.field(static=True)
+    high: tuple[float, ...] = eqx.field(static=True)
+
+    def __init__(self, alpha: Any, beta: Any, low: Any, high: Any) -> None:
+        self.alpha, self.beta = jnp.asarray(alpha), jnp.asarray(beta)
+        self.low, self.high = as_floats(low), as_floats(high)
+
+    def squash(self, log_odds: Float[Array, "*S a"]) -> Float[Array, "*S a"]:
+        """The action of the environment, within the bounds."""
+        low = jnp.asarray(self.low, log_odds.dtype)
+        return low + self._width(log_odds.dtype) * jax.nn.sigmoid(log_odds)
+
+    def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> UInt32[Array, "*S 2"]:
+        """A key's data a row: gamma variates are drawn by rejection, from as much as needed."""
+        return jax.random.bits(key, (*sample_shape, *self.alpha.shape[:-1], 2), jnp.uint32)
+
+    def sample_from(self, noise: UInt32[Array, "*S 2"]) -> Float[Array, "*S a"]:
+        """y = log G(α) − log G(β) of two gamma variates."""
+        shape = (*noise.shape[:-1], self.alpha.shape[-1])
+        parameters = (jnp.broadcast_to(p, shape) for p in (self.alpha, self.beta))
+
+        def row(data: Array, alpha: Array, beta: Array) -> Array:
+            first, second = jax.random.split(jax.random.wrap_key_data(data, impl="threefry2x32"))
+            return jax.random.loggamma(first, alpha) - jax.random.loggamma(second, beta)
+
+        draw = row
+        for _ in shape[:-1]:
+            draw = jax.vmap(draw)
+        return draw(noise, *parameters)
+
+    def sample(self, key: PRNGKeyArray) -> Float[Array, "*B a"]:
+        """One action for each row, as log-odds."""
+        return self.sample_from(self.noise(key))
+
+    def mode(self) -> Float[Array, "*B a"]:
+        """The log-odds of the peak (α − 1)/(α + β − 2), for α, β ≥ 1; the middle at α = β = 1."""
+        least = jnp.finfo(self.alpha.dtype).eps
+        return jnp.log(jnp.maximum(self.alpha - 1, least)) - jnp.log(
+            jnp.maximum(self.beta - 1, least)
+        )
+
+    def log_prob(self, action: Any) -> Float[Array, "*B"]:
+        """(α − 1) log x + (β − 1) log(1 − x) − log B(α, β) − log(high − low), in nats, summed."""
+        y = jnp.asarray(action)
+        log_x, log_rest = jax.nn.log_sigmoid(y), jax.nn.log_sigmoid(-y)
+        kernel = (self.alpha - 1) * log_x + (self.beta - 1) * log_rest
+        return jnp.sum(kernel - betaln(self.alpha, self.beta) - self._log_width(), axis=-1)
+
+    def entropy(self) -> Float[Array, "*B"]:
+        """log B − (α − 1)ψ(α) − (β − 1)ψ(β) + (α + β − 2)ψ(α + β) + log(high − low), summed."""
+        a, b = self.alpha, self.beta
+        terms = betaln(a, b) - (a - 1) * digamma(a) - (b - 1) * digamma(b)
+        terms = terms + (a + b - 2) * digamma(a + b)
+        return jnp.sum(terms + self._log_width(), axis=-1)
+
+    def kl_to(self, other: "ScaledBeta") -> Float[Array, "*B"]:
+        """log B(q) − log B(p) + Δα·ψ(α) + Δβ·ψ(β) − (Δα + Δβ)·ψ(α + β), with Δ = p − q, summed.
+
+        In float32 the difference of the normalisers is off by about 1e-7·(α + β).
+        """
+        a, b = self.alpha, self.beta
+        da, db = a - other.alpha, b - other.beta
+        normalisers = betaln(other.alpha, other.beta) - betaln(a, b)
+        total = digamma(a + b)
+        # ψ(α) − ψ(α + β) is E[log x], so that each product is of the size of the change.
+        return jnp.sum(normalisers + da * (digamma(a) - total) + db * (digamma(b) - total), axis=-1)
+
+    def fisher_metric(self, tangent: "ScaledBeta") -> "ScaledBeta":
+        """In (α, β): diag(ψ′(α), ψ′(β)) − ψ′(α + β)·11ᵀ."""
+        shared = polygamma(1, self.alpha + self.beta) * (tangent.alpha + tangent.beta)
+        return type(self)(
+            polygamma(1, self.alpha) * tangent.alpha - shared,
+            polygamma(1, self.beta) * tangent.beta - shared,
+            self.low,
+            self.high,
+        )
+
+    def _width(self, dtype: Any) -> Float[Array, " a"]:
+        """The width of the bounds."""
+        return jnp.asarray([h - lo for lo, h in zip(self.low, self.high, strict=True)], dtype)
+
+    def _log_width(self) -> Float[Array, " a"]:
+        return jnp.log(self._width(self.alpha.dtype))
