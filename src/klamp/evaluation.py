@@ -49,9 +49,7 @@ def evaluate(
         raise ConfigError(f"`episodes` is {episodes}, but must be an integer ≥ 1.")
     copies = min(episodes, COPIES)
     due = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
-    environments = make_host(
-        env or policy.config.env, copies, seed=seed, purpose=Purpose.EVALUATE
-    )
+    environments = make_host(env or policy.config.env, copies, seed=seed, purpose=Purpose.EVALUATE)
     try:
         return _run(policy, environments, due, deterministic)
     finally:

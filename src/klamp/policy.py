@@ -71,16 +71,14 @@ class TrainedPolicy:
     @cached_property
     def _sample(self) -> Callable[..., Array]:
         return jax.jit(
-            lambda rows, noise_key: self.model.distribution(
-                self.theta, self._inputs(rows)
-            ).sample(noise_key)
+            lambda rows, noise_key: self.model.distribution(self.theta, self._inputs(rows)).sample(
+                noise_key
+            )
         )
 
     @cached_property
     def _mode(self) -> Callable[..., Array]:
-        return jax.jit(
-            lambda rows: self.model.distribution(self.theta, self._inputs(rows)).mode()
-        )
+        return jax.jit(lambda rows: self.model.distribution(self.theta, self._inputs(rows)).mode())
 
     @cached_property
     def _value(self) -> Callable[..., Array]:

@@ -29,7 +29,10 @@ SHARED: dict[str, Values] = {
 }
 """Settings of an environment for every algorithm."""
 
-OWN: dict[tuple[str, str], Values] = {}
+OWN: dict[tuple[str, str], Values] = {
+    # Six action dimensions: a KL per state of 0.04 is what others print as 0.007.
+    ("HalfCheetah-v5", "trpo"): {"max_kl": 0.04},
+}
 """Settings of an environment for one algorithm, over those of ``SHARED``."""
 
 

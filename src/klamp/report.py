@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol, TextIO
+from typing import Protocol, TextIO, runtime_checkable
 
 from klamp.config import RunConfig, algorithm_name
 from klamp.metrics import Metrics
@@ -13,6 +13,7 @@ LINE_EVERY_S = 2.0
 """Seconds between two lines where the output is not a terminal."""
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Told of a run's start, of every update, and of its end."""
 

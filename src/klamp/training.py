@@ -1,64 +1,38 @@
 """The loop: collect → prepare → update → report, and the state that a run carries through it."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from klamp.algorithms import implementation
-from klamp.checkpoint import latest_checkpoint, load_checkpoint, restore_tensors, save_checkpoint
-from klamp.config import AlgorithmConfig, RunConfig, algorithm_name
+from klamp.checkpoint import latest_checkpoint, save_checkpoint
+from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.host import HostEnvironments, make_host
 from klamp.envs.spaces import check_spaces, observation_size
-from klamp.episodes import EpisodeStatistics, add_rollout, no_episodes
-from klamp.errors import CheckpointError, ConfigError, RunFolderError
 from klamp.files import write_atomically
 from klamp.learning import make_learn
 from klamp.metrics import Metrics, MetricsLog, read_metrics, report_metrics, to_json
 from klamp.networks import Model, build_network, flatten
-from klamp.normalize import (
-    Moments,
-    Scaling,
-    discounted_sums,
-    empty_moments,
-    identity_scaling,
-    scaling,
-    update_moments,
-)
 from klamp.policy import TrainedPolicy
 from klamp.presets import configure
 from klamp.report import Reporter, Silent, reporter
 from klamp.rollout import HostCollector
+from klamp.run_folder import create_folder, drop_metrics_after, read_config, write_config
 from klamp.seeding import Purpose, key
-from klamp.types import Rollout
-
-
-class TrainState(NamedTuple):
-    """Everything that changes while a run trains: one pytree, and all that a checkpoint holds."""
-
-    theta: Any
-    """θ = [actor | encoder | critic]."""
-    algorithm: Any
-    """The algorithm's own state."""
-    observation_moments: Moments
-    reward_moments: Moments
-    """Of the discounted return, which rewards are scaled by."""
-    discounted_return: Any
-    """[N]: the discounted return of each running episode."""
-    episodes: EpisodeStatistics
-    step: Any
-    """Environment steps so far."""
-    update: Any
-    """Updates so far."""
+from klamp.state import (
+    TrainState,
+    count,
+    fresh_state,
+    observation_scaling,
+    observe_rewards,
+    restore,
+)
 
 
 @dataclass(frozen=True)
@@ -124,10 +98,10 @@ def resume(folder: str | Path, *, steps: int | None = None, quiet: bool = False)
     config = read_config(folder)
     if steps is not None:
         config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
-        _write_config(folder, config)
+        write_config(folder, config)
     run, fresh = start(config)
     state = restore(fresh, latest_checkpoint(folder))
-    _drop_metrics_after(folder / "metrics.jsonl", int(state.update))
+    drop_metrics_after(folder / "metrics.jsonl", int(state.update))
     return _loop(run, state, folder, Silent() if quiet else reporter())
 
 
@@ -139,7 +113,7 @@ def load(folder: str | Path) -> TrainedPolicy:
     environments = make_host(config.env, 1, seed=0, purpose=Purpose.EVALUATE)
     try:
         theta, model = _network(config, environments)
-        fresh = _fresh_state(config, environments, theta, model)
+        fresh = fresh_state(config, environments.observation_space.shape, theta, model)
         state = restore(fresh, path)
         return _policy(config, environments, model, state)
     finally:
@@ -163,7 +137,7 @@ def start(config: RunConfig) -> tuple[Run, TrainState]:
     )
     check_spaces(config.env, environments.observation_space, environments.action_space)
     theta, model = _network(config, environments)
-    state = _fresh_state(config, environments, theta, model)
+    state = fresh_state(config, environments.observation_space.shape, theta, model)
     collector = HostCollector(environments, model, theta, settings.rollout_length)
     learn = make_learn(model, config.algorithm, settings)
     return Run(config, environments, model, collector, learn), state
@@ -172,33 +146,7 @@ def start(config: RunConfig) -> tuple[Run, TrainState]:
 def _network(config: RunConfig, environments: HostEnvironments) -> tuple[Array, Model]:
     size = observation_size(environments.observation_space)
     initial = key(config.settings.seed, Purpose.INITIALISE)
-    return flatten(
-        build_network(size, environments.action_space, config.settings, key=initial)
-    )
-
-
-def _fresh_state(
-    config: RunConfig, environments: HostEnvironments, theta: Array, model: Model
-) -> TrainState:
-    return TrainState(
-        theta=theta,
-        algorithm=implementation(config.algorithm).init(config.algorithm, model, theta),
-        observation_moments=empty_moments(environments.observation_space.shape),
-        reward_moments=empty_moments(()),
-        discounted_return=np.zeros(config.settings.num_envs),
-        episodes=no_episodes(config.settings.num_envs),
-        step=np.zeros((), np.int64),
-        update=np.zeros((), np.int64),
-    )
-
-
-def restore(fresh: TrainState, path: Path) -> TrainState:
-    """The state saved at ``path``, in the structure of a fresh one."""
-    tensors, _ = load_checkpoint(path)
-    saved = restore_tensors(fresh, tensors, path)
-    return saved._replace(
-        theta=jnp.asarray(saved.theta), algorithm=jax.tree.map(jnp.asarray, saved.algorithm)
-    )
+    return flatten(build_network(size, environments.action_space, config.settings, key=initial))
 
 
 def advance(run: Run, state: TrainState, learn: Callable[..., Any]) -> tuple[TrainState, Metrics]:
@@ -216,7 +164,7 @@ def advance(run: Run, state: TrainState, learn: Callable[..., Any]) -> tuple[Tra
         key(settings.seed, Purpose.SHUFFLE, update),
         jnp.asarray(min(int(state.step) / settings.steps, 1.0), jnp.float32),
     )
-    state = _count(state._replace(theta=theta, algorithm=algorithm), rollout, run.config)
+    state = count(state._replace(theta=theta, algorithm=algorithm), rollout, run.config)
     return state, report_metrics(report)
 
 
@@ -229,46 +177,6 @@ def compile_run(run: Run, state: TrainState) -> tuple[Callable[..., Any], float]
     number = jnp.asarray(1.0, jnp.float32)
     lowered = run.learn.lower(state.theta, state.algorithm, rollout, seen, number, some_key, number)
     return lowered.compile(), time.perf_counter() - began
-
-
-def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:
-    """How this iteration sees observations; the first one sees them as they are."""
-    if not config.settings.normalize_observation:
-        return None
-    moments = state.observation_moments
-    return scaling(moments) if moments.count else identity_scaling(moments.mean.shape)
-
-
-def observe_rewards(
-    config: RunConfig, state: TrainState, rollout: Rollout
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Merge the rollout's discounted returns into the moments; the factor that rewards get."""
-    if not config.settings.normalize_reward:
-        return state, jnp.asarray(1.0, jnp.float32)
-    ended = np.asarray(rollout.terminated | rollout.truncated)
-    running, sums = discounted_sums(
-        state.discounted_return, np.asarray(rollout.reward), ended, config.settings.discount
-    )
-    keep = np.asarray(rollout.weight).reshape(-1) > 0
-    moments = update_moments(state.reward_moments, sums.reshape(-1), keep)
-    state = state._replace(reward_moments=moments, discounted_return=running)
-    return state, jnp.asarray(scaling(moments, centre=False).factor)
-
-
-def _count(state: TrainState, rollout: Rollout, config: RunConfig) -> TrainState:
-    """Counters, episode statistics and observation moments after an iteration."""
-    weight = np.asarray(rollout.weight)
-    ended = np.asarray(rollout.terminated | rollout.truncated)
-    moments = state.observation_moments
-    if config.settings.normalize_observation:
-        rows = np.asarray(rollout.observation).reshape(-1, *moments.mean.shape)
-        moments = update_moments(moments, rows, weight.reshape(-1) > 0)
-    return state._replace(
-        observation_moments=moments,
-        episodes=add_rollout(state.episodes, np.asarray(rollout.reward), ended, weight),
-        step=state.step + int((weight > 0).sum()),
-        update=state.update + 1,
-    )
 
 
 def _loop(run: Run, state: TrainState, folder: Path, to: Reporter) -> Result:
@@ -339,52 +247,3 @@ def _policy(
         environments.action_space,
         config,
     )
-
-
-def create_folder(config: RunConfig, out: str | Path | None) -> Path:
-    """The run's own new folder, with its `config.json`; never one that holds something."""
-    name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
-    folder = Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunFolderError(
-            f"The run folder {folder} exists already, and nothing in it was touched. Go on with it "
-            f"by `klamp resume {folder}`, or choose another with `--out`, or another seed."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_config(folder, config)
-    except OSError as error:
-        raise RunFolderError(
-            f"The run folder {folder} cannot be written ({error.strerror}). Choose another with "
-            "`--out`."
-        ) from error
-    return folder
-
-
-def _write_config(folder: Path, config: RunConfig) -> None:
-    data = {"klamp_version": version("klamp")} | config.to_dict()
-    write_atomically(folder / "config.json", json.dumps(data, indent=1) + "\n")
-
-
-def read_config(folder: Path) -> RunConfig:
-    """The configuration of a run's folder."""
-    path = folder / "config.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{folder} is no run's folder: it has no config.json. Expected one that `klamp train` "
-            "made, such as `runs/CartPole-v1-ppo-0`."
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} holds a {type(data).__name__}; expected a JSON object.")
-    return RunConfig.from_dict(data)
-
-
-def _drop_metrics_after(path: Path, update: int) -> None:
-    """Cut lines of updates that the checkpoint does not know; they will be made again."""
-    if path.exists():
-        kept = [line for line in read_metrics(path) if line["update"] <= update]
-        write_atomically(path, "".join(to_json(line) + "\n" for line in kept))

@@ -1,0 +1,155 @@
+"""The shape of the package: layers, no circles, a test file a module, short functions."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "klamp"
+MODULES = sorted(path for path in SOURCE.rglob("*.py"))
+
+# From the bottom up. A module imports from rooms below it and from its own room only.
+ROOMS = [
+    ["errors"],
+    ["checks", "files", "seeding"],
+    ["algorithm_configs"],
+    ["config"],
+    ["types", "weighting", "schedules"],
+    ["distributions", "surrogate", "normalize", "episodes"],
+    ["advantages", "trust_region", "minibatches"],
+    ["networks"],
+    ["critic"],
+    ["algorithms"],
+    ["envs"],
+    ["rollout", "learning", "policy"],
+    ["checkpoint", "metrics", "presets"],
+    ["state", "run_folder"],
+    ["report", "evaluation", "svg"],
+    ["training", "comparison"],
+    ["cli"],
+    ["__main__", "__init__"],
+]
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+ORDER_WITHIN = {
+    "trust_region": ["fisher", "conjugate_gradient", "line_search", "projection", "step"],
+}
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    """The klamp modules that a file imports, wherever in the file (type-checking blocks apart)."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("klamp"):
+            inside = node.module.removeprefix("klamp").lstrip(".")
+            found |= {inside} if inside else {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_imports_point_down(path: Path) -> None:
+    room = dotted(path).split(".")[0]
+    if room == "__init__":
+        return
+    for imported in imports_of(path):
+        below = imported.split(".")[0]
+        if below == room:
+            continue
+        assert LEVEL[below] < LEVEL[room] or (LEVEL[below] == LEVEL[room] and below < room), (
+            f"{room} imports {imported} from above or beside it"
+        )
+
+
+def test_the_heart_is_read_in_order() -> None:
+    for room, order in ORDER_WITHIN.items():
+        for position, name in enumerate(order):
+            for imported in imports_of(SOURCE / room / f"{name}.py"):
+                if imported.startswith(f"{room}."):
+                    assert order.index(imported.split(".")[1]) < position
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    known = {dotted(path): imports_of(path) for path in MODULES if path.name != "__init__.py"}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join((*trail, name))
+        if name in done or name not in known:
+            return
+        for imported in known[name]:
+            visit(imported, (*trail, name))
+        done.add(name)
+
+    for name in known:
+        visit(name, ())
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if not path.name.startswith("__")], ids=dotted
+)
+def test_each_module_has_its_test_file(path: Path) -> None:
+    wanted = f"test_{path.stem}.py"
+    assert list((ROOT / "tests").rglob(wanted)), f"{dotted(path)} wants a {wanted}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_functions_and_files_stay_short(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 330
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            first = node.body[0]
+            # A docstring may be as long as its equation needs.
+            described = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            length = node.end_lineno - (first.end_lineno if described else node.lineno)
+            assert length <= 60, f"{dotted(path)}.{node.name} has {length} lines"
+
+
+def test_mathematics_knows_no_environment() -> None:
+    for room in ("distributions", "advantages", "surrogate", "weighting", "trust_region"):
+        for path in MODULES:
+            if dotted(path).split(".")[0] == room:
+                assert "gymnasium" not in path.read_text()
+
+
+def test_only_envs_makes_environments() -> None:
+    for path in MODULES:
+        if "envs" not in path.parts:
+            text = path.read_text()
+            assert "gymnasium.make" not in text, dotted(path)
+            assert "make_vec" not in text, dotted(path)
+
+
+def test_nothing_draws_from_a_global_generator() -> None:
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
+                drawn = f"{ast.unparse(node.value)}.{node.attr}"
+                assert not drawn.startswith("np.random.") or node.attr in (
+                    "SeedSequence",
+                    "Generator",
+                    "Philox",
+                ), f"{dotted(path)} uses {drawn}"
+            if isinstance(node, ast.Import):
+                assert "random" not in {alias.name for alias in node.names}
+
+
+def test_public_names_are_all_there() -> None:
+    import klamp
+
+    for name in klamp.__all__:
+        assert getattr(klamp, name) is not None
+    with pytest.raises(AttributeError, match="no_such_name"):
+        klamp.no_such_name  # noqa: B018
+    tree = ast.parse((SOURCE / "__init__.py").read_text())
+    typed = {
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("klamp")
+        for alias in node.names
+    }
+    assert typed == set(klamp.__all__)

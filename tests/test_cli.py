@@ -1,0 +1,90 @@
+"""The command line: help without JAX, exit codes, one paragraph for each mistake."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from klamp.cli import main
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The message of a command that must exit with 2, without a traceback and in one paragraph."""
+    assert main(words) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("klamp: ")
+    assert "Traceback" not in text
+    assert text.count("\n") == 1
+    return text
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["resume", "--help"]])
+def test_help_needs_no_jax(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom klamp.cli import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
+        "assert 'jax' not in sys.modules and 'numpy' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage: klamp" in done.stdout
+
+
+def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "CartPole-v1", "--algo", "trpo", "--help"])
+    assert not stop.value.code
+    text = capsys.readouterr().out
+    for option in ("--steps", "--max-kl", "--critic-epochs", "--out", "--normalize-reward"):
+        assert option in text
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["tran"], "Did you mean `train`?"),
+        (["train", "CartPol-v1"], "Did you mean `CartPole-v1`?"),
+        (["train", "CartPole-v1", "--lerning-rate", "1"], "Did you mean `--learning-rate`?"),
+        (["train", "CartPole-v1", "--steps", "-5"], "`steps` of Settings is -5"),
+        (["train", "CartPole-v1", "--steps", "many"], "invalid literal"),
+        (["train", "CartPole-v1", "--algo", "pppo"], "Did you mean `ppo"),
+        (["train", "CartPole-v1", "--clip", "0"], "finite number > 0"),
+        (["train", "CartPole-v1", "--discount", "1.5"], "between 0 and 1"),
+        (["train", "no_such_module:Thing-v0"], "cannot be imported"),
+        (["train", "FrozenLake-v9"], "There is no environment"),
+        (["train"], "cannot be read"),
+        (["resume", "nowhere"], "no config.json"),
+        (["eval", "nowhere"], "no config.json"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_named(
+    words: list[str], wanted: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert wanted in complaint(capsys, *words)
+    assert not list(tmp_path.iterdir()), "a refused command must leave nothing behind"
+
+
+def test_train_eval_resume(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["--num-envs", "2", "--rollout-length", "64", "--steps", "2e2"]
+    assert main(["train", *small, "--algo", "trpo", "--max-kl", "0.02", "CartPole-v1"]) == 0
+    folder = tmp_path / "runs" / "CartPole-v1-trpo-0"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["max_kl"] == 0.02
+    assert config["steps"] == 200
+    summary = (folder / "summary.json").read_text()
+
+    message = complaint(capsys, "train", "CartPole-v1", *small, "--algo", "trpo")
+    assert "exists already" in message
+    assert (folder / "summary.json").read_text() == summary
+
+    assert main(["eval", str(folder), "--episodes", "3"]) == 0
+    assert "over 3 episodes" in capsys.readouterr().out
+    assert main(["resume", str(folder), "--steps", "300", "--quiet"]) == 0
+    assert json.loads((folder / "summary.json").read_text())["step"] >= 300

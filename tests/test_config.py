@@ -1,0 +1,82 @@
+"""Settings refuse what cannot work, by field, value and remedy, and survive JSON."""
+
+import json
+import math
+
+import pytest
+
+from klamp.config import ALGORITHMS, PPO, TRPO, RunConfig, Settings
+from klamp.errors import ConfigError
+
+BAD = [
+    (PPO, "learning_rate", [-1, 0, math.nan, math.inf, "3e-4", True]),
+    (PPO, "clip", [0, -0.1, None]),
+    (PPO, "epochs", [0, -1, 2.0, True]),
+    (PPO, "minibatch_size", [0, 1.5]),
+    (PPO, "target_kl", [0, -0.1]),
+    (PPO, "entropy_coefficient", [math.nan, -0.1]),
+    (TRPO, "max_kl", [0, -0.01, math.nan]),
+    (TRPO, "damping", [-0.1]),
+    (TRPO, "backtrack_ratio", [0, 1, 1.2]),
+    (TRPO, "max_backtracks", [-1, 0.5]),
+    (Settings, "steps", [0, -5, 1e6 + 0.5, "10", True]),
+    (Settings, "seed", [-1, 2**63, 1.5, True]),
+    (Settings, "num_envs", [0, -3, 2.0, 10**9]),
+    (Settings, "discount", [1.5, -0.1, math.nan]),
+    (Settings, "trace_decay", [-0.1, 2]),
+    (Settings, "hidden_sizes", [(0,), (64, 1.5)]),
+    (Settings, "activation", ["tangent"]),
+    (Settings, "vectorization", ["parallel"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [(kind, name, value) for kind, name, values in BAD for value in values],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_a_bad_value_is_named(kind: type, name: str, value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        kind(**{name: value})
+    message = str(caught.value)
+    assert f"`{name}`" in message
+    assert repr(value) in message
+    assert "must be" in message
+
+
+def test_a_whole_float_is_a_number_of_steps() -> None:
+    assert Settings(steps=1e6).steps == 1_000_000
+
+
+@pytest.mark.parametrize("name", list(ALGORITHMS))
+def test_a_configuration_survives_json(name: str) -> None:
+    config = RunConfig("CartPole-v1", ALGORITHMS[name](), Settings(seed=2**63 - 1, hidden_sizes=()))
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    "change", [{"algo": "none"}, {"env": 3}, {"clipp": 0.2}, {"clip": -1}], ids=str
+)
+def test_a_broken_configuration_is_refused(change: dict[str, object]) -> None:
+    data = RunConfig("CartPole-v1", PPO(), Settings()).to_dict()
+    with pytest.raises(ConfigError):
+        RunConfig.from_dict(data | change)
+
+
+def test_settings_and_algorithms_share_no_name() -> None:
+    shared = set(Settings.__dataclass_fields__)
+    for kind in ALGORITHMS.values():
+        assert not shared & set(kind.__dataclass_fields__)
+
+
+def test_every_field_has_a_description() -> None:
+    import ast
+    import inspect
+
+    import klamp.config
+
+    tree = ast.parse(inspect.getsource(klamp.config))
+    for kind in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        for field, following in zip(kind.body, kind.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign):
+                assert isinstance(following, ast.Expr), f"{kind.name}.{ast.unparse(field)}"

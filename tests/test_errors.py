@@ -1,0 +1,27 @@
+"""Every error of ours is also the built-in that callers expect."""
+
+import pytest
+
+from klamp import errors
+
+
+@pytest.mark.parametrize(
+    ("ours", "builtin"),
+    [
+        (errors.ConfigError, ValueError),
+        (errors.EnvironmentFault, RuntimeError),
+        (errors.CheckpointError, RuntimeError),
+        (errors.RunFolderError, FileExistsError),
+        (errors.NonFiniteError, FloatingPointError),
+    ],
+)
+def test_errors_are_of_both_families(ours: type, builtin: type) -> None:
+    assert issubclass(ours, errors.KlampError)
+    assert issubclass(ours, builtin)
+
+
+def test_the_nearest_name_is_suggested() -> None:
+    assert errors.closest("learning_rat", ["clip", "learning_rate"]) == (
+        " Did you mean `learning_rate`?"
+    )
+    assert errors.closest("zzz", ["clip"]) == ""

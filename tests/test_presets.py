@@ -1,0 +1,50 @@
+"""Presets: what is given wins, what is misspelt is named."""
+
+import pytest
+
+from klamp.config import ALGORITHMS, PPO, TRPO
+from klamp.errors import ConfigError
+from klamp.presets import OWN, SHARED, configure
+
+
+@pytest.mark.parametrize("env", [*SHARED, "Unknown-v0"])
+@pytest.mark.parametrize("algo", list(ALGORITHMS))
+def test_every_preset_is_valid(env: str, algo: str) -> None:
+    config = configure(env, algo, {})
+    assert isinstance(config.algorithm, ALGORITHMS[algo])
+
+
+def test_every_value_of_a_preset_is_a_setting() -> None:
+    for (_, algo), values in OWN.items():
+        config = configure("Unknown-v0", algo, values)
+        flat = config.to_dict()
+        assert {name: flat[name] for name in values} == {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
+
+
+def test_what_is_given_wins_over_the_preset() -> None:
+    config = configure("Pendulum-v1", "trpo", {"discount": 0.5, "max_kl": 0.3})
+    assert config.settings.discount == 0.5
+    assert config.algorithm == TRPO(**(vars(config.algorithm) | {"max_kl": 0.3}))
+
+
+def test_a_config_is_taken_as_it_is() -> None:
+    assert configure("HalfCheetah-v5", TRPO(), {}).algorithm == TRPO()
+    assert configure("CartPole-v1", None, {}).algorithm.__class__ is PPO
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "given", "wanted"),
+    [
+        ("pppo", {}, "Did you mean `ppo"),
+        (None, {"stepps": 1}, "Did you mean `steps`?"),
+        (PPO(), {"clip": 0.1}, "klamp.PPO(clip=…)"),
+        (TRPO(), {"nothing_like_it": 0.1}, "Known are"),
+    ],
+)
+def test_mistakes_are_named(algorithm: object, given: dict, wanted: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configure("CartPole-v1", algorithm, given)
+    assert wanted in str(caught.value)
