@@ -136,14 +136,15 @@ class ActorCritic(eqx.Module):
 
     The order of the fields is the layout of θ: [actor | encoder | critic]. The policy owns the
     first two parts and the critic the last two, so which parameters move the policy follows from
-    the structure. To use networks of your own, supply the three callables.
+    the structure. To use networks of your own, supply the three callables. (In a part of the
+    network the others are None, which is why they are not typed as callables.)
     """
 
-    actor: Callable[[Inputs], Any]
+    actor: Any
     """Encoded inputs to a distribution."""
-    encoder: Callable[[Inputs], Inputs]
+    encoder: Any
     """Inputs to inputs whose observation is a shared feature vector."""
-    critic: Callable[[Inputs], Array]
+    critic: Any
     """Encoded inputs to values."""
 
     def distribution(self, inputs: Inputs) -> Any:

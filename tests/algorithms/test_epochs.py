@@ -1,0 +1,97 @@
+"""The epochs of minibatches: how many steps, on which rows, and when they stop."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probe import SETTINGS, make_model, mean_kl, sample
+
+from klamp.algorithms import epochs
+from klamp.algorithms.gradient import adam, adam_direction
+from klamp.config import PPO
+from klamp.minibatches import minibatch_rows
+from klamp.weighting import weighted_mean
+
+CONFIG = PPO(epochs=3, minibatch_size=24)
+KEY = jax.random.key(5)
+
+
+def loss(network, part, old_log_prob):
+    """Some loss that reads everything a loss may read."""
+    new, value = network.distribution_and_value(part.inputs)
+    ratio = jnp.exp(new.log_prob(part.action) - old_log_prob)
+    terms = -ratio * part.advantage + jnp.square(value - part.value_target)
+    return weighted_mean(terms, part.weight)
+
+
+def run(theta, model, batch, *, config=CONFIG, settings=SETTINGS, stop_kl=None):
+    return jax.jit(
+        lambda theta, batch: epochs.descend(
+            loss,
+            config,
+            settings,
+            model,
+            theta,
+            adam(config.max_gradient_norm).init(theta),
+            batch,
+            KEY,
+            step_size=jnp.asarray(0.01),
+            stop_kl=stop_kl,
+        )
+    )(theta, batch)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    theta, model = make_model()
+    return theta, model, sample(model, theta, 0)[0]
+
+
+def test_the_scan_is_the_loop_of_algorithm_1(problem) -> None:
+    theta, model, batch = problem
+    found, moments, done = run(*problem)
+    state, rows = adam(0.5).init(theta), minibatch_rows(KEY, 3, 64, 24)
+    old_log_prob = batch.old.log_prob(batch.action)
+    expected = theta
+    for chosen in rows.reshape(-1, 24):
+        part = jax.tree.map(lambda leaf, chosen=chosen[chosen >= 0]: leaf[chosen], batch)
+        kept = old_log_prob[chosen[chosen >= 0]]
+        gradient = jax.grad(lambda at, part=part, kept=kept: loss(model.unravel(at), part, kept))(
+            expected
+        )
+        direction, state = adam_direction(gradient, state, 0.5)
+        expected = expected - 0.01 * direction
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    assert int(done) == 3
+    assert int(moments[1].count) == 3 * 3  # 64 rows make three minibatches of 24.
+
+
+@pytest.mark.parametrize(("stop_kl", "expected"), [(1e-9, 1), (1e9, 3)])
+def test_the_epochs_stop_by_the_exact_kl(problem, stop_kl: float, expected: int) -> None:
+    theta, _, done = run(*problem, stop_kl=stop_kl)
+    assert int(done) == expected
+    assert mean_kl(problem[1], theta, problem[2]) > 1e-9
+
+
+def test_no_bound_is_the_same_as_one_never_reached(problem) -> None:
+    np.testing.assert_array_equal(run(*problem)[0], run(*problem, stop_kl=1e9)[0])
+
+
+def test_the_measured_kl_is_the_textbook_one(problem) -> None:
+    theta, model, batch = problem
+    moved = theta + 0.1
+    found = float(epochs.mean_kl(model, moved, batch))
+    assert found == pytest.approx(mean_kl(model, moved, batch), rel=1e-4)
+    assert float(epochs.mean_kl(model, theta, batch)) == pytest.approx(0, abs=1e-7)
+
+
+def test_advantages_are_standardised_where_settings_say(problem) -> None:
+    theta, model, batch = problem
+    shifted = batch._replace(advantage=10 + 3 * batch.advantage)
+    each = replace(SETTINGS, advantage_normalization="minibatch")
+    one, other = (run(theta, model, b, settings=each)[0] for b in (batch, shifted))
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    plain = run(theta, model, shifted, settings=SETTINGS)[0]
+    assert np.abs(plain - other).max() > 1e-2
