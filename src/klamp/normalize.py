@@ -29,7 +29,7 @@ class Moments(NamedTuple):
         """Population variance; 1 before anything has been seen."""
         if self.count < 1:
             return np.ones_like(self.mean)
-        return self.deviations / self.count
+        return np.asarray(self.deviations / self.count)
 
 
 class Scaling(NamedTuple):
@@ -55,18 +55,20 @@ def update_moments(
     deviations = np.square(kept - mean).sum(axis=0)
     total = moments.count + len(kept)
     delta = mean - moments.mean
-    return Moments(
-        np.asarray(total, np.float64),
+    merged = (
+        total,
         moments.mean + delta * (len(kept) / total),
         moments.deviations + deviations + np.square(delta) * (moments.count * len(kept) / total),
     )
+    # numpy turns what has no axis into scalars, which are not arrays.
+    return Moments(*(np.asarray(part, np.float64) for part in merged))
 
 
 def scaling(moments: Moments, *, centre: bool = True) -> Scaling:
     """The shift and factor that standardise; ``centre=False`` (rewards) keeps the sign."""
     shift = moments.mean if centre else np.zeros_like(moments.mean)
     factor = 1 / np.sqrt(moments.variance + EPSILON)
-    return Scaling(shift.astype(np.float32), factor.astype(np.float32))
+    return Scaling(np.asarray(shift, np.float32), np.asarray(factor, np.float32))
 
 
 def identity_scaling(shape: tuple[int, ...]) -> Scaling:
