@@ -6,6 +6,9 @@ from typing import Any
 
 Run = dict[str, Any]
 
+QUIET = 0.9
+"""A measurement with a smaller share of its core was disturbed."""
+
 
 def speeds(runs: list[Run], seconds: str = "wall_s") -> list[float]:
     """Environment steps per second of every run that succeeded, by one of its clocks."""
@@ -58,8 +61,19 @@ def summarise(document: dict[str, Any]) -> str:
         part["summary"] = _ratios(part)
         for peer, found in part["summary"].items():
             lines += ["", _sentence(document["names"][peer], found, part["row"]["at_least"])]
+        if _least_share(part) < QUIET:
+            lines += [
+                "",
+                "The core was shared with other work: repeat this row on a quiet machine.",
+            ]
     lines += ["", "## Versions", "", *_versions(document)]
     return "\n".join(lines) + "\n"
+
+
+def _least_share(part: dict[str, Any]) -> float:
+    """Find the smallest share of the core that any measurement of the row got."""
+    runs = [run for runs in part["runs"].values() for run in runs if "error" not in run]
+    return min((run["cpu_s"] / run["wall_s"] for run in runs), default=1.0)
 
 
 def _table(part: dict[str, Any], names: dict[str, str]) -> list[str]:
@@ -100,7 +114,9 @@ def _ratios(part: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "ratio": statistics.median(wall),
             "lowest": min(wall),
             "highest": max(wall),
-            "ratio_of_processor_time": statistics.median(cpu),
+            "ratio_by_processor": statistics.median(cpu),
+            "lowest_by_processor": min(cpu),
+            "highest_by_processor": max(cpu),
             "is_floor": system == "bare",
         }
     return found
@@ -114,7 +130,8 @@ def _sentence(peer: str, found: dict[str, Any], at_least: float | None) -> str:
         )
     text = (
         f"klamp / {peer}: **{found['ratio']:.1f}×** ({found['lowest']:.1f} to "
-        f"{found['highest']:.1f}; by processor time {found['ratio_of_processor_time']:.1f}×)"
+        f"{found['highest']:.1f}); by processor time {found['ratio_by_processor']:.1f}× "
+        f"({found['lowest_by_processor']:.1f} to {found['highest_by_processor']:.1f})"
     )
     if at_least is None:
         return text + "."

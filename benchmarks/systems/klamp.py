@@ -31,7 +31,7 @@ class TimedCollector:
 
 def configuration(work: Work) -> Any:
     """Put the work as a klamp configuration; no preset takes part."""
-    from klamp.config import PPO, TRPO, RunConfig, Settings
+    from klamp import PPO, TRPO, RunConfig, Settings
 
     settings = Settings(
         steps=10**9,
