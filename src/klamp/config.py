@@ -39,6 +39,8 @@ __all__ = [
 Activation = Literal["tanh", "relu", "gelu", "silu", "elu"]
 Vectorization = Literal["auto", "sync", "async"]
 AdvantageNormalization = Literal["batch", "minibatch", "off"]
+ActionScale = Literal["learned", "state", "scheduled"]
+ActionBounds = Literal["clip", "tanh", "beta"]
 AdvantageEstimator = Literal["gae", "monte-carlo", "return", "standardized-return"]
 ValueTarget = Literal["td-lambda", "monte-carlo"]
 
@@ -76,6 +78,18 @@ class Settings:
     """Nonlinearity of the hidden layers."""
     initial_log_std: float = 0.0
     """Log of the initial standard deviation of continuous actions, in units of the action."""
+    action_scale: ActionScale = "learned"
+    """Standard deviation of continuous actions: learned, the same in every state; state, learned
+    as a function of the state; scheduled, from action_std by action_std_decay a step."""
+    action_std: float = 0.6
+    """The scheduled standard deviation at the first step."""
+    action_std_decay: float = 2e-7
+    """What a scheduled standard deviation loses each environment step."""
+    action_std_minimum: float = 0.1
+    """What a scheduled standard deviation does not fall below."""
+    action_bounds: ActionBounds = "clip"
+    """How continuous actions keep to their bounds: clip, a Gaussian cut off on the way to the
+    environment; tanh, a Gaussian squashed into them; beta, a Beta distribution over them."""
     critic_epochs: int = 10
     """Passes over the batch that fit the critic after a natural-gradient step."""
     critic_minibatch_size: int = 64
@@ -94,7 +108,8 @@ class Settings:
         object.__setattr__(self, "steps", _integral(self.steps))
         check(
             self,
-            positive=("critic_learning_rate",),
+            positive=("critic_learning_rate", "action_std", "action_std_minimum"),
+            not_negative=("action_std_decay",),
             shares=("discount", "trace_decay"),
             counts=(
                 "steps",
@@ -108,6 +123,8 @@ class Settings:
                 "activation": ("tanh", "relu", "gelu", "silu", "elu"),
                 "vectorization": ("auto", "sync", "async"),
                 "advantage_normalization": ("batch", "minibatch", "off"),
+                "action_scale": ("learned", "state", "scheduled"),
+                "action_bounds": ("clip", "tanh", "beta"),
                 "advantage_estimator": ("gae", "monte-carlo", "return", "standardized-return"),
                 "value_target": ("td-lambda", "monte-carlo"),
             },

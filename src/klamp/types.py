@@ -22,6 +22,8 @@ class Inputs(NamedTuple):
     """True where an action is allowed; shaped like the logits of the policy."""
     dropout_key: Any = None
     """Two uint32 a row: the counter from which this transition's dropout masks are drawn."""
+    log_std: Any = None
+    """One number a row: the scheduled scale of the Gaussian, which then has none of its own."""
 
 
 class Rollout(NamedTuple):
@@ -45,6 +47,8 @@ class Rollout(NamedTuple):
     """[T, N, …]: the allowed actions, where the environment tells."""
     dropout_key: Any = None
     """[T, N, 2]: see ``Inputs.dropout_key``."""
+    log_std: Any = None
+    """[T, N]: see ``Inputs.log_std``."""
 
 
 class Batch(NamedTuple):

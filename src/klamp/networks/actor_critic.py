@@ -1,0 +1,82 @@
+"""A policy and a critic, and what they share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from klamp.networks.layers import Dense
+from klamp.types import Inputs
+
+
+class Actor(eqx.Module):
+    """Inputs → features → distribution."""
+
+    torso: Callable[[Inputs], Array]
+    head: Callable[[Array], Any]
+
+    def __call__(self, inputs: Inputs) -> Any:
+        """One distribution a row."""
+        return self.head(self.torso(inputs))
+
+
+class Critic(eqx.Module):
+    """Inputs → features → value."""
+
+    torso: Callable[[Inputs], Array]
+    dense: Dense
+
+    def __call__(self, inputs: Inputs) -> Float[Array, " B"]:
+        """One value a row."""
+        return self.dense(self.torso(inputs))[:, 0]
+
+
+class Nothing(eqx.Module):
+    """The encoder of separate networks: it shares nothing."""
+
+    def __call__(self, inputs: Inputs) -> Inputs:
+        """Pass the inputs on."""
+        return inputs
+
+
+class ActorCritic(eqx.Module):
+    """A policy and a critic, and what they share.
+
+    The order of the fields is the layout of θ: [actor | encoder | critic]. The policy owns the
+    first two parts and the critic the last two, so which parameters move the policy follows from
+    the structure. To use networks of your own, supply the three callables. (In a part of the
+    network the others are None, which is why they are not typed as callables.)
+    """
+
+    actor: Any
+    """Encoded inputs to a distribution."""
+    encoder: Any
+    """Inputs to inputs whose observation is a shared feature vector."""
+    critic: Any
+    """Encoded inputs to values."""
+
+    def distribution(self, inputs: Inputs) -> Any:
+        """π(·|inputs), one row a sample."""
+        return conditioned(self.actor(self.encoder(inputs)), inputs)
+
+    def value(self, inputs: Inputs) -> Float[Array, " B"]:
+        """V(inputs), one row a sample."""
+        return self.critic(self.encoder(inputs))
+
+    def distribution_and_value(self, inputs: Inputs) -> tuple[Any, Float[Array, " B"]]:
+        """Both, encoding once."""
+        encoded = self.encoder(inputs)
+        return conditioned(self.actor(encoded), inputs), self.critic(encoded)
+
+
+def conditioned(distribution: Any, inputs: Inputs) -> Any:
+    """The distribution under what the inputs say of it: an action mask, a scheduled scale.
+
+    Applied here and not in the heads, so that every actor gets it, a user's own included.
+    """
+    if inputs.action_mask is not None:
+        distribution = distribution.masked(inputs.action_mask)
+    if inputs.log_std is not None:
+        distribution = distribution.with_log_std(inputs.log_std)
+    return distribution

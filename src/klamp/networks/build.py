@@ -1,0 +1,93 @@
+"""The networks that the settings describe, and the check of a user's own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import PRNGKeyArray
+
+from klamp.config import Settings
+from klamp.errors import ConfigError
+from klamp.networks.actor_critic import Actor, ActorCritic, Critic, Nothing
+from klamp.networks.heads import action_head, has_gaussian
+from klamp.networks.layers import CNN, FEATURES, MLP, Dense
+from klamp.types import Inputs
+
+NetworkBuilder = Callable[[Any, Any, PRNGKeyArray], ActorCritic]
+"""``(observation_space, action_space, key)`` → the network; what ``train(network=…)`` takes."""
+
+
+def is_image(space: Any) -> bool:
+    """Bytes with three axes."""
+    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
+
+
+def build_network(
+    observation: Any, action_space: Any, settings: Settings, *, key: PRNGKeyArray
+) -> ActorCritic:
+    """Separate actor and critic with equal hidden layers, as ``settings`` describes them.
+
+    ``observation`` is the Box of what the networks see, or the length of a vector. Images (bytes
+    with three axes) get convolutions.
+    """
+    keys = jax.random.split(key, 4)
+    size = observation if isinstance(observation, int) else int(np.prod(observation.shape))
+    image = is_image(observation)
+    features = FEATURES if image else (size, *settings.hidden_sizes)[-1]
+    if settings.action_scale == "scheduled" and not has_gaussian(
+        action_space, settings.action_bounds
+    ):
+        raise ConfigError(
+            f"`action_scale` is 'scheduled', but the actions {action_space} under `action_bounds` "
+            f"{settings.action_bounds!r} have no Gaussian part. Use `action_scale='learned'`."
+        )
+
+    def torso(key: PRNGKeyArray) -> Any:
+        if image:
+            return CNN(observation.shape, key=key)
+        return MLP(size, settings.hidden_sizes, settings.activation, key=key)
+
+    head = action_head(
+        action_space,
+        features,
+        initial_log_std=settings.initial_log_std,
+        scale=settings.action_scale,
+        bounds=settings.action_bounds,
+        key=keys[1],
+    )
+    critic = Critic(torso(keys[2]), Dense(features, 1, gain=1.0, key=keys[3]))
+    return ActorCritic(Actor(torso(keys[0]), head), Nothing(), critic)
+
+
+def check_network(network: Any, observation_space: Any, action_space: Any) -> ActorCritic:
+    """A user's network, if it is an ``ActorCritic`` whose outputs fit the spaces; else an error.
+
+    What its policy samples must have the shapes that the built-in policy's samples have.
+    """
+    if not isinstance(network, ActorCritic):
+        raise ConfigError(
+            f"The network is a {type(network).__name__}; expected a klamp.networks.ActorCritic. "
+            "See docs/custom-networks.md."
+        )
+    rows = jax.ShapeDtypeStruct((2, *observation_space.shape), observation_space.dtype)
+
+    def outputs(observation: Any, key: Any) -> Any:
+        distribution, value = network.distribution_and_value(Inputs(observation))
+        return distribution.sample(key), value
+
+    def expected(key: Any) -> Any:
+        return action_head(action_space, 1, key=key)(jnp.zeros((2, 1))).sample(key)
+
+    action, value = jax.eval_shape(outputs, rows, jax.random.key(0))
+    wanted = jax.eval_shape(expected, jax.random.key(0))
+    shapes, wanted_shapes = (jax.tree.map(lambda leaf: leaf.shape, x) for x in (action, wanted))
+    if shapes != wanted_shapes or value.shape != (2,):
+        raise ConfigError(
+            f"For 2 observations the network gives actions of shape {shapes} and values of shape "
+            f"{value.shape}; the action space {action_space} needs {wanted_shapes} and (2,). See "
+            "docs/custom-networks.md."
+        )
+    return network

@@ -1,0 +1,141 @@
+"""What turns observations into features: dense layers and, for images, convolutions."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+from klamp.types import Inputs
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "elu": jax.nn.elu,
+}
+
+
+def as_float(observation: Shaped[Array, "*S"]) -> Float[Array, "*S"]:
+    """Bytes as numbers from 0 to 1; all other numbers as they are, as floats.
+
+    The one place where images are scaled: they are stored as bytes and stay so until a network
+    looks at them. What a normaliser has scaled is a float already.
+    """
+    if observation.dtype == jnp.uint8:
+        return observation.astype(jnp.float32) / 255
+    floating = jnp.issubdtype(observation.dtype, jnp.floating)
+    return observation if floating else observation.astype(jnp.float32)
+
+
+class Dense(eqx.Module):
+    """x ↦ xW + b, with W orthogonal times ``gain`` at first and b = 0."""
+
+    weight: Float[Array, "i o"]
+    bias: Float[Array, " o"]
+
+    def __init__(self, size_in: int, size_out: int, *, gain: float, key: PRNGKeyArray) -> None:
+        self.weight = jax.nn.initializers.orthogonal(gain)(key, (size_in, size_out))
+        self.bias = jnp.zeros(size_out)
+
+    def __call__(self, x: Float[Array, "B i"]) -> Float[Array, "B o"]:
+        """One row in, one row out."""
+        return x @ self.weight + self.bias
+
+
+class MLP(eqx.Module):
+    """Hidden layers: the observation, flattened, through dense layers and activations."""
+
+    layers: tuple[Dense, ...]
+    activation: Callable[[Array], Array] = eqx.field(static=True)
+
+    def __init__(
+        self, size_in: int, hidden_sizes: Sequence[int], activation: str, *, key: PRNGKeyArray
+    ) -> None:
+        sizes = (size_in, *hidden_sizes)
+        keys = jax.random.split(key, max(len(hidden_sizes), 1))
+        self.layers = tuple(
+            Dense(sizes[i], sizes[i + 1], gain=2**0.5, key=keys[i])
+            for i in range(len(hidden_sizes))
+        )
+        self.activation = ACTIVATIONS[activation]
+
+    def __call__(self, inputs: Inputs) -> Float[Array, "B h"]:
+        """Features of each row."""
+        x = as_float(inputs.observation)
+        x = x.reshape(x.shape[0], -1)
+        for layer in self.layers:
+            x = self.activation(layer(x))
+        return x
+
+
+class Convolution(eqx.Module):
+    """A two-dimensional convolution with a bias, then ReLU; [B, H, W, C]."""
+
+    weight: Float[Array, "h w i o"]
+    bias: Float[Array, " o"]
+    stride: int = eqx.field(static=True)
+    padding: str = eqx.field(static=True)
+
+    def __init__(
+        self, size_in: int, size_out: int, kernel: int, stride: int, padding: str, key: PRNGKeyArray
+    ) -> None:
+        shape = (kernel, kernel, size_in, size_out)
+        self.weight = jax.nn.initializers.orthogonal(2**0.5)(key, shape)
+        self.bias = jnp.zeros(size_out)
+        self.stride, self.padding = stride, padding
+
+    def __call__(self, x: Float[Array, "B h w i"]) -> Float[Array, "B y x o"]:
+        """One image in, one image out."""
+        strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(
+            x, self.weight, strides, self.padding, dimension_numbers=layout
+        )
+        return jax.nn.relu(y + self.bias)
+
+
+NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
+"""Channels, kernel and stride of each layer (Mnih et al., Nature 518, 2015)."""
+SMALL = ((32, 3, 1), (64, 3, 2), (64, 3, 2))
+"""The same for images that those kernels do not fit into, with zeros around the edge."""
+FEATURES = 512
+"""Width of the dense layer that follows."""
+
+
+class CNN(eqx.Module):
+    """Images to features: three convolutions and a dense layer, with ReLU.
+
+    From 36 pixels upwards that of Mnih et al. (Nature 518, 2015); below, three 3×3 convolutions,
+    the last two with stride 2. The channels are the first axis where it is shorter than the last
+    (stacked frames), else the last (colours).
+    """
+
+    convolutions: tuple[Convolution, ...]
+    dense: Dense
+    channels_first: bool = eqx.field(static=True)
+
+    def __init__(self, shape: tuple[int, ...], *, key: PRNGKeyArray) -> None:
+        self.channels_first = shape[0] < shape[-1]
+        *sides, channels = (*shape[1:], shape[0]) if self.channels_first else shape
+        nature = min(sides) >= 36
+        layers, padding = (NATURE, "VALID") if nature else (SMALL, "SAME")
+        keys = jax.random.split(key, len(layers) + 1)
+        convolutions: list[Convolution] = []
+        for i, (size, kernel, stride) in enumerate(layers):
+            convolutions.append(Convolution(channels, size, kernel, stride, padding, keys[i]))
+            sides = [(n - kernel) // stride + 1 if nature else -(-n // stride) for n in sides]
+            channels = size
+        self.convolutions = tuple(convolutions)
+        self.dense = Dense(math.prod(sides) * channels, FEATURES, gain=2**0.5, key=keys[-1])
+
+    def __call__(self, inputs: Inputs) -> Float[Array, "B h"]:
+        """Features of each image."""
+        x = as_float(inputs.observation)
+        if self.channels_first:
+            x = jnp.moveaxis(x, 1, -1)
+        for convolution in self.convolutions:
+            x = convolution(x)
+        return jax.nn.relu(self.dense(x.reshape(x.shape[0], -1)))

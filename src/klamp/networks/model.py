@@ -1,0 +1,69 @@
+"""A network as pure functions of one flat vector θ, which the updates work on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from klamp.networks.actor_critic import ActorCritic
+from klamp.types import Inputs
+
+
+@dataclass(frozen=True)
+class Model:
+    """An ``ActorCritic`` as pure functions of one flat vector θ = [actor | encoder | critic]."""
+
+    unravel: Callable[[Float[Array, " n"]], ActorCritic]
+    """θ as the module."""
+    unravel_policy: Callable[[Float[Array, " p"]], ActorCritic]
+    """θ[:policy_end] as a module whose critic is absent."""
+    unravel_critic: Callable[[Float[Array, " c"]], ActorCritic]
+    """θ[critic_start:] as a module whose actor is absent."""
+    policy_end: int
+    """Actor and encoder end here."""
+    critic_start: int
+    """Encoder and critic start here."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether policy and critic have parameters in common."""
+        return self.critic_start < self.policy_end
+
+    def distribution(self, theta: Float[Array, " n"], inputs: Inputs) -> Any:
+        """π_θ(·|inputs)."""
+        return self.policy(theta[: self.policy_end], inputs)
+
+    def value(self, theta: Float[Array, " n"], inputs: Inputs) -> Float[Array, " B"]:
+        """V_θ(inputs)."""
+        return self.critic(theta[self.critic_start :], inputs)
+
+    def policy(self, part: Float[Array, " p"], inputs: Inputs) -> Any:
+        """π as a function of the policy's own part of θ: what a trust region constrains."""
+        return self.unravel_policy(part).distribution(inputs)
+
+    def critic(self, part: Float[Array, " c"], inputs: Inputs) -> Float[Array, " B"]:
+        """V as a function of the critic's own part of θ."""
+        return self.unravel_critic(part).value(inputs)
+
+
+def flatten(network: ActorCritic) -> tuple[Float[Array, " n"], Model]:
+    """The flat θ of a network, and the network as functions of it."""
+    arrays, static = eqx.partition(network, eqx.is_inexact_array)
+
+    def part(*names: str) -> tuple[Array, Callable[[Array], ActorCritic]]:
+        def choose(whole: ActorCritic) -> ActorCritic:
+            kept = {name: getattr(whole, name) for name in names}
+            return ActorCritic(**({"actor": None, "encoder": None, "critic": None} | kept))
+
+        flat, unravel = ravel_pytree(choose(arrays))
+        rest = choose(static)
+        return flat, lambda theta: eqx.combine(unravel(theta), rest)
+
+    theta, unravel = part("actor", "encoder", "critic")
+    policy, unravel_policy = part("actor", "encoder")
+    critic, unravel_critic = part("encoder", "critic")
+    model = Model(unravel, unravel_policy, unravel_critic, policy.size, theta.size - critic.size)
+    return theta, model
