@@ -80,6 +80,7 @@ def test_train_eval_resume(
     assert config["steps"] == 200
     summary = (folder / "summary.json").read_text()
 
+    capsys.readouterr()
     message = complaint(capsys, "train", "CartPole-v1", *small, "--algo", "trpo")
     assert "exists already" in message
     assert (folder / "summary.json").read_text() == summary

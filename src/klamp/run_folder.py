@@ -14,8 +14,8 @@ from klamp.files import write_atomically
 from klamp.metrics import read_metrics, to_json
 
 
-def create_folder(config: RunConfig, out: str | Path | None) -> Path:
-    """The run's own new folder, with its `config.json`; never one that holds something."""
+def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
+    """The folder a run will get; an error where something lies there already."""
     name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
     folder = Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -23,6 +23,11 @@ def create_folder(config: RunConfig, out: str | Path | None) -> Path:
             f"The run folder {folder} exists already, and nothing in it was touched. Go on with it "
             f"by `klamp resume {folder}`, or choose another with `--out`, or another seed."
         )
+    return folder
+
+
+def create_folder(folder: Path, config: RunConfig) -> None:
+    """Make a run's folder, with its `config.json`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_config(folder, config)
@@ -31,7 +36,6 @@ def create_folder(config: RunConfig, out: str | Path | None) -> Path:
             f"The run folder {folder} cannot be written ({error.strerror}). Choose another with "
             "`--out`."
         ) from error
-    return folder
 
 
 def write_config(folder: Path, config: RunConfig) -> None:

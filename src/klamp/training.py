@@ -23,7 +23,7 @@ from klamp.policy import TrainedPolicy
 from klamp.presets import configure
 from klamp.report import Reporter, Silent, reporter
 from klamp.rollout import HostCollector
-from klamp.run_folder import create_folder, drop_metrics_after, read_config, write_config
+from klamp.run_folder import choose_folder, create_folder, drop_metrics_after, read_config, write_config
 from klamp.seeding import Purpose, key
 from klamp.state import (
     TrainState,
@@ -86,9 +86,10 @@ def train(
 
 def train_config(config: RunConfig, *, out: str | Path | None, to: Reporter) -> Result:
     """Train a complete configuration from the beginning."""
+    folder = choose_folder(config, out)
     check_environment(config.env, config.settings.vectorization, config.settings.seed)
-    folder = create_folder(config, out)
     run, state = start(config)
+    create_folder(folder, config)
     return _loop(run, state, folder, to)
 
 
