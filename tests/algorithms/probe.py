@@ -5,6 +5,7 @@ first number; with continuous actions the right one equals it. The value to lear
 """
 
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import equinox as eqx
@@ -115,7 +116,8 @@ def sample(model: Model, theta: Any, seed: int, *, rows: int = 64) -> tuple[Batc
 def compiled(config: Any, model: Model, settings: Settings = SETTINGS) -> Callable[..., Update]:
     """(θ, state, batch, seed=0, progress=0) → the algorithm's jitted update."""
 
-    @jax.jit
+    # Compiled without optimisation: the tests compile more than they compute.
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def update(theta: Any, state: Any, batch: Batch, key: Any, progress: Any) -> Update:
         parts = implementation(config)
         return parts.update(config, settings, model, theta, state, batch, key, progress)
@@ -126,6 +128,7 @@ def compiled(config: Any, model: Model, settings: Settings = SETTINGS) -> Callab
     return call
 
 
+@cache
 def one_update(
     config: Any,
     *,

@@ -27,6 +27,7 @@ def loss(network, part, old_log_prob):
 
 
 def run(theta, model, batch, *, config=CONFIG, settings=SETTINGS, stop_kl=None):
+    quick = {"xla_backend_optimization_level": 0}
     return jax.jit(
         lambda theta, batch: epochs.descend(
             loss,
@@ -39,7 +40,8 @@ def run(theta, model, batch, *, config=CONFIG, settings=SETTINGS, stop_kl=None):
             KEY,
             step_size=jnp.asarray(0.01),
             stop_kl=stop_kl,
-        )
+        ),
+        compiler_options=quick,
     )(theta, batch)
 
 
