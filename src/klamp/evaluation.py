@@ -63,7 +63,8 @@ def _run(policy: TrainedPolicy, environments: Any, due: np.ndarray, mode: bool) 
     lengths: list[float] = []
     observation, due = environments.reset(), due.copy()
     while due.any():
-        after = environments.step(policy.act(observation, deterministic=mode))
+        action = policy.act_on_rows(observation, mode, environments.action_mask)
+        after = environments.step(action)
         total += np.where(after.valid, after.reward, 0)
         length += after.valid
         for i in np.flatnonzero(after.terminated | after.truncated):
@@ -87,11 +88,12 @@ def record_video(policy: TrainedPolicy, path: Path, *, seed: int = 0) -> float:
     env = make_single(policy.config.env, render_mode="rgb_array")
     frames: list[Any] = []
     total, ended = 0.0, False
-    observation, _ = env.reset(seed=environment_seed(seed, Purpose.EVALUATE, 0, 0))
+    observation, info = env.reset(seed=environment_seed(seed, Purpose.EVALUATE, 0, 0))
     while not ended:
         frames.append(env.render())
-        action = policy.act(observation, deterministic=True)
-        observation, reward, terminated, truncated, _ = env.step(action)
+        mask = info.get("action_mask")
+        action = policy.act(observation, deterministic=True, action_mask=mask)
+        observation, reward, terminated, truncated, info = env.step(action)
         total, ended = total + float(reward), bool(terminated or truncated)
     rate = int(env.metadata.get("render_fps", 30))
     env.close()

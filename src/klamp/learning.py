@@ -51,7 +51,7 @@ def prepare(
 
     def seen(observation: Any) -> Inputs:
         shown = observation if scaling is None else normalize(observation, scaling)
-        return Inputs(shown, rows.action_mask, rows.dropout_key)
+        return Inputs(shown, rows.action_mask, rows.dropout_key, rows.log_std)
 
     inputs = seen(rows.observation)
     old, value = model.unravel(theta).distribution_and_value(inputs)

@@ -6,9 +6,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from gymnasium import spaces
 from jaxtyping import Array
 
 from klamp.config import RunConfig
+from klamp.envs.masks import choices_left, mask_rows, mask_sizes
+from klamp.envs.observations import MASK_KEY, as_batch, encoder, masks_in_observation
 from klamp.envs.spaces import to_environment
 from klamp.networks import Model
 from klamp.normalize import Scaling, normalize
@@ -27,59 +30,103 @@ class TrainedPolicy:
         observation_space: Any,
         action_space: Any,
         config: RunConfig,
+        log_std: float | None = None,
     ) -> None:
         self.model, self.theta, self.scaling = model, theta, scaling
         self.observation_space, self.action_space = observation_space, action_space
         self.config = config
+        self.log_std = log_std
         self._calls = 0
-        self._to_environment = to_environment(action_space)
+        self._to_environment = to_environment(action_space, config.settings.action_bounds)
+        self._encode = encoder(observation_space)
 
-    def act(self, observation: Any, deterministic: bool = False) -> Any:
+    def act(self, observation: Any, deterministic: bool = False, action_mask: Any = None) -> Any:
         """An action of the environment for one observation, or one for each of a batch.
 
-        Sampled from the policy, or its mode where ``deterministic``; clipped to the action space.
-        Samples are a function of the run's seed and the number of calls before.
+        Sampled from the policy, or its mode where ``deterministic``; within the action space.
+        ``action_mask`` tells the allowed actions where the environment's info does; a mask in the
+        observation is found there. Samples are a function of the run's seed and the number of
+        calls before.
         """
         rows, single = self._rows(observation)
+        if action_mask is None and masks_in_observation(self.observation_space):
+            action_mask = observation.get(MASK_KEY)
+        if action_mask is not None:
+            action_mask = self._mask_rows(action_mask, len(rows), single)
+        action = self.act_on_rows(rows, deterministic, action_mask)
+        return jax.tree.map(lambda leaf: leaf[0], action) if single else action
+
+    def act_on_rows(self, rows: Any, deterministic: bool = False, action_mask: Any = None) -> Any:
+        """Like ``act``, for a batch of observations and masks as ``HostEnvironments`` has them."""
         noise_key = key(self.config.settings.seed, Purpose.EVALUATE, 0, self._calls)
         self._calls += 1
-        chosen = self._mode(rows) if deterministic else self._sample(rows, noise_key)
-        action = self._to_environment(np.asarray(chosen))
-        return action[0] if single else action
+        inputs = self._inputs(rows, action_mask)
+        chosen = self._mode(inputs) if deterministic else self._sample(inputs, noise_key)
+        return self._to_environment(jax.tree.map(np.asarray, chosen))
 
     def value(self, observation: Any) -> Any:
         """V of one observation (a float) or of each of a batch, in the units of the training."""
         rows, single = self._rows(observation)
-        value = np.asarray(self._value(rows))
+        value = np.asarray(self._value(self._inputs(rows)))
         return float(value[0]) if single else value
 
     def _rows(self, observation: Any) -> tuple[np.ndarray, bool]:
-        """The observation as a batch, and whether it was a single one."""
-        array, shape = np.asarray(observation), self.observation_space.shape
-        if array.shape == shape:
-            return array[None], True
-        if array.shape[1:] == shape:
-            return array, False
-        raise ValueError(
-            f"The observation has the shape {array.shape}; this policy for {self.config.env} takes "
-            f"one of shape {shape}, or a batch of them with one more axis in front."
-        )
-
-    def _inputs(self, rows: Any) -> Inputs:
-        return Inputs(rows if self.scaling is None else normalize(rows, self.scaling))
-
-    @cached_property
-    def _sample(self) -> Callable[..., Array]:
-        return jax.jit(
-            lambda rows, noise_key: self.model.distribution(self.theta, self._inputs(rows)).sample(
-                noise_key
+        """The observation as a batch of what the networks see, and whether it was a single one."""
+        space = self.observation_space
+        found = as_batch(space, observation)
+        if found is not None:
+            batch, single = found
+            if self._encode is not None:
+                return self._encode(batch), single
+            return np.asarray(batch).astype(space.dtype, copy=False), single
+        if not isinstance(space, spaces.Box):
+            raise ValueError(
+                f"The observation {observation!r} does not fit {space}, nor is it a batch of such; "
+                f"this policy for {self.config.env} takes one of these."
             )
+        raise ValueError(
+            f"The observation has the shape {np.shape(observation)}; this policy for "
+            f"{self.config.env} takes one of shape {space.shape}, or a batch of them with one more "
+            "axis in front."
+        )
+
+    def _mask_rows(self, mask: Any, rows: int, single: bool) -> np.ndarray:
+        """The mask as booleans [N, entries], if it fits and leaves something in every row."""
+        flat = np.concatenate([np.ravel(part) for part in mask])[None] if single else mask
+        allowed, sizes = mask_rows(flat, rows), mask_sizes(self.action_space)
+        if allowed.shape[1] != sum(sizes) or not choices_left(allowed, sizes).all():
+            raise ValueError(
+                f"The action mask {mask!r} does not fit: expected {sum(sizes)} entries for each "
+                "observation, with at least one allowed action in every choice."
+            )
+        return allowed
+
+    def _inputs(self, rows: Any, mask: Any = None) -> Inputs:
+        """The inputs of the networks, raw."""
+        if self.log_std is None:
+            return Inputs(rows, mask)
+        return Inputs(rows, mask, None, np.full(len(rows), self.log_std, np.float32))
+
+    def _seen(self, inputs: Inputs) -> Inputs:
+        """The inputs, normalised."""
+        if self.scaling is None:
+            return inputs
+        return inputs._replace(observation=normalize(inputs.observation, self.scaling))
+
+    @cached_property
+    def _sample(self) -> Callable[..., Any]:
+        return jax.jit(
+            lambda inputs, noise_key: self.model.distribution(
+                self.theta, self._seen(inputs)
+            ).sample(noise_key)
         )
 
     @cached_property
-    def _mode(self) -> Callable[..., Array]:
-        return jax.jit(lambda rows: self.model.distribution(self.theta, self._inputs(rows)).mode())
+    def _mode(self) -> Callable[..., Any]:
+        return jax.jit(
+            lambda inputs: self.model.distribution(self.theta, self._seen(inputs)).mode()
+        )
 
     @cached_property
     def _value(self) -> Callable[..., Array]:
-        return jax.jit(lambda rows: self.model.value(self.theta, self._inputs(rows)))
+        return jax.jit(lambda inputs: self.model.value(self.theta, self._seen(inputs)))

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from klamp.config import ActionBounds
 from klamp.envs.host import HostEnvironments
 from klamp.envs.spaces import action_buffer, to_environment
 from klamp.errors import EnvironmentFault
@@ -19,15 +20,16 @@ from klamp.networks import Model
 from klamp.normalize import Scaling, normalize
 from klamp.types import Inputs, Rollout
 
-Act = Callable[[Array, Any, Scaling | None, Any, int], Array]
+Act = Callable[[Array, Inputs, Scaling | None, Any, Any], Any]
 
 
 def make_act(model: Model) -> Act:
-    """The jitted policy call: θ, raw observations, scaling, the rollout's noise, t → actions."""
+    """The jitted policy call: θ, raw inputs, scaling, the rollout's noise, t → actions."""
 
-    def act(theta: Array, observation: Any, scaling: Scaling | None, noise: Any, t: int) -> Array:
-        seen = observation if scaling is None else normalize(observation, scaling)
-        distribution = model.distribution(theta, Inputs(seen))
+    def act(theta: Array, inputs: Inputs, scaling: Scaling | None, noise: Any, t: Any) -> Any:
+        if scaling is not None:
+            inputs = inputs._replace(observation=normalize(inputs.observation, scaling))
+        distribution = model.distribution(theta, inputs)
         return distribution.sample_from(jax.tree.map(lambda leaf: leaf[t], noise))
 
     return jax.jit(act)
@@ -43,11 +45,16 @@ class HostCollector:
     """Steps host environments with the current policy into preallocated time-major buffers."""
 
     def __init__(
-        self, environments: HostEnvironments, model: Model, theta: Array, length: int
+        self,
+        environments: HostEnvironments,
+        model: Model,
+        theta: Array,
+        length: int,
+        action_bounds: ActionBounds = "clip",
     ) -> None:
         self.environments = environments
         shape = (length, environments.num_envs)
-        space = environments.observation_space
+        space = environments.seen_space
         kind = np.float32 if np.issubdtype(space.dtype, np.floating) else space.dtype
         self._observation = np.zeros((*shape, *space.shape), kind)
         self._next_observation = np.zeros((*shape, *space.shape), kind)
@@ -56,33 +63,48 @@ class HostCollector:
         self._terminated = np.zeros(shape, bool)
         self._truncated = np.zeros(shape, bool)
         self._weight = np.ones(shape, np.float32)
-        self._to_environment = to_environment(environments.action_space)
+        self._to_environment = to_environment(environments.action_space, action_bounds)
         self._act = make_act(model)
         self._noise = make_noise(model, theta, self._observation[0], length)
+        self._mask: np.ndarray | None = None
+        self._log_std: np.ndarray | None = None
         self._current: np.ndarray | None = None
 
-    def compile(self, theta: Float[Array, " n"], scaling: Scaling | None) -> Rollout:
+    def compile(
+        self, theta: Float[Array, " n"], scaling: Scaling | None, log_std: float | None = None
+    ) -> Rollout:
         """Compile the policy call, without a step; the buffers, as ``collect`` returns them."""
+        self._begin(log_std)
         noise = self._noise(jax.random.key(0))
-        jax.block_until_ready(self._act(theta, self._observation[0], scaling, noise, 0))
+        jax.block_until_ready(self._act(theta, self._inputs(0), scaling, noise, 0))
         return self._buffers()
 
     def collect(
-        self, theta: Float[Array, " n"], scaling: Scaling | None, key: PRNGKeyArray
+        self,
+        theta: Float[Array, " n"],
+        scaling: Scaling | None,
+        key: PRNGKeyArray,
+        log_std: float | None = None,
     ) -> Rollout:
         """T steps of every environment, going on where the last rollout ended.
 
         The buffers are used again by the next call. Raises ``EnvironmentFault`` where an
-        observation or reward is not finite, before anything can be learnt from it.
+        observation or reward is not finite, before anything can be learnt from it. ``log_std`` is
+        the scale of the actions where a schedule sets it.
         """
-        if self._current is None:
-            self._current = self.environments.reset()
+        current = self._begin(log_std)
         noise = self._noise(key)
-        act, step, current = self._act, self.environments.step, self._current
+        act, step, single = self._act, self.environments.step, isinstance(self._action, np.ndarray)
         for t in range(len(self._reward)):
             self._observation[t] = current
-            action = np.asarray(act(theta, self._observation[t], scaling, noise, t))
-            self._action[t] = action
+            if self._mask is not None:
+                self._mask[t] = self.environments.action_mask
+            action = act(theta, self._inputs(t), scaling, noise, t)
+            if single:
+                action = self._action[t] = np.asarray(action)
+            else:
+                action = jax.tree.map(np.asarray, action)
+                jax.tree.map(lambda kept, new, t=t: kept.__setitem__(t, new), self._action, action)
             after = step(self._to_environment(action))
             self._next_observation[t] = after.next_observation
             self._reward[t] = after.reward
@@ -94,6 +116,25 @@ class HostCollector:
         self._refuse_non_finite()
         return self._buffers()
 
+    def _begin(self, log_std: float | None) -> np.ndarray:
+        """What to act on first; the environments are reset where that has not been done."""
+        if self._current is None:
+            self._current = self.environments.reset()
+            mask = self.environments.action_mask
+            if mask is not None:
+                self._mask = np.ones((len(self._reward), *mask.shape), bool)
+        if log_std is not None:
+            self._log_std = np.full(self._reward.shape, log_std, np.float32)
+        return self._current
+
+    def _inputs(self, t: int) -> Inputs:
+        """What the policy sees at step t."""
+        if self._mask is None and self._log_std is None:
+            return Inputs(self._observation[t])
+        mask = None if self._mask is None else self._mask[t]
+        log_std = None if self._log_std is None else self._log_std[t]
+        return Inputs(self._observation[t], mask, None, log_std)
+
     def _buffers(self) -> Rollout:
         """The rollout as the buffers hold it."""
         return Rollout(
@@ -104,6 +145,8 @@ class HostCollector:
             terminated=self._terminated,
             truncated=self._truncated,
             weight=self._weight,
+            action_mask=self._mask,
+            log_std=self._log_std,
         )
 
     def _refuse_non_finite(self) -> None:

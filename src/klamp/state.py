@@ -1,5 +1,6 @@
 """Everything that changes while a run trains: one pytree, and all that a checkpoint holds."""
 
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from klamp.normalize import (
     scaling,
     update_moments,
 )
+from klamp.schedules import decayed
 from klamp.types import Rollout
 
 
@@ -45,19 +47,44 @@ class TrainState(NamedTuple):
 
 
 def fresh_state(
-    config: RunConfig, observation_shape: tuple[int, ...], theta: Array, model: Model
+    config: RunConfig, observation_space: Any, theta: Array, model: Model
 ) -> TrainState:
     """The state before the first step."""
     return TrainState(
         theta=theta,
         algorithm=implementation(config.algorithm).init(config.algorithm, model, theta),
-        observation_moments=empty_moments(observation_shape),
+        observation_moments=empty_moments(normalized_shape(config, observation_space)),
         reward_moments=empty_moments(()),
         discounted_return=np.zeros(config.settings.num_envs),
         episodes=no_episodes(config.settings.num_envs),
         step=np.zeros((), np.int64),
         update=np.zeros((), np.int64),
     )
+
+
+def normalized_shape(config: RunConfig, observation_space: Any) -> tuple[int, ...]:
+    """The shape of the moments: of one observation, or (0,) where none are kept.
+
+    Bytes are not normalised: the networks divide them by 255.
+    """
+    if not config.settings.normalize_observation or observation_space.dtype == np.uint8:
+        return (0,)
+    return observation_space.shape
+
+
+def action_std(config: RunConfig, state: TrainState) -> float | None:
+    """The scheduled standard deviation of the next actions, a function of the steps so far."""
+    settings = config.settings
+    if settings.action_scale != "scheduled":
+        return None
+    decay, minimum = settings.action_std_decay, settings.action_std_minimum
+    return decayed(settings.action_std, decay, minimum, int(state.step))
+
+
+def scheduled_log_std(config: RunConfig, state: TrainState) -> float | None:
+    """Its logarithm, as policies take it."""
+    std = action_std(config, state)
+    return None if std is None else math.log(std)
 
 
 def restore(fresh: TrainState, path: Path) -> TrainState:
@@ -71,10 +98,10 @@ def restore(fresh: TrainState, path: Path) -> TrainState:
 
 def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:
     """How this iteration sees observations; the first one sees them as they are."""
-    if not config.settings.normalize_observation:
-        return None
     moments = state.observation_moments
-    return scaling(moments) if moments.count else identity_scaling(moments.mean.shape)
+    if not moments.mean.size:
+        return None
+    return scaling(moments) if moments.samples else identity_scaling(moments.mean.shape)
 
 
 def observe_rewards(
@@ -98,7 +125,7 @@ def count(state: TrainState, rollout: Rollout, config: RunConfig) -> TrainState:
     weight = np.asarray(rollout.weight)
     ended = np.asarray(rollout.terminated | rollout.truncated)
     moments = state.observation_moments
-    if config.settings.normalize_observation:
+    if moments.mean.size:
         rows = np.asarray(rollout.observation).reshape(-1, *moments.mean.shape)
         moments = update_moments(moments, rows, weight.reshape(-1) > 0)
     return state._replace(

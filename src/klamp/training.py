@@ -14,7 +14,7 @@ from klamp.checkpoint import latest_checkpoint, save_checkpoint
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.host import HostEnvironments, make_host
-from klamp.envs.spaces import check_spaces, observation_size
+from klamp.envs.spaces import check_spaces
 from klamp.files import write_atomically
 from klamp.learning import make_learn
 from klamp.metrics import Metrics, MetricsLog, read_metrics, report_metrics, to_json
@@ -23,15 +23,23 @@ from klamp.policy import TrainedPolicy
 from klamp.presets import configure
 from klamp.report import Reporter, Silent, reporter
 from klamp.rollout import HostCollector
-from klamp.run_folder import choose_folder, create_folder, drop_metrics_after, read_config, write_config
+from klamp.run_folder import (
+    choose_folder,
+    create_folder,
+    drop_metrics_after,
+    read_config,
+    write_config,
+)
 from klamp.seeding import Purpose, key
 from klamp.state import (
     TrainState,
+    action_std,
     count,
     fresh_state,
     observation_scaling,
     observe_rewards,
     restore,
+    scheduled_log_std,
 )
 
 
@@ -114,7 +122,7 @@ def load(folder: str | Path) -> TrainedPolicy:
     environments = make_host(config.env, 1, seed=0, purpose=Purpose.EVALUATE)
     try:
         theta, model = _network(config, environments)
-        fresh = fresh_state(config, environments.observation_space.shape, theta, model)
+        fresh = fresh_state(config, environments.seen_space, theta, model)
         state = restore(fresh, path)
         return _policy(config, environments, model, state)
     finally:
@@ -138,23 +146,31 @@ def start(config: RunConfig) -> tuple[Run, TrainState]:
     )
     check_spaces(config.env, environments.observation_space, environments.action_space)
     theta, model = _network(config, environments)
-    state = fresh_state(config, environments.observation_space.shape, theta, model)
-    collector = HostCollector(environments, model, theta, settings.rollout_length)
+    state = fresh_state(config, environments.seen_space, theta, model)
+    collector = HostCollector(
+        environments, model, theta, settings.rollout_length, settings.action_bounds
+    )
     learn = make_learn(model, config.algorithm, settings)
     return Run(config, environments, model, collector, learn), state
 
 
 def _network(config: RunConfig, environments: HostEnvironments) -> tuple[Array, Model]:
-    size = observation_size(environments.observation_space)
     initial = key(config.settings.seed, Purpose.INITIALISE)
-    return flatten(build_network(size, environments.action_space, config.settings, key=initial))
+    seen, actions = environments.seen_space, environments.action_space
+    return flatten(build_network(seen, actions, config.settings, key=initial))
 
 
 def advance(run: Run, state: TrainState, learn: Callable[..., Any]) -> tuple[TrainState, Metrics]:
     """One iteration: Algorithm 1 of the papers."""
     settings, update = run.config.settings, int(state.update)
     seen = observation_scaling(run.config, state)
-    rollout = run.collector.collect(state.theta, seen, key(settings.seed, Purpose.ACT, update))
+    rollout = run.collector.collect(
+        state.theta,
+        seen,
+        key(settings.seed, Purpose.ACT, update),
+        scheduled_log_std(run.config, state),
+    )
+    std = action_std(run.config, state)
     state, factor = observe_rewards(run.config, state, rollout)
     theta, algorithm, report = learn(
         state.theta,
@@ -166,14 +182,15 @@ def advance(run: Run, state: TrainState, learn: Callable[..., Any]) -> tuple[Tra
         jnp.asarray(min(int(state.step) / settings.steps, 1.0), jnp.float32),
     )
     state = count(state._replace(theta=theta, algorithm=algorithm), rollout, run.config)
-    return state, report_metrics(report)
+    metrics = report_metrics(report)
+    return state, metrics if std is None else metrics | {"action_std": std}
 
 
 def compile_run(run: Run, state: TrainState) -> tuple[Callable[..., Any], float]:
     """The compiled update, and the seconds that compiling the run's functions took."""
     began = time.perf_counter()
     seen = observation_scaling(run.config, state)
-    rollout = run.collector.compile(state.theta, seen)
+    rollout = run.collector.compile(state.theta, seen, scheduled_log_std(run.config, state))
     some_key = key(run.config.settings.seed, Purpose.SHUFFLE)
     number = jnp.asarray(1.0, jnp.float32)
     lowered = run.learn.lower(state.theta, state.algorithm, rollout, seen, number, some_key, number)
@@ -247,4 +264,5 @@ def _policy(
         environments.observation_space,
         environments.action_space,
         config,
+        scheduled_log_std(config, state),
     )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from klamp.envs.host import HostEnvironments, make_host
-from klamp.envs.spaces import check_spaces
+from klamp.envs.spaces import check_spaces, random_actions, to_environment
 from klamp.errors import EnvironmentFault
 from klamp.seeding import Purpose
 
@@ -37,11 +37,14 @@ def check_environment(env: str, vectorization: str, seed: int) -> None:
 
 def _walk(copies: HostEnvironments, seed: int) -> None:
     """Reset, then random steps."""
-    env, space = copies.env, copies.observation_space
-    copies.vector.action_space.seed(seed % 2**31)
+    env, space = copies.env, copies.seen_space
+    words = np.random.SeedSequence((seed, int(Purpose.CHECK)))
+    generator = np.random.Generator(np.random.Philox(words))
+    to_action = to_environment(copies.action_space)
     _check_observation(env, "reset", copies.reset(), space)
     for step in range(STEPS):
-        after = copies.step(copies.vector.action_space.sample())
+        drawn = random_actions(copies.action_space, copies.num_envs, copies.action_mask, generator)
+        after = copies.step(to_action(drawn))
         where = f"step {step}"
         _check_observation(env, where, after.observation, space)
         _check_observation(env, where, after.next_observation, space)

@@ -12,6 +12,14 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from klamp.envs.masks import ActionMasks
+from klamp.envs.observations import (
+    MASK_KEY,
+    batch_of_one,
+    encoder,
+    masks_in_observation,
+    seen_space,
+)
 from klamp.errors import EnvironmentFault, closest
 from klamp.seeding import Purpose, environment_seed
 
@@ -31,7 +39,11 @@ class Transition(NamedTuple):
 
 
 class HostEnvironments:
-    """N environments of one kind, stepped together on the host."""
+    """N environments of one kind, stepped together on the host.
+
+    Observations come as arrays: what is not a Box is made one vector a row at this door. Where the
+    environment tells which actions are allowed, ``action_mask`` holds it.
+    """
 
     def __init__(self, vector: VectorEnv[Any, Any, Any], env: str, seed: int, purpose: Purpose):
         self.env = env
@@ -39,6 +51,7 @@ class HostEnvironments:
         self.num_envs = vector.num_envs
         self.observation_space = vector.single_observation_space
         self.action_space = vector.single_action_space
+        self.seen_space = seen_space(self.observation_space)
         self._seed, self._purpose = seed, purpose
         self._episodes = np.zeros(self.num_envs, np.int64)
         self._phantom = np.zeros(self.num_envs, bool)
@@ -48,7 +61,17 @@ class HostEnvironments:
             AutoresetMode.NEXT_STEP: self._step_next,
             AutoresetMode.SAME_STEP: self._step_same,
         }
-        self.step = steps[autoreset_mode(vector, env)]
+        self.step = self._step_mode = steps[autoreset_mode(vector, env)]
+        self._encode = encoder(self.observation_space)
+        self._masks: ActionMasks | None = None
+        self._steps = 0
+        plain = self._encode is None
+        self._vector_step: Callable[[Any], Any] = vector.step if plain else self._step_seen
+
+    @property
+    def action_mask(self) -> np.ndarray | None:
+        """[N, entries]: the actions allowed next; None where the environment does not tell."""
+        return None if self._masks is None else self._masks.allowed
 
     def reset(self) -> np.ndarray:
         """Start a first episode in each environment, each from a seed of its own."""
@@ -58,7 +81,13 @@ class HostEnvironments:
         own_generators = isinstance(
             self.vector, gymnasium.vector.SyncVectorEnv | gymnasium.vector.AsyncVectorEnv
         )
-        observation, _ = self.vector.reset(seed=seeds if own_generators else seeds[0])
+        raw, info = self.vector.reset(seed=seeds if own_generators else seeds[0])
+        if MASK_KEY in info or masks_in_observation(self.observation_space):
+            self._masks = ActionMasks(self.env, self.action_space, self.num_envs)
+            self.step, self._vector_step, self._steps = self._step_masked, self._step_seen, 0
+        observation = self._see(raw, info)
+        if self._masks is not None:
+            self._masks.settle(0, self._phantom)
         return observation
 
     def close(self) -> None:
@@ -68,9 +97,32 @@ class HostEnvironments:
     def _episode_seed(self, index: int) -> int:
         return environment_seed(self._seed, self._purpose, index, int(self._episodes[index]))
 
+    def _see(self, raw: Any, info: dict[str, Any]) -> np.ndarray:
+        """The observations as arrays; the masks that came with them are kept."""
+        if self._masks is not None:
+            if masks_in_observation(self.observation_space):
+                self._masks.read(raw[MASK_KEY])
+            else:
+                self._masks.read(info.get(MASK_KEY), info.get(f"_{MASK_KEY}"))
+        return raw if self._encode is None else self._encode(raw)
+
+    def _step_seen(self, action: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """The vector environment's own step, with what it shows as arrays."""
+        raw, reward, terminated, truncated, info = self.vector.step(action)
+        return self._see(raw, info), reward, terminated, truncated, info
+
+    def _step_masked(self, action: Any) -> Transition:
+        """A step after which every environment has told what it allows next."""
+        assert self._masks is not None
+        self._steps += 1
+        self._masks.begin()
+        after = self._step_mode(action)
+        self._masks.settle(self._steps, self._phantom)
+        return after
+
     def _step_and_reset(self, action: np.ndarray) -> Transition:
         """DISABLED: ended episodes are reset here, each with the seed of its next episode."""
-        after, reward, terminated, truncated, _ = self.vector.step(action)
+        after, reward, terminated, truncated, _ = self._vector_step(action)
         ended = terminated | truncated
         if not ended.any():
             return Transition(after, after, reward, terminated, truncated, self._all_valid)
@@ -78,25 +130,27 @@ class HostEnvironments:
         terminated, truncated = terminated.copy(), truncated.copy()
         self._episodes[ended] += 1
         seeds = [self._episode_seed(i) if ended[i] else None for i in range(self.num_envs)]
-        first, _ = self.vector.reset(seed=seeds, options={"reset_mask": ended})
+        raw, info = self.vector.reset(seed=seeds, options={"reset_mask": ended})
+        first = self._see(raw, info)
         return Transition(first, final, reward, terminated, truncated, self._all_valid)
 
     def _step_next(self, action: np.ndarray) -> Transition:
         """NEXT_STEP: the step after an end ignores the action and returns the reset observation."""
-        after, reward, terminated, truncated, _ = self.vector.step(action)
+        after, reward, terminated, truncated, _ = self._vector_step(action)
         valid = ~self._phantom
         self._phantom = terminated | truncated
         return Transition(after, after, reward, terminated, truncated, valid)
 
     def _step_same(self, action: np.ndarray) -> Transition:
         """SAME_STEP: the final observation comes in ``info["final_obs"]``."""
-        after, reward, terminated, truncated, info = self.vector.step(action)
+        after, reward, terminated, truncated, info = self._vector_step(action)
         ended = terminated | truncated
         if not ended.any():
             return Transition(after, after, reward, terminated, truncated, self._all_valid)
         final = np.array(after)
         for i in np.flatnonzero(ended):
-            final[i] = info["final_obs"][i]
+            raw = info["final_obs"][i]
+            final[i] = raw if self._encode is None else self._encode(batch_of_one(raw))[0]
         return Transition(after, final, reward, terminated, truncated, self._all_valid)
 
 
