@@ -41,7 +41,7 @@ def test_the_moments_are_numpys_whatever_the_parts_and_their_order(seed, cuts, o
     orders = [parts, parts[::-1], [parts[i] for i in rng.permutation(len(parts))]]
     for order in orders:
         moments = merge(order, (3,))
-        assert moments.count == 200
+        assert moments.samples == 200
         np.testing.assert_allclose(moments.mean, rows.mean(0), rtol=1e-12, atol=1e-12)
         # At an offset of 1e8 the input itself is rounded to 1e-8, a share of 1e-7 of deviation 0.1.
         tolerance = 1e-10 if abs(offset) < 1e6 else 1e-6
@@ -68,7 +68,7 @@ def test_float32_samples_are_summed_in_float64():
 def test_a_billion_samples_still_move_by_the_right_amount():
     long = Moments(np.asarray(1e9), np.zeros(1), np.full(1, 1e9))
     moments = update_moments(long, np.full((1000, 1), 5.0), np.ones(1000, bool))
-    assert moments.count == 1e9 + 1000
+    assert moments.samples == 1e9 + 1000
     share = 1000 / (1e9 + 1000)
     assert moments.mean[0] == pytest.approx(5 * share, rel=1e-12)
     assert moments.variance[0] == pytest.approx(1 - share + 25 * share * (1 - share), rel=1e-12)

@@ -73,7 +73,7 @@ _ROOMS = {
 }
 _HOME = {name: f"klamp.{room}" for room, names in _ROOMS.items() for name in names}
 
-__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted(_HOME)  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -33,9 +33,7 @@ def gae(
     delta = reward + discount * jnp.where(terminated, 0, jnp.asarray(next_value)) - value
     carry_on = discount * trace_decay * jnp.where(terminated | truncated, 0, jnp.ones_like(delta))
 
-    def backward(
-        following: Float[Array, "*N"], step: tuple[Array, Array]
-    ) -> tuple[Array, Array]:
+    def backward(following: Float[Array, "*N"], step: tuple[Array, Array]) -> tuple[Array, Array]:
         delta_t, carry_on_t = step
         # Not a product with 0: a NaN must not cross the end of an episode.
         advantage = delta_t + jnp.where(carry_on_t > 0, carry_on_t * following, 0)
@@ -87,9 +85,7 @@ def estimate(
     The critic's target is the λ-return A^GAE + V, or the Monte-Carlo return in use.
     """
     ends = (terminated, truncated)
-    generalised = gae(
-        reward, value, next_value, *ends, discount=discount, trace_decay=trace_decay
-    )
+    generalised = gae(reward, value, next_value, *ends, discount=discount, trace_decay=trace_decay)
     beyond = next_value if estimator in ("gae", "monte-carlo") else jnp.zeros_like(next_value)
     returns = discounted_returns(reward, beyond, *ends, discount=discount)
     if estimator == "standardized-return":

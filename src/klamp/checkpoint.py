@@ -44,7 +44,7 @@ def restore_tensors(template: Tree, tensors: dict[str, np.ndarray], where: Path)
         differing = sorted(set(expected) ^ set(tensors))
         raise CheckpointError(
             f"{where} does not fit the configuration of its run: the arrays {differing[:4]} are on "
-            "one side only. It was saved with other settings; resume with the config.json beside it."
+            "one side only. It was saved with other settings; resume with its own config.json."
         )
     for name, array in expected.items():
         if array.shape != tensors[name].shape or array.dtype != tensors[name].dtype:

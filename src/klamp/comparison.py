@@ -119,7 +119,7 @@ def _page(head: tuple[str, ...], rows: list[tuple[str, ...]], groups: list[Group
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>klamp compare</title>'
-        "<style>body{font:15px system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+        "<style>body{font:15px system-ui,sans-serif;max-width:60rem;margin:2rem auto}"
         "table{border-collapse:collapse}td,th{padding:.3rem .8rem;text-align:left;"
         "border-bottom:1px solid #ddd}svg{margin:.5rem 1rem .5rem 0}</style>"
         f"<h1>klamp compare</h1><table><tr>{titles}</tr>{cells}</table>{plots}</html>\n"

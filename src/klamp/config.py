@@ -76,6 +76,11 @@ class Settings:
     """Widths of the hidden layers of the policy and of the critic."""
     activation: Activation = "tanh"
     """Nonlinearity of the hidden layers."""
+    shared_network: bool = False
+    """Policy and critic share the hidden layers, instead of each having its own."""
+    dropout: float = 0.0
+    """Share of the policy's hidden units left out, by one mask a transition that collection and
+    every part of the update see alike; 0: none. Evaluation leaves nothing out."""
     initial_log_std: float = 0.0
     """Log of the initial standard deviation of continuous actions, in units of the action."""
     action_scale: ActionScale = "learned"
@@ -134,6 +139,12 @@ class Settings:
         )
         expected = "'monte-carlo' with standardized-return, whose scale the critic must share"
         require(scales_agree, self, "value_target", expected)
+        require(
+            is_number(self.dropout) and 0 <= self.dropout < 1,
+            self,
+            "dropout",
+            "a number from 0 to below 1",
+        )
         seed_fits = is_integer(self.seed, 0) and self.seed < 2**63
         require(seed_fits, self, "seed", "an integer from 0 to 2**63 − 1")
         require(is_number(self.initial_log_std), self, "initial_log_std", "a finite number")

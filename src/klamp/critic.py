@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
@@ -9,10 +10,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.config import Settings
+from klamp.distributions import kl_divergence
 from klamp.minibatches import minibatch_rows, number_of_rows, take_rows
-from klamp.networks import Model
+from klamp.networks import ActorCritic, Model
 from klamp.surrogate import value_loss
+from klamp.trust_region.projection import project
 from klamp.types import Batch
+from klamp.weighting import weighted_mean, weighted_variance
 
 ADAM_EPSILON = 1e-5
 """As in the implementations that the published results come from, not Adam's own 1e-8."""
@@ -47,6 +51,78 @@ def fit(
     start = (theta[model.critic_start :], optimizer_state)
     (fitted, state), _ = jax.lax.scan(descend, start, rows.reshape(-1, rows.shape[-1]))
     return jnp.concatenate([theta[: model.critic_start], fitted]), state
+
+
+def fit_shared(
+    model: Model,
+    theta: Float[Array, " n"],
+    optimizer_state: Any,
+    batch: Batch,
+    key: PRNGKeyArray,
+    settings: Settings,
+    *,
+    max_kl: float,
+) -> tuple[Float[Array, " n"], Any, dict[str, Array]]:
+    """Fit a critic whose layers move the policy too, within KL(old‖new) ≤ ``max_kl``.
+
+    All of θ descends ``(V − target)²/Var[target] + KL(stepped‖π_θ)/δ``, where ``stepped`` is the
+    policy as it came in: the trunk learns from the value loss, and the policy's head makes up for
+    what that does to the policy (as in phasic policy gradient, arXiv:2009.04416, eq. 2). What
+    is left is drawn back along the fit until the *exact* mean KL of the whole batch, from the
+    policy that collected it, is within the region. A step that came in beyond it (NPG's may) keeps
+    its own KL as the bound.
+    """
+    optimizer = critic_optimizer()
+    total = number_of_rows(batch)
+    rows = minibatch_rows(key, settings.critic_epochs, total, settings.critic_minibatch_size)
+    stepped = model.distribution(theta, batch.inputs)
+    spread = weighted_variance(batch.value_target, batch.weight)
+    table = (batch._replace(old=stepped), jnp.where(spread > 0, spread, 1))
+
+    def loss(network: ActorCritic, part: Batch) -> Float[Array, ""]:
+        new, value = network.distribution_and_value(part.inputs)
+        error = 2 * value_loss(value, part.value_target, part.weight) / table[1]
+        return error + weighted_mean(kl_divergence(p=part.old, q=new), part.weight) / max_kl
+
+    def descend(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
+        at, state = carry
+        part = take_rows(table[0], chosen, total)
+        gradient = ravel_pytree(eqx.filter_grad(loss)(model.unravel(at), part))[0]
+        update, state = optimizer.update(gradient, state)
+        return (at - settings.critic_learning_rate * update, state), None
+
+    chosen_rows = rows.reshape(-1, rows.shape[-1])
+    (fitted, state), _ = jax.lax.scan(descend, (theta, optimizer_state), chosen_rows)
+
+    def mean_kl(at: Float[Array, " n"]) -> Float[Array, ""]:
+        new = model.distribution(at, batch.inputs)
+        return weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
+
+    bound = jnp.maximum(jnp.asarray(max_kl, theta.dtype), mean_kl(theta))
+    projection = project(mean_kl, theta, fitted, max_kl=bound)
+    return projection.theta, state, {"critic_fit_kept": projection.fraction}
+
+
+def fit_after_step(
+    model: Model,
+    theta: Float[Array, " n"],
+    optimizer_state: Any,
+    batch: Batch,
+    key: PRNGKeyArray,
+    settings: Settings,
+    *,
+    max_kl: float,
+) -> tuple[Float[Array, " n"], Any, dict[str, Array]]:
+    """The critic's part of a natural-gradient update; the whole update's KL stays within δ."""
+    if model.shared:
+        return fit_shared(model, theta, optimizer_state, batch, key, settings, max_kl=max_kl)
+    theta, state = fit(model, theta, optimizer_state, batch, key, settings)
+    return theta, state, {}
+
+
+def initial_moments(model: Model, theta: Float[Array, " n"]) -> Any:
+    """Adam's moments at zero, for what ``fit_after_step`` moves: with a shared trunk, all of θ."""
+    return critic_optimizer().init(theta if model.shared else theta[model.critic_start :])
 
 
 def critic_optimizer() -> optax.GradientTransformation:

@@ -31,7 +31,6 @@ CLIP_REPORTED = 0.2
 """The ε of the metric `clip_fraction` for algorithms that do not clip."""
 
 
-
 def prepare(
     model: Model,
     theta: Float[Array, " n"],
@@ -54,8 +53,13 @@ def prepare(
         return Inputs(shown, rows.action_mask, rows.dropout_key, rows.log_std)
 
     inputs = seen(rows.observation)
-    old, value = model.unravel(theta).distribution_and_value(inputs)
-    next_value = model.value(theta, seen(rows.next_observation))
+    if rows.dropout_key is None:
+        old, value = model.unravel(theta).distribution_and_value(inputs)
+    else:
+        # Targets are of the whole network: a mask in V would be noise in the advantage.
+        old = model.distribution(theta, inputs)
+        value = model.value(theta, inputs._replace(dropout_key=None))
+    next_value = model.value(theta, seen(rows.next_observation)._replace(dropout_key=None))
     reward = rollout.reward * reward_factor
     reward = jnp.where(reward_factor == 1, reward, jnp.clip(reward, -CLIP, CLIP))
     estimates = estimate(

@@ -20,16 +20,16 @@ EPSILON = 1e-8
 class Moments(NamedTuple):
     """Count, mean and sum of squared deviations, per feature."""
 
-    count: Float[np.ndarray, ""]
+    samples: Float[np.ndarray, ""]
     mean: Float[np.ndarray, "*F"]
     deviations: Float[np.ndarray, "*F"]
 
     @property
     def variance(self) -> Float[np.ndarray, "*F"]:
         """Population variance; 1 before anything has been seen."""
-        if self.count < 1:
+        if self.samples < 1:
             return np.ones_like(self.mean)
-        return np.asarray(self.deviations / self.count)
+        return np.asarray(self.deviations / self.samples)
 
 
 class Scaling(NamedTuple):
@@ -53,12 +53,12 @@ def update_moments(
         return moments
     mean = kept.mean(axis=0)
     deviations = np.square(kept - mean).sum(axis=0)
-    total = moments.count + len(kept)
+    total = moments.samples + len(kept)
     delta = mean - moments.mean
     merged = (
         total,
         moments.mean + delta * (len(kept) / total),
-        moments.deviations + deviations + np.square(delta) * (moments.count * len(kept) / total),
+        moments.deviations + deviations + np.square(delta) * (moments.samples * len(kept) / total),
     )
     # numpy turns what has no axis into scalars, which are not arrays.
     return Moments(*(np.asarray(part, np.float64) for part in merged))

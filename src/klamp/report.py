@@ -120,8 +120,8 @@ class Panel:
 
 def reporter(file: TextIO | None = None) -> Reporter:
     """A panel where ``file`` (standard error) is a terminal, lines where it is not."""
-    file = sys.stderr if file is None else file
-    return Panel(file) if file.isatty() else Lines(file)
+    target: TextIO = sys.stderr if file is None else file
+    return Panel(target) if target.isatty() else Lines(target)
 
 
 def heading(config: RunConfig, folder: str) -> str:

@@ -36,7 +36,7 @@ def make_act(model: Model) -> Act:
 
 
 def make_noise(model: Model, theta: Array, observation: Any, length: int) -> Callable[..., Any]:
-    """key → the noise of ``length`` steps, drawn in one call before they begin."""
+    """Key → the noise of ``length`` steps, drawn in one call before they begin."""
     distribution = jax.eval_shape(model.distribution, theta, Inputs(observation))
     return jax.jit(lambda key: distribution.noise(key, (length,)))
 
@@ -68,13 +68,18 @@ class HostCollector:
         self._noise = make_noise(model, theta, self._observation[0], length)
         self._mask: np.ndarray | None = None
         self._log_std: np.ndarray | None = None
+        self._dropout_key: np.ndarray | None = None
         self._current: np.ndarray | None = None
 
     def compile(
-        self, theta: Float[Array, " n"], scaling: Scaling | None, log_std: float | None = None
+        self,
+        theta: Float[Array, " n"],
+        scaling: Scaling | None,
+        log_std: float | None = None,
+        dropout_key: np.ndarray | None = None,
     ) -> Rollout:
         """Compile the policy call, without a step; the buffers, as ``collect`` returns them."""
-        self._begin(log_std)
+        self._begin(log_std, dropout_key)
         noise = self._noise(jax.random.key(0))
         jax.block_until_ready(self._act(theta, self._inputs(0), scaling, noise, 0))
         return self._buffers()
@@ -85,27 +90,32 @@ class HostCollector:
         scaling: Scaling | None,
         key: PRNGKeyArray,
         log_std: float | None = None,
+        dropout_key: np.ndarray | None = None,
     ) -> Rollout:
         """T steps of every environment, going on where the last rollout ended.
 
         The buffers are used again by the next call. Raises ``EnvironmentFault`` where an
         observation or reward is not finite, before anything can be learnt from it. ``log_std`` is
-        the scale of the actions where a schedule sets it.
+        the scale of the actions where a schedule sets it; ``dropout_key`` [T, N, 2] decides which
+        hidden units each transition does without.
         """
-        current = self._begin(log_std)
+        current = self._begin(log_std, dropout_key)
         noise = self._noise(key)
         act, step, single = self._act, self.environments.step, isinstance(self._action, np.ndarray)
+        observation, to_environment = self._observation, self._to_environment
+        plain = self._mask is None and log_std is None and dropout_key is None
         for t in range(len(self._reward)):
-            self._observation[t] = current
+            row = observation[t]
+            row[:] = current
             if self._mask is not None:
                 self._mask[t] = self.environments.action_mask
-            action = act(theta, self._inputs(t), scaling, noise, t)
+            action = act(theta, Inputs(row) if plain else self._inputs(t), scaling, noise, t)
             if single:
                 action = self._action[t] = np.asarray(action)
             else:
                 action = jax.tree.map(np.asarray, action)
                 jax.tree.map(lambda kept, new, t=t: kept.__setitem__(t, new), self._action, action)
-            after = step(self._to_environment(action))
+            after = step(to_environment(action))
             self._next_observation[t] = after.next_observation
             self._reward[t] = after.reward
             self._terminated[t] = after.terminated
@@ -116,24 +126,24 @@ class HostCollector:
         self._refuse_non_finite()
         return self._buffers()
 
-    def _begin(self, log_std: float | None) -> np.ndarray:
+    def _begin(self, log_std: float | None, dropout_key: np.ndarray | None) -> np.ndarray:
         """What to act on first; the environments are reset where that has not been done."""
         if self._current is None:
             self._current = self.environments.reset()
             mask = self.environments.action_mask
             if mask is not None:
                 self._mask = np.ones((len(self._reward), *mask.shape), bool)
+        self._dropout_key = dropout_key
         if log_std is not None:
             self._log_std = np.full(self._reward.shape, log_std, np.float32)
         return self._current
 
     def _inputs(self, t: int) -> Inputs:
         """What the policy sees at step t."""
-        if self._mask is None and self._log_std is None:
-            return Inputs(self._observation[t])
-        mask = None if self._mask is None else self._mask[t]
-        log_std = None if self._log_std is None else self._log_std[t]
-        return Inputs(self._observation[t], mask, None, log_std)
+        conditions = (self._mask, self._dropout_key, self._log_std)
+        return Inputs(
+            self._observation[t], *(None if part is None else part[t] for part in conditions)
+        )
 
     def _buffers(self) -> Rollout:
         """The rollout as the buffers hold it."""
@@ -146,6 +156,7 @@ class HostCollector:
             truncated=self._truncated,
             weight=self._weight,
             action_mask=self._mask,
+            dropout_key=self._dropout_key,
             log_std=self._log_std,
         )
 

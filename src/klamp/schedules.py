@@ -4,9 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def scheduled(
-    start: float, end: float | None, progress: Float[Array, ""]
-) -> Float[Array, ""]:
+def scheduled(start: float, end: float | None, progress: Float[Array, ""]) -> Float[Array, ""]:
     """Linear from ``start`` to ``end`` as ``progress`` goes from 0 to 1; constant without end."""
     return jnp.asarray(start) if end is None else start + (end - start) * progress
 

@@ -24,6 +24,7 @@ from klamp.normalize import (
     update_moments,
 )
 from klamp.schedules import decayed
+from klamp.seeding import Purpose, key
 from klamp.types import Rollout
 
 
@@ -85,6 +86,16 @@ def scheduled_log_std(config: RunConfig, state: TrainState) -> float | None:
     """Its logarithm, as policies take it."""
     std = action_std(config, state)
     return None if std is None else math.log(std)
+
+
+def dropout_keys(config: RunConfig, state: TrainState) -> np.ndarray | None:
+    """[T, N, 2]: two words a transition, from which its dropout masks follow."""
+    settings = config.settings
+    if not settings.dropout:
+        return None
+    shape = (settings.rollout_length, settings.num_envs, 2)
+    words = jax.random.bits(key(settings.seed, Purpose.DROPOUT, int(state.update)), shape)
+    return np.asarray(words)
 
 
 def restore(fresh: TrainState, path: Path) -> TrainState:

@@ -14,7 +14,7 @@ Weight = Float[Array, " B"] | None
 def importance_ratio(
     log_prob: Float[Array, " B"], old_log_prob: Float[Array, " B"]
 ) -> Float[Array, " B"]:
-    """r = π_new(a|s) / π_old(a|s); exactly 1 where the two are the same computation."""
+    """R = π_new(a|s) / π_old(a|s); exactly 1 where the two are the same computation."""
     return jnp.exp(log_prob - old_log_prob)
 
 

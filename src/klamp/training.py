@@ -35,6 +35,7 @@ from klamp.state import (
     TrainState,
     action_std,
     count,
+    dropout_keys,
     fresh_state,
     observation_scaling,
     observe_rewards,
@@ -169,6 +170,7 @@ def advance(run: Run, state: TrainState, learn: Callable[..., Any]) -> tuple[Tra
         seen,
         key(settings.seed, Purpose.ACT, update),
         scheduled_log_std(run.config, state),
+        dropout_keys(run.config, state),
     )
     std = action_std(run.config, state)
     state, factor = observe_rewards(run.config, state, rollout)
@@ -190,7 +192,12 @@ def compile_run(run: Run, state: TrainState) -> tuple[Callable[..., Any], float]
     """The compiled update, and the seconds that compiling the run's functions took."""
     began = time.perf_counter()
     seen = observation_scaling(run.config, state)
-    rollout = run.collector.compile(state.theta, seen, scheduled_log_std(run.config, state))
+    rollout = run.collector.compile(
+        state.theta,
+        seen,
+        scheduled_log_std(run.config, state),
+        dropout_keys(run.config, state),
+    )
     some_key = key(run.config.settings.seed, Purpose.SHUFFLE)
     number = jnp.asarray(1.0, jnp.float32)
     lowered = run.learn.lower(state.theta, state.algorithm, rollout, seen, number, some_key, number)

@@ -6,7 +6,11 @@ Axes are named T (time), N (environments) and B = T·N (batch rows). All of them
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+
+OnAny = Array | np.ndarray
+"""An array of the host or of the device."""
 
 Policy = Callable[[Any, Any], Any]
 """``policy(theta, inputs)`` returns a distribution with one row a sample. ``theta`` is any pytree,
@@ -35,13 +39,13 @@ class Rollout(NamedTuple):
     """[T, N, …]: the true next observation, the final one where an episode ended."""
     action: Any
     """[T, N, …]: the action as sampled, before clipping to the bounds of the action space."""
-    reward: Float[Array, "T N"]
+    reward: Float[OnAny, "T N"]
     """The environment's own reward."""
-    terminated: Bool[Array, "T N"]
+    terminated: Bool[OnAny, "T N"]
     """The episode ended in a terminal state: its value is 0."""
-    truncated: Bool[Array, "T N"]
+    truncated: Bool[OnAny, "T N"]
     """The episode was cut off (a time limit): its future is estimated by V(next_observation)."""
-    weight: Float[Array, "T N"]
+    weight: Float[OnAny, "T N"]
     """1; 0 for rows that are not transitions (the reset row of NEXT_STEP autoreset)."""
     action_mask: Any = None
     """[T, N, …]: the allowed actions, where the environment tells."""
@@ -52,7 +56,7 @@ class Rollout(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B samples, flat, ready for any update. ``value_target`` and ``old_value`` serve the critic."""
+    """B samples, flat, ready for any update. The last two fields serve the critic."""
 
     inputs: Any
     """What the policy is called with; one row a sample."""

@@ -32,7 +32,9 @@ def scrub(tree: Any, weight: Float[Array, " B"] | None) -> Any:
     return jax.tree.map(clean, tree)
 
 
-def weighted_mean(x: Float[Array, "*S"], weight: Float[Array, "*S"] | None = None) -> Float[Array, ""]:
+def weighted_mean(
+    x: Float[Array, "*S"], weight: Float[Array, "*S"] | None = None
+) -> Float[Array, ""]:
     """Σ wᵢxᵢ / Σ wᵢ; the plain mean without weights; 0 where no sample has weight."""
     if weight is None:
         return jnp.mean(x)

@@ -20,7 +20,7 @@ from klamp.weighting import scrub
 
 def init(config: NPG, model: Model, theta: Float[Array, " n"]) -> Any:
     """The critic's Adam moments at zero; the policy's step has no state."""
-    return critic.critic_optimizer().init(theta[model.critic_start :])
+    return critic.initial_moments(model, theta)
 
 
 def update(
@@ -36,8 +36,10 @@ def update(
     """One natural step of the policy, then the critic's regression."""
     part, outcome, details = natural_step(model.policy, theta[: model.policy_end], batch, config)
     theta = jnp.concatenate([part, theta[model.policy_end :]])
-    theta, state = critic.fit(model, theta, state, batch, key, settings)
-    return Update(theta, state, outcome, details)
+    theta, state, fit = critic.fit_after_step(
+        model, theta, state, batch, key, settings, max_kl=config.max_kl
+    )
+    return Update(theta, state, outcome, details | fit)
 
 
 def natural_step(

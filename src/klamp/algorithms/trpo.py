@@ -16,10 +16,14 @@ from klamp.networks import Model
 from klamp.trust_region.step import trust_region_step
 from klamp.types import Batch, Update
 
+STEP_SHARE = 0.8
+"""With a shared trunk, the part of δ that the policy's step may use: the rest is for what the
+critic's fit does to the policy."""
+
 
 def init(config: TRPO, model: Model, theta: Float[Array, " n"]) -> Any:
     """The critic's Adam moments at zero; the policy's step has no state."""
-    return critic.critic_optimizer().init(theta[model.critic_start :])
+    return critic.initial_moments(model, theta)
 
 
 def update(
@@ -37,15 +41,17 @@ def update(
         model.policy,
         theta[: model.policy_end],
         batch,
-        max_kl=config.max_kl,
+        max_kl=config.max_kl * (STEP_SHARE if model.shared else 1.0),
         damping=config.damping,
         cg_iterations=config.cg_iterations,
         backtrack_ratio=config.backtrack_ratio,
         max_backtracks=config.max_backtracks,
     )
     theta = jnp.concatenate([policy_theta, theta[model.policy_end :]])
-    theta, state = critic.fit(model, theta, state, batch, key, settings)
+    theta, state, fit = critic.fit_after_step(
+        model, theta, state, batch, key, settings, max_kl=config.max_kl
+    )
     details = report._asdict()
     for common in ("outcome", "surrogate_before", "surrogate_after", "kl"):
         del details[common]
-    return Update(theta, state, report.outcome, details)
+    return Update(theta, state, report.outcome, details | fit)

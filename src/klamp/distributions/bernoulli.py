@@ -33,7 +33,7 @@ class Bernoulli(eqx.Module):
         return (self.logits > 0).astype(jnp.int32)
 
     def log_prob(self, action: Any) -> Float[Array, "*B"]:
-        """log π(action), in nats, summed over action dimensions."""
+        """Log π(action), in nats, summed over action dimensions."""
         signed = jnp.where(jnp.asarray(action) > 0, self.logits, -self.logits)
         return jnp.sum(jax.nn.log_sigmoid(signed), axis=-1)
 

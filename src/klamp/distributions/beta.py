@@ -38,7 +38,7 @@ class ScaledBeta(eqx.Module):
         return jax.random.bits(key, (*sample_shape, *self.alpha.shape[:-1], 2), jnp.uint32)
 
     def sample_from(self, noise: UInt32[Array, "*S 2"]) -> Float[Array, "*S a"]:
-        """y = log G(α) − log G(β) of two gamma variates."""
+        """Y = log G(α) − log G(β) of two gamma variates."""
         shape = (*noise.shape[:-1], self.alpha.shape[-1])
         parameters = (jnp.broadcast_to(p, shape) for p in (self.alpha, self.beta))
 
@@ -70,14 +70,14 @@ class ScaledBeta(eqx.Module):
         return jnp.sum(kernel - betaln(self.alpha, self.beta) - self._log_width(), axis=-1)
 
     def entropy(self) -> Float[Array, "*B"]:
-        """log B − (α − 1)ψ(α) − (β − 1)ψ(β) + (α + β − 2)ψ(α + β) + log(high − low), summed."""
+        """Log B − (α − 1)ψ(α) − (β − 1)ψ(β) + (α + β − 2)ψ(α + β) + log(high − low), summed."""
         a, b = self.alpha, self.beta
         terms = betaln(a, b) - (a - 1) * digamma(a) - (b - 1) * digamma(b)
         terms = terms + (a + b - 2) * digamma(a + b)
         return jnp.sum(terms + self._log_width(), axis=-1)
 
     def kl_to(self, other: "ScaledBeta") -> Float[Array, "*B"]:
-        """log B(q) − log B(p) + Δα·ψ(α) + Δβ·ψ(β) − (Δα + Δβ)·ψ(α + β), with Δ = p − q, summed.
+        """Log B(q) − log B(p) + Δα·ψ(α) + Δβ·ψ(β) − (Δα + Δβ)·ψ(α + β), with Δ = p − q, summed.
 
         In float32 the difference of the normalisers is off by about 1e-7·(α + β).
         """

@@ -18,7 +18,7 @@ class Categorical(eqx.Module):
 
     @property
     def log_probabilities(self) -> Float[Array, "*B n"]:
-        """log π(·), normalised."""
+        """Log π(·), normalised."""
         return jax.nn.log_softmax(self.logits)
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S n"]:
@@ -38,7 +38,7 @@ class Categorical(eqx.Module):
         return jnp.argmax(self.logits, axis=-1)
 
     def log_prob(self, action: Any) -> Float[Array, "*B"]:
-        """log π(action), in nats."""
+        """Log π(action), in nats."""
         # A comparison with every action, not a gather: its transpose is a scatter, slow on a CPU.
         chosen = jnp.arange(self.logits.shape[-1]) == jnp.asarray(action)[..., None]
         return jnp.sum(jnp.where(chosen, self.log_probabilities, 0), axis=-1)

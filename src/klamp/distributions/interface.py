@@ -28,7 +28,7 @@ class Distribution(Protocol):
         ...
 
     def log_prob(self, action: Any) -> Float[Array, "*B"]:
-        """log π(action), in nats."""
+        """Log π(action), in nats."""
         ...
 
     def entropy(self) -> Float[Array, "*B"]:

@@ -43,7 +43,7 @@ class Joint(eqx.Module):
         return tuple(part.mode() for part in self.parts)
 
     def log_prob(self, action: Any) -> Float[Array, "*B"]:
-        """log π(action), in nats, summed over the parts."""
+        """Log π(action), in nats, summed over the parts."""
         return sum_of([p.log_prob(a) for p, a in zip(self.parts, action, strict=True)])
 
     def entropy(self) -> Float[Array, "*B"]:

@@ -47,7 +47,7 @@ class MultiCategorical(eqx.Module):
         return jnp.stack([part.mode() for part in self.parts], axis=-1)
 
     def log_prob(self, action: Any) -> Float[Array, "*B"]:
-        """log π(action), in nats, summed over the parts."""
+        """Log π(action), in nats, summed over the parts."""
         action = jnp.asarray(action)
         return sum_of([part.log_prob(action[..., i]) for i, part in enumerate(self.parts)])
 

@@ -41,7 +41,7 @@ class SquashedGaussian(eqx.Module):
         return self.base.noise(key, sample_shape)
 
     def sample_from(self, noise: Float[Array, "*S a"]) -> Float[Array, "*S a"]:
-        """u = μ + σ·noise, before squashing."""
+        """U = μ + σ·noise, before squashing."""
         return self.base.sample_from(noise)
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, "*B a"]:
@@ -53,7 +53,7 @@ class SquashedGaussian(eqx.Module):
         return self.base.mode()
 
     def log_prob(self, action: Any) -> Float[Array, "*B"]:
-        """log N(u) − Σ log da/du, in nats, of the action before squashing; finite for every u."""
+        """Log N(u) − Σ log da/du, in nats, of the action before squashing; finite for every u."""
         u = jnp.asarray(action)
         return self.base.log_prob(u) - jnp.sum(self._log_slope(u), axis=-1)
 
@@ -90,7 +90,7 @@ class SquashedGaussian(eqx.Module):
         return jnp.asarray([(h - lo) / 2 for lo, h in zip(self.low, self.high, strict=True)], dtype)
 
     def _log_slope(self, u: Float[Array, "*S a"]) -> Float[Array, "*S a"]:
-        """log da/du."""
+        """Log da/du."""
         return jnp.log(self._half(u.dtype)) + _log_sech_squared(u)
 
 

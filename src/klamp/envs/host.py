@@ -45,7 +45,9 @@ class HostEnvironments:
     environment tells which actions are allowed, ``action_mask`` holds it.
     """
 
-    def __init__(self, vector: VectorEnv[Any, Any, Any], env: str, seed: int, purpose: Purpose):
+    def __init__(
+        self, vector: VectorEnv[Any, Any, Any], env: str, seed: int, purpose: Purpose
+    ) -> None:
         self.env = env
         self.vector = vector
         self.num_envs = vector.num_envs
@@ -160,7 +162,7 @@ def autoreset_mode(vector: VectorEnv[Any, Any, Any], env: str) -> AutoresetMode:
     if not isinstance(mode, AutoresetMode):
         raise EnvironmentFault(
             f"The vector environment of {env} does not say how it resets: its "
-            f"metadata['autoreset_mode'] is {mode!r}, but must be a gymnasium.vector.AutoresetMode. "
+            f"metadata['autoreset_mode'] is {mode!r}, expected a gymnasium.vector.AutoresetMode. "
             "Set it in the environment's class, or train with `vectorization='sync'`."
         )
     return mode

@@ -8,6 +8,7 @@ from klamp.networks.actor_critic import Actor as Actor
 from klamp.networks.actor_critic import ActorCritic as ActorCritic
 from klamp.networks.actor_critic import Critic as Critic
 from klamp.networks.actor_critic import Nothing as Nothing
+from klamp.networks.actor_critic import Trunk as Trunk
 from klamp.networks.build import NetworkBuilder as NetworkBuilder
 from klamp.networks.build import build_network as build_network
 from klamp.networks.build import check_network as check_network
@@ -18,5 +19,6 @@ from klamp.networks.layers import ACTIVATIONS as ACTIVATIONS
 from klamp.networks.layers import CNN as CNN
 from klamp.networks.layers import MLP as MLP
 from klamp.networks.layers import Dense as Dense
+from klamp.networks.layers import Features as Features
 from klamp.networks.model import Model as Model
 from klamp.networks.model import flatten as flatten

@@ -40,6 +40,16 @@ class Nothing(eqx.Module):
         return inputs
 
 
+class Trunk(eqx.Module):
+    """The encoder of a shared network: hidden layers that policy and critic both see."""
+
+    torso: Callable[[Inputs], Array]
+
+    def __call__(self, inputs: Inputs) -> Inputs:
+        """The inputs, with features in the place of the observation."""
+        return inputs._replace(observation=self.torso(inputs))
+
+
 class ActorCritic(eqx.Module):
     """A policy and a critic, and what they share.
 

@@ -11,9 +11,9 @@ from jaxtyping import PRNGKeyArray
 
 from klamp.config import Settings
 from klamp.errors import ConfigError
-from klamp.networks.actor_critic import Actor, ActorCritic, Critic, Nothing
+from klamp.networks.actor_critic import Actor, ActorCritic, Critic, Nothing, Trunk
 from klamp.networks.heads import action_head, has_gaussian
-from klamp.networks.layers import CNN, FEATURES, MLP, Dense
+from klamp.networks.layers import CNN, FEATURES, MLP, Dense, Features
 from klamp.types import Inputs
 
 NetworkBuilder = Callable[[Any, Any, PRNGKeyArray], ActorCritic]
@@ -28,7 +28,7 @@ def is_image(space: Any) -> bool:
 def build_network(
     observation: Any, action_space: Any, settings: Settings, *, key: PRNGKeyArray
 ) -> ActorCritic:
-    """Separate actor and critic with equal hidden layers, as ``settings`` describes them.
+    """Actor and critic with equal hidden layers, or with the same, as ``settings`` describe them.
 
     ``observation`` is the Box of what the networks see, or the length of a vector. Images (bytes
     with three axes) get convolutions.
@@ -45,10 +45,11 @@ def build_network(
             f"{settings.action_bounds!r} have no Gaussian part. Use `action_scale='learned'`."
         )
 
-    def torso(key: PRNGKeyArray) -> Any:
+    def torso(key: PRNGKeyArray, dropout: float) -> Any:
         if image:
             return CNN(observation.shape, key=key)
-        return MLP(size, settings.hidden_sizes, settings.activation, key=key)
+        hidden, activation = settings.hidden_sizes, settings.activation
+        return MLP(size, hidden, activation, dropout=dropout, key=key)
 
     head = action_head(
         action_space,
@@ -58,8 +59,13 @@ def build_network(
         bounds=settings.action_bounds,
         key=keys[1],
     )
-    critic = Critic(torso(keys[2]), Dense(features, 1, gain=1.0, key=keys[3]))
-    return ActorCritic(Actor(torso(keys[0]), head), Nothing(), critic)
+    value = Dense(features, 1, gain=1.0, key=keys[3])
+    if settings.shared_network:
+        trunk = Trunk(torso(keys[0], settings.dropout))
+        return ActorCritic(Actor(Features(), head), trunk, Critic(Features(), value))
+    actor = Actor(torso(keys[0], settings.dropout), head)
+    # No dropout in a critic of its own: noise in V is noise in the advantage.
+    return ActorCritic(actor, Nothing(), Critic(torso(keys[2], 0.0), value))
 
 
 def check_network(network: Any, observation_space: Any, action_space: Any) -> ActorCritic:

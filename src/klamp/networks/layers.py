@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped, UInt32
 
 from klamp.types import Inputs
 
@@ -46,14 +46,41 @@ class Dense(eqx.Module):
         return x @ self.weight + self.bias
 
 
+def drop(
+    x: Float[Array, "B h"], keys: UInt32[Array, "B 2"], layer: int, rate: float
+) -> Float[Array, "B h"]:
+    """Leave out each feature with probability ``rate`` and scale the rest by 1/(1 − rate).
+
+    The mask is a function of the row's own key and the layer (Srivastava et al. 2014 with the mask
+    kept): whoever evaluates this transition again, for a gradient, a Fisher product or a line
+    search, sees the same sub-network that acted.
+    """
+
+    def kept(words: UInt32[Array, " 2"]) -> Bool[Array, " h"]:
+        key = jax.random.fold_in(jax.random.wrap_key_data(words, impl="threefry2x32"), layer)
+        return jax.random.bernoulli(key, 1 - rate, x.shape[1:])
+
+    return jnp.where(jax.vmap(kept)(keys), x / (1 - rate), 0)
+
+
 class MLP(eqx.Module):
-    """Hidden layers: the observation, flattened, through dense layers and activations."""
+    """Hidden layers: the observation, flattened, through dense layers and activations.
+
+    With ``dropout``, hidden features are left out where the inputs carry a key for it.
+    """
 
     layers: tuple[Dense, ...]
     activation: Callable[[Array], Array] = eqx.field(static=True)
+    dropout: float = eqx.field(static=True)
 
     def __init__(
-        self, size_in: int, hidden_sizes: Sequence[int], activation: str, *, key: PRNGKeyArray
+        self,
+        size_in: int,
+        hidden_sizes: Sequence[int],
+        activation: str,
+        *,
+        dropout: float = 0.0,
+        key: PRNGKeyArray,
     ) -> None:
         sizes = (size_in, *hidden_sizes)
         keys = jax.random.split(key, max(len(hidden_sizes), 1))
@@ -62,14 +89,25 @@ class MLP(eqx.Module):
             for i in range(len(hidden_sizes))
         )
         self.activation = ACTIVATIONS[activation]
+        self.dropout = dropout
 
     def __call__(self, inputs: Inputs) -> Float[Array, "B h"]:
         """Features of each row."""
         x = as_float(inputs.observation)
         x = x.reshape(x.shape[0], -1)
-        for layer in self.layers:
+        for number, layer in enumerate(self.layers):
             x = self.activation(layer(x))
+            if self.dropout and inputs.dropout_key is not None:
+                x = drop(x, inputs.dropout_key, number, self.dropout)
         return x
+
+
+class Features(eqx.Module):
+    """The torso behind a shared encoder: its features are the observation."""
+
+    def __call__(self, inputs: Inputs) -> Float[Array, "B h"]:
+        """The encoded observation."""
+        return inputs.observation
 
 
 class Convolution(eqx.Module):

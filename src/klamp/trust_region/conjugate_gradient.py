@@ -16,7 +16,8 @@ class CGStatus(IntEnum):
     CONVERGED = 0
     """The true residual is within the tolerance."""
     MAX_ITERATIONS = 1
-    """It is not; the solution is the best of its Krylov space."""
+    """It is not, after all iterations or at the last digit of b; the solution is the best of its
+    Krylov space."""
     NONPOSITIVE_CURVATURE = 2
     """A direction with pᵀAp ≤ 0 came up: A is indefinite or singular. The solution is the one
     before that direction."""
@@ -55,11 +56,11 @@ def conjugate_gradient(
 ) -> CGResult:
     """Conjugate gradient from x₀ = 0 (Hestenes & Stiefel 1952; Nocedal & Wright, alg. 5.2).
 
-    Stops when ‖r‖ ≤ ``tolerance``·‖b‖, when a direction has no positive curvature, or after
-    ``max_iterations``. It never divides by a curvature that is not positive: zero, singular,
-    indefinite and non-finite systems end with a status and a finite x. ``b`` is any pytree.
-    One product with A is spent at the end on the true residual, so CONVERGED is never a rounding
-    error of the recurrence.
+    Stops when ‖r‖ ≤ ``tolerance``·‖b‖ (in float32 already at 1e-7·‖b‖, the rounding error of b),
+    when a direction has no positive curvature, or after ``max_iterations``. It never divides by a
+    curvature that is not positive: zero, singular, indefinite and non-finite systems end with a
+    status and a finite x. ``b`` is any pytree. One product with A is spent at the end on the true
+    residual, so CONVERGED is never a rounding error of the recurrence.
     """
     flat_b, unravel = ravel_pytree(b)
 
@@ -72,16 +73,19 @@ def conjugate_gradient(
     flat_b = flat_b / unit
     goal = jnp.square(tolerance) * (flat_b @ flat_b)
     epsilon = jnp.finfo(flat_b.dtype).eps
+    # A residual below b's own rounding error points nowhere: on a singular A it leads into the null
+    # space, and x, already solved, is lost there.
+    floor = jnp.square(jnp.maximum(tolerance, epsilon)) * (flat_b @ flat_b)
 
     def unfinished(state: _State) -> Bool[Array, ""]:
         more = (state.iterations < max_iterations) & ~state.halted
-        return more & (state.residual_squared > goal)
+        return more & (state.residual_squared > floor)
 
     def iterate(state: _State) -> _State:
         a_p = product(state.direction)
         curvature = state.direction @ a_p
         # Relative, since curvature scales with p: below this it is a rounding error of the product.
-        noise = epsilon * jnp.linalg.norm(state.direction) * jnp.linalg.norm(a_p)
+        noise = epsilon * (jnp.abs(state.direction) @ jnp.abs(a_p))
         usable = (curvature > noise) & jnp.isfinite(curvature)
         alpha = state.residual_squared / jnp.where(usable, curvature, 1)
         residual = state.residual - alpha * a_p

@@ -34,7 +34,7 @@ class Outcome(IntEnum):
     LINE_SEARCH_EXHAUSTED = 3
     """No fraction of the step improved the surrogate within the trust region."""
     NON_FINITE = 4
-    """NaN or infinity in the batch, the gradient or the step."""
+    """NaN or infinity in the batch, the gradient or the step, or a KL or surrogate of NaN."""
     PROJECTED = 5
     """PPO with ``max_kl``: the update left the trust region and was drawn back to its edge."""
 
@@ -88,7 +88,8 @@ class Direction(NamedTuple):
     def outcome(self) -> Int[Array, ""]:
         """Why no step can be made along this direction; ACCEPTED where one can."""
         norm = self.gradient @ self.gradient
-        result = jnp.where(self.damped_curvature > 0, Outcome.ACCEPTED, Outcome.NONPOSITIVE_CURVATURE)
+        curved = self.damped_curvature > 0
+        result = jnp.where(curved, Outcome.ACCEPTED, Outcome.NONPOSITIVE_CURVATURE)
         result = jnp.where(norm > 0, result, Outcome.ZERO_GRADIENT)
         # The step's own length may overflow although each factor is finite.
         finite = jnp.isfinite(norm) & jnp.all(jnp.isfinite(self.x)) & jnp.isfinite(self.scale)
@@ -105,7 +106,7 @@ def natural_direction(
     cg_iterations: int,
     fisher_batch: Batch | None = None,
 ) -> Direction:
-    """x = (F + λI)⁻¹∇E[r·Â] by conjugate gradient, with the scale that makes its KL about δ.
+    """X = (F + λI)⁻¹∇E[r·Â] by conjugate gradient, with the scale that makes its KL about δ.
 
     The scale's quadratic form keeps the damping, as every implementation has it: the predicted KL
     ½s²xᵀFx is then below δ by the damping's share. No further product is needed for it:
@@ -192,14 +193,17 @@ def _jitted_step(
         backtrack_ratio=backtrack_ratio,
         max_backtracks=max_backtracks,
     )
-    found = jnp.where(search.accepted, Outcome.ACCEPTED, Outcome.LINE_SEARCH_EXHAUSTED)
+    last = search.candidate
+    undefined = jnp.isnan(last.gain) | jnp.isnan(last.kl)
+    failed = jnp.where(undefined, Outcome.NON_FINITE, Outcome.LINE_SEARCH_EXHAUSTED)
+    found = jnp.where(search.accepted, Outcome.ACCEPTED, failed)
     hindrance = direction.outcome()
     outcome = jnp.where(hindrance == Outcome.ACCEPTED, found, hindrance)
     accepted = outcome == Outcome.ACCEPTED
     moved = unravel(flat + search.fraction * step)
     # `where` on the leaves that came in, so that a refused step returns their very bits.
     new_theta = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, theta)
-    report = _report(flat_policy, flat, clean, direction, outcome, search.candidate)
+    report = _report(flat_policy, flat, clean, direction, outcome, last)
     fraction = search.fraction
     return new_theta, report._replace(
         kl_predicted=0.5 * jnp.square(fraction * direction.scale) * direction.curvature,
@@ -248,9 +252,7 @@ def _report(
     """What is true of the θ that is returned: of the new one if accepted, else of the old."""
     accepted = outcome == Outcome.ACCEPTED
     before = _surrogate(policy, theta, batch)
-    kl_here = weighted_mean(
-        kl_divergence(p=batch.old, q=policy(theta, batch.inputs)), batch.weight
-    )
+    kl_here = weighted_mean(kl_divergence(p=batch.old, q=policy(theta, batch.inputs)), batch.weight)
     gain = jnp.where(accepted, last.gain, 0)
     return StepReport(
         outcome=outcome,
