@@ -40,12 +40,13 @@ class PolicyProblem(NamedTuple):
             "w2": (self.hidden, outputs),
             "b2": (outputs,),
         }
-        if self.head == "gaussian":
-            shapes["log_std"] = (self.actions,)
-        return {
+        theta = {
             name: (scale * rng.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
             for name, shape in shapes.items()
         }
+        if self.head == "gaussian":
+            theta["log_std"] = (0.5 * rng.normal(size=self.actions)).astype(np.float32)
+        return theta
 
     def parameters(self, theta: Any, observation: Any, xp: Any = np) -> tuple[Any, ...]:
         """The parameters of each row's distribution, by numpy or by ``jax.numpy``."""
