@@ -1,0 +1,54 @@
+"""TRPO's update: a step within the region, or none, and then the critic."""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from probe import SETTINGS, compiled, make_model, mean_kl, one_update, sample
+
+from klamp.algorithms import trpo
+from klamp.config import TRPO
+from klamp.trust_region.step import Outcome
+
+CONFIG = TRPO(max_kl=0.01, damping=0.01)
+
+
+@pytest.mark.parametrize("kind", [{}, {"continuous": True}])
+@pytest.mark.parametrize("max_kl", [0.001, 0.05])
+def test_the_step_improves_within_the_region(kind: dict[str, bool], max_kl: float) -> None:
+    model, theta, batch, update = one_update(replace(CONFIG, max_kl=max_kl), **kind)
+    assert Outcome(int(update.outcome)) == Outcome.ACCEPTED
+    assert 0.3 * max_kl < mean_kl(model, update.theta, batch) <= max_kl
+    assert float(update.details["gain_actual"]) > 0
+    end = model.policy_end
+    before, after = (
+        float(np.square(model.value(t, batch.inputs) - batch.value_target).mean())
+        for t in (theta, update.theta)
+    )
+    assert after < before
+    assert np.any(update.theta[end:] != theta[end:])
+
+
+def test_a_refused_step_leaves_the_policy_bit_identical() -> None:
+    theta, model = make_model()
+    batch, _ = sample(model, theta, 1)
+    step = compiled(CONFIG, model)
+    state, end = trpo.init(CONFIG, model, theta), model.policy_end
+    for advantage, outcome in (
+        (jnp.zeros(64), Outcome.ZERO_GRADIENT),
+        (batch.advantage.at[0].set(jnp.nan), Outcome.NON_FINITE),
+    ):
+        update = step(theta, state, batch._replace(advantage=advantage))
+        assert Outcome(int(update.outcome)) == outcome
+        assert np.asarray(update.theta[:end]).tobytes() == np.asarray(theta[:end]).tobytes()
+
+
+def test_more_passes_fit_the_critic_closer() -> None:
+    def error(epochs: int) -> float:
+        settings = replace(SETTINGS, critic_epochs=epochs, critic_learning_rate=1e-2)
+        model, _, batch, update = one_update(CONFIG, settings=settings)
+        fitted = model.value(update.theta, batch.inputs)
+        return float(np.square(fitted - batch.value_target).mean())
+
+    assert error(20) < 0.7 * error(1)
