@@ -168,6 +168,8 @@ class RunConfig:
     """The update and its settings."""
     settings: Settings = field(default_factory=Settings)
     """What all algorithms share."""
+    network: str | None = None
+    """The function that built networks of the user's own, by name; it is needed again to load."""
 
     def to_dict(self) -> dict[str, Any]:
         """One flat JSON object: `env`, `algo`, then every setting under its own name."""
@@ -175,7 +177,7 @@ class RunConfig:
         for part in (self.settings, self.algorithm):
             flat |= {item.name: getattr(part, item.name) for item in fields(part)}
         flat["hidden_sizes"] = list(self.settings.hidden_sizes)
-        return flat
+        return flat if self.network is None else flat | {"network": self.network}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "RunConfig":
@@ -183,6 +185,7 @@ class RunConfig:
         rest = dict(data)
         env, name = rest.pop("env", None), rest.pop("algo", None)
         rest.pop("klamp_version", None)
+        network = rest.pop("network", None)
         if not isinstance(env, str) or name not in ALGORITHMS:
             raise ConfigError(
                 f"The configuration names the environment {env!r} and the algorithm {name!r}; "
@@ -198,4 +201,5 @@ class RunConfig:
             env=env,
             algorithm=kind(**{key: rest[key] for key in own & set(rest)}),
             settings=Settings(**{key: rest[key] for key in shared & set(rest)}),
+            network=network,
         )

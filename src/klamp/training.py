@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,18 @@ from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.host import HostEnvironments, make_host
 from klamp.envs.spaces import check_spaces
+from klamp.errors import ConfigError
 from klamp.files import write_atomically
 from klamp.learning import make_learn
 from klamp.metrics import Metrics, MetricsLog, read_metrics, report_metrics, to_json
-from klamp.networks import Model, build_network, flatten
+from klamp.networks import (
+    Model,
+    NetworkBuilder,
+    build_network,
+    check_network,
+    flatten,
+    name_of,
+)
 from klamp.policy import TrainedPolicy
 from klamp.presets import configure
 from klamp.report import Reporter, Silent, reporter
@@ -76,6 +84,7 @@ def train(
     *,
     out: str | Path | None = None,
     quiet: bool = False,
+    network: NetworkBuilder | None = None,
     **settings: Any,
 ) -> Result:
     """Train a policy and keep the run in a folder of its own.
@@ -86,43 +95,59 @@ def train(
     (``steps``, ``seed``, ``num_envs``, ``rollout_length``, ``discount``, …), over the preset's.
     ``out`` is the run's folder, which must not exist (or be empty); by default
     ``runs/{env}-{algorithm}-{seed}``. Progress goes to standard error unless ``quiet``.
+    ``network(observation_space, action_space, key)`` builds networks of your own
+    (docs/custom-networks.md); ``load`` and ``resume`` then need it again.
 
     Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do.
     """
     config = configure(env, algorithm, settings)
-    return train_config(config, out=out, to=Silent() if quiet else reporter())
+    if network is not None:
+        config = replace(config, network=name_of(network))
+    return train_config(config, out=out, to=Silent() if quiet else reporter(), network=network)
 
 
-def train_config(config: RunConfig, *, out: str | Path | None, to: Reporter) -> Result:
+def train_config(
+    config: RunConfig,
+    *,
+    out: str | Path | None,
+    to: Reporter,
+    network: NetworkBuilder | None = None,
+) -> Result:
     """Train a complete configuration from the beginning."""
     folder = choose_folder(config, out)
     check_environment(config.env, config.settings.vectorization, config.settings.seed)
-    run, state = start(config)
+    run, state = start(config, network)
     create_folder(folder, config)
     return _loop(run, state, folder, to)
 
 
-def resume(folder: str | Path, *, steps: int | None = None, quiet: bool = False) -> Result:
+def resume(
+    folder: str | Path,
+    *,
+    steps: int | None = None,
+    quiet: bool = False,
+    network: NetworkBuilder | None = None,
+) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``."""
     folder = Path(folder)
     config = read_config(folder)
     if steps is not None:
         config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
         write_config(folder, config)
-    run, fresh = start(config)
+    run, fresh = start(config, network)
     state = restore(fresh, latest_checkpoint(folder))
     drop_metrics_after(folder / "metrics.jsonl", int(state.update))
     return _loop(run, state, folder, Silent() if quiet else reporter())
 
 
-def load(folder: str | Path) -> TrainedPolicy:
+def load(folder: str | Path, *, network: NetworkBuilder | None = None) -> TrainedPolicy:
     """The policy of a run's latest checkpoint, with its normaliser; no environment stays open."""
     folder = Path(folder)
     config = read_config(folder)
     path = latest_checkpoint(folder)
     environments = make_host(config.env, 1, seed=0, purpose=Purpose.EVALUATE)
     try:
-        theta, model = _network(config, environments)
+        theta, model = _network(config, environments, network)
         fresh = fresh_state(config, environments.seen_space, theta, model)
         state = restore(fresh, path)
         return _policy(config, environments, model, state)
@@ -130,7 +155,7 @@ def load(folder: str | Path) -> TrainedPolicy:
         environments.close()
 
 
-def start(config: RunConfig) -> tuple[Run, TrainState]:
+def start(config: RunConfig, network: NetworkBuilder | None = None) -> tuple[Run, TrainState]:
     """Environments, networks and functions, and the state before the first step.
 
     Turns JAX's asynchronous dispatch on the CPU off for this process: every policy call is waited
@@ -146,19 +171,37 @@ def start(config: RunConfig) -> tuple[Run, TrainState]:
         vectorization=settings.vectorization,
     )
     check_spaces(config.env, environments.observation_space, environments.action_space)
-    theta, model = _network(config, environments)
+    theta, model = _network(config, environments, network)
     state = fresh_state(config, environments.seen_space, theta, model)
     collector = HostCollector(
-        environments, model, theta, settings.rollout_length, settings.action_bounds
+        environments,
+        model,
+        theta,
+        settings.rollout_length,
+        settings.action_bounds,
+        settings.recurrent_size,
     )
     learn = make_learn(model, config.algorithm, settings)
     return Run(config, environments, model, collector, learn), state
 
 
-def _network(config: RunConfig, environments: HostEnvironments) -> tuple[Array, Model]:
+def _network(
+    config: RunConfig, environments: HostEnvironments, network: NetworkBuilder | None
+) -> tuple[Array, Model]:
+    """The networks of the settings, or a user's own; the same ones that the run began with."""
     initial = key(config.settings.seed, Purpose.INITIALISE)
     seen, actions = environments.seen_space, environments.action_space
-    return flatten(build_network(seen, actions, config.settings, key=initial))
+    if (network is None) != (config.network is None):
+        raise ConfigError(
+            "The run has the built-in networks; leave `network` out."
+            if config.network is None
+            else f"The run has networks of its own, built by `{config.network}`, which no file "
+            "holds. Give that function again, in Python: `klamp.load(folder, network=…)` or "
+            "`klamp.resume(folder, network=…)`."
+        )
+    if network is None:
+        return flatten(build_network(seen, actions, config.settings, key=initial))
+    return flatten(check_network(network(seen, actions, initial), seen, actions))
 
 
 def advance(run: Run, state: TrainState, learn: Callable[..., Any]) -> tuple[TrainState, Metrics]:

@@ -1,6 +1,7 @@
 """The networks that the settings describe, and the check of a user's own."""
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -68,6 +69,13 @@ def build_network(
     return ActorCritic(actor, Nothing(), Critic(torso(keys[2], 0.0), value))
 
 
+def name_of(network: NetworkBuilder) -> str:
+    """A function as `config.json` records it."""
+    kind = type(network)
+    named: Any = network if isinstance(network, FunctionType | type) else kind
+    return f"{named.__module__}:{named.__qualname__}"
+
+
 def check_network(network: Any, observation_space: Any, action_space: Any) -> ActorCritic:
     """A user's network, if it is an ``ActorCritic`` whose outputs fit the spaces; else an error.
 
@@ -75,7 +83,7 @@ def check_network(network: Any, observation_space: Any, action_space: Any) -> Ac
     """
     if not isinstance(network, ActorCritic):
         raise ConfigError(
-            f"The network is a {type(network).__name__}; expected a klamp.networks.ActorCritic. "
+            f"The network is of type {type(network).__name__}; expected klamp.networks.ActorCritic. "
             "See docs/custom-networks.md."
         )
     rows = jax.ShapeDtypeStruct((2, *observation_space.shape), observation_space.dtype)
