@@ -4,6 +4,7 @@ Whatever the autoreset mode, ``step`` returns the observation to act on next, th
 observation (the final one where an episode ended), and which rows are transitions at all.
 """
 
+import multiprocessing
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from klamp.envs.observations import (
 )
 from klamp.errors import EnvironmentFault, closest
 from klamp.seeding import Purpose, environment_seed
+
+START_METHODS = multiprocessing.get_all_start_methods()
 
 
 class Transition(NamedTuple):
@@ -176,13 +179,17 @@ def make_host(
     ``auto`` takes the environment's own vector form where it has one, else steps copies in this
     process; ``async`` gives each copy a process.
     """
+    options: dict[str, Any] = {}
     own_form = vectorization == "auto" and _spec(env).vector_entry_point is not None
     if own_form:
-        mode, options = None, {}
+        mode = None
     else:
         mode = "async" if vectorization == "async" else "sync"
         # Shared buffers: each observation is copied into the rollout before the next step.
         options = {"autoreset_mode": AutoresetMode.DISABLED, "copy": False}
+        if mode == "async":
+            # Not by fork: JAX has threads, whose locks a forked child would wait for for ever.
+            options["context"] = "spawn" if "forkserver" not in START_METHODS else "forkserver"
     try:
         vector = gymnasium.make_vec(
             env, num_envs=num_envs, vectorization_mode=mode, vector_kwargs=options

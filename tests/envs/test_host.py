@@ -1,0 +1,167 @@
+"""Episode ends, in all three autoreset modes, on an environment whose every transition is known."""
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from environments import Count, probe
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from klamp import EnvironmentFault, Settings
+from klamp.envs.host import HostEnvironments, make_host
+from klamp.learning import prepare
+from klamp.networks import build_network, flatten
+from klamp.rollout import HostCollector
+from klamp.seeding import Purpose, environment_seed
+
+LENGTHS = (3, 5)
+MODES = [AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
+
+
+def host(mode: AutoresetMode, ending: str) -> HostEnvironments:
+    makers = [lambda n=n: Count(n, ending) for n in LENGTHS]
+    vector = SyncVectorEnv(makers, autoreset_mode=mode, copy=False)
+    return HostEnvironments(vector, "Count", 11, Purpose.EPISODE)
+
+
+@pytest.mark.parametrize("ending", ["terminated", "truncated"])
+@pytest.mark.parametrize("mode", MODES)
+def test_every_transition_leads_where_it_really_led(mode: AutoresetMode, ending: str) -> None:
+    environments = host(mode, ending)
+    current = np.array(environments.reset())
+    counted = np.zeros((2, 2))
+    np.testing.assert_array_equal(current, counted)
+    for _ in range(20):
+        after = environments.step(np.zeros(2, int))
+        for i, length in enumerate(LENGTHS):
+            episode, step = current[i]
+            if not after.valid[i]:
+                # The phantom row: an ended episode's last observation, acted on without effect.
+                assert mode == AutoresetMode.NEXT_STEP
+                assert step == length
+                np.testing.assert_array_equal(after.observation[i], [episode + 1, 0])
+                continue
+            assert step < length
+            np.testing.assert_array_equal(after.next_observation[i], [episode, step + 1])
+            assert after.reward[i] == step + 1
+            ended = step + 1 == length
+            assert after.terminated[i] == (ended and ending == "terminated")
+            assert after.truncated[i] == (ended and ending == "truncated")
+            starts_again = ended and mode != AutoresetMode.NEXT_STEP
+            acted_on_next = [episode + 1, 0] if starts_again else [episode, step + 1]
+            np.testing.assert_array_equal(after.observation[i], acted_on_next)
+        current = np.array(after.observation)
+    environments.close()
+
+
+@pytest.mark.parametrize("ending", ["terminated", "truncated"])
+@pytest.mark.parametrize("mode", MODES)
+def test_targets_bootstrap_at_truncation_and_never_at_termination(
+    mode: AutoresetMode, ending: str
+) -> None:
+    """λ = 0: the target is r + γV(true next observation), or r where the episode terminated."""
+    settings = Settings(hidden_sizes=(), trace_decay=0.0, discount=0.5)
+    environments = host(mode, ending)
+    network = build_network(
+        environments.seen_space, environments.action_space, settings, key=jax.random.key(0)
+    )
+    theta, model = flatten(network)
+    # V = 100·episode + 10·step, so that a value tells which observation it is of.
+    theta = theta.at[model.critic_start :].set(np.array([100, 10, 0], np.float32))
+    collector = HostCollector(environments, model, theta, 12)
+    rollout = collector.collect(theta, None, jax.random.key(1))
+    rollout = jax.tree.map(jnp.asarray, rollout)
+    batch = prepare(model, theta, rollout, None, jnp.asarray(1.0), settings)
+    target = np.asarray(batch.value_target).reshape(12, 2)
+    weight = np.asarray(batch.weight).reshape(12, 2)
+    phantoms = 0
+    for t in range(12):
+        for i, length in enumerate(LENGTHS):
+            episode, step = rollout.observation[t, i]
+            if step == length:
+                assert weight[t, i] == target[t, i] == 0
+                phantoms += 1
+                continue
+            assert weight[t, i] == 1
+            ended = step + 1 == length and ending == "terminated"
+            bootstrap = 0 if ended else 0.5 * (100 * episode + 10 * (step + 1))
+            np.testing.assert_allclose(target[t, i], step + 1 + bootstrap, rtol=1e-5)
+    assert phantoms == (5 if mode == AutoresetMode.NEXT_STEP else 0)
+    environments.close()
+
+
+def test_each_episode_has_a_seed_of_its_own() -> None:
+    environments = host(AutoresetMode.DISABLED, "truncated")
+    environments.reset()
+    for _ in range(10):
+        environments.step(np.zeros(2, int))
+    for i, count in enumerate((4, 3)):
+        seeds = [s for s in environments.vector.envs[i].seeds if s is not None]
+        expected = [environment_seed(11, Purpose.EPISODE, i, e) for e in range(count)]
+        assert seeds == expected
+    environments.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_final_observations_of_dicts_are_the_true_ones(mode: AutoresetMode) -> None:
+    """The same episodes, through a Dict that the door flattens."""
+
+    class Wrapped(gymnasium.ObservationWrapper):
+        def __init__(self, env: gymnasium.Env) -> None:
+            super().__init__(env)
+            self.observation_space = spaces.Dict(
+                {"all": env.observation_space, "n": spaces.Discrete(9)}
+            )
+
+        def observation(self, observation: np.ndarray) -> dict:
+            return {"all": observation, "n": int(observation[1])}
+
+    makers = [lambda n=n: Wrapped(Count(n)) for n in LENGTHS]
+    vector = SyncVectorEnv(makers, autoreset_mode=mode, copy=False)
+    environments = HostEnvironments(vector, "Count", 0, Purpose.EPISODE)
+    current = environments.reset()
+    assert current.shape == (2, 11)
+    for _ in range(12):
+        after = environments.step(np.zeros(2, int))
+        for i in np.flatnonzero(after.valid):
+            step = int(current[i, 1]) + 1
+            assert after.next_observation[i, 1] == step
+            assert after.next_observation[i, 2:].argmax() == step
+            assert after.next_observation[i, 0] == current[i, 0]
+        current = after.observation
+    environments.close()
+
+
+def test_a_vector_environment_must_say_how_it_resets() -> None:
+    vector = SyncVectorEnv([Count])
+    vector.metadata = {}
+    with pytest.raises(EnvironmentFault, match="does not say how it resets"):
+        HostEnvironments(vector, "Count", 0, Purpose.EPISODE)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("CartPole-v2", r"There is no environment `CartPole-v2`.*CartPole-v"),
+        ("no_such_module:X-v0", "needs the module `no_such_module`"),
+    ],
+)
+def test_unknown_environments_are_explained(name: str, message: str) -> None:
+    with pytest.raises(EnvironmentFault, match=message):
+        make_host(name, 1, seed=0, purpose=Purpose.CHECK)
+
+
+def test_asynchronous_and_synchronous_episodes_are_the_same() -> None:
+    seen = []
+    for vectorization in ("sync", "async"):
+        environments = make_host(
+            probe(), 2, seed=5, purpose=Purpose.EPISODE, vectorization=vectorization
+        )
+        rows = [np.array(environments.reset())]
+        for _ in range(9):
+            rows.append(np.array(environments.step(np.zeros(2, int)).observation))
+        environments.close()
+        seen.append(np.stack(rows))
+    np.testing.assert_array_equal(*seen)
