@@ -1,0 +1,107 @@
+"""Networks of the settings, networks of the user's own, and the recipe in the documentation."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from environments import probe
+from gymnasium import spaces
+
+import klamp
+from klamp.networks import (
+    CNN,
+    MLP,
+    Actor,
+    ActorCritic,
+    Critic,
+    Dense,
+    Nothing,
+    action_head,
+    build_network,
+    check_network,
+    name_of,
+)
+from klamp.types import Inputs
+
+BOX, ACTIONS = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(3)
+RECIPE = Path(__file__).parents[2] / "docs" / "custom-networks.md"
+
+
+def own(observation_space: spaces.Box, action_space: spaces.Space, key: jax.Array) -> ActorCritic:
+    """A network of a user's own: no hidden layer in the policy, one in the critic."""
+    keys = jax.random.split(key, 3)
+    size = observation_space.shape[0]
+    actor = Actor(MLP(size, (), "tanh", key=keys[0]), action_head(action_space, size, key=keys[0]))
+    critic = Critic(MLP(size, (8,), "relu", key=keys[1]), Dense(8, 1, gain=1.0, key=keys[2]))
+    return ActorCritic(actor, Nothing(), critic)
+
+
+def test_images_get_convolutions_and_flat_bytes_do_not() -> None:
+    settings = klamp.Settings(hidden_sizes=(8,))
+    image = spaces.Box(0, 255, (9, 9, 1), np.uint8)
+    network = build_network(image, ACTIONS, settings, key=jax.random.key(0))
+    assert isinstance(network.actor.torso, CNN)
+    assert network.value(Inputs(jnp.zeros((2, 9, 9, 1), jnp.uint8))).shape == (2,)
+    flat = spaces.Box(0, 255, (81,), np.uint8)
+    assert isinstance(
+        build_network(flat, ACTIONS, settings, key=jax.random.key(0)).actor.torso, MLP
+    )
+
+
+def test_a_schedule_needs_a_gaussian() -> None:
+    settings = klamp.Settings(action_scale="scheduled")
+    with pytest.raises(klamp.ConfigError, match="no Gaussian part"):
+        build_network(BOX, ACTIONS, settings, key=jax.random.key(0))
+
+
+def test_masks_and_scales_reach_any_actor() -> None:
+    network = own(BOX, spaces.Tuple((ACTIONS, BOX)), jax.random.key(0))
+    mask = jnp.array([[True, False, False], [False, True, True]])
+    inputs = Inputs(jnp.ones((2, 3)), action_mask=mask, log_std=jnp.array([-1.0, -2.0]))
+    choice, gaussian = network.distribution(inputs).parts
+    np.testing.assert_array_equal(np.exp(choice.log_probabilities)[0], [1, 0, 0])
+    np.testing.assert_array_equal(gaussian.log_std[:, 0], [-1, -2])
+    again, _ = network.distribution_and_value(inputs)
+    np.testing.assert_array_equal(again.parts[0].logits, choice.logits)
+
+
+def test_what_does_not_fit_is_explained() -> None:
+    with pytest.raises(klamp.ConfigError, match="of type int; expected klamp"):
+        check_network(3, BOX, ACTIONS)
+    wrong = own(BOX, spaces.MultiBinary(2), jax.random.key(0))
+    with pytest.raises(klamp.ConfigError, match=r"actions of shape \(2, 2\).* needs \(2,\)"):
+        check_network(wrong, BOX, ACTIONS)
+    right = own(BOX, ACTIONS, jax.random.key(0))
+    assert check_network(right, BOX, ACTIONS) is right
+
+
+def test_a_network_of_the_users_own_trains_loads_and_resumes(tmp_path: Path) -> None:
+    settings = {"num_envs": 4, "rollout_length": 32, "quiet": True}
+    result = klamp.train(probe(), "trpo", steps=256, network=own, out=tmp_path / "run", **settings)
+    assert result.policy.config.network == name_of(own) == "test_build:own"
+    observation = np.eye(3, dtype=np.float32)
+    loaded = klamp.load(result.folder, network=own)
+    np.testing.assert_array_equal(loaded.value(observation), result.policy.value(observation))
+    resumed = klamp.resume(result.folder, steps=512, quiet=True, network=own)
+    assert resumed.summary["step"] == 512
+    with pytest.raises(klamp.ConfigError, match=r"built by `test_build:own`.*network="):
+        klamp.load(result.folder)
+
+
+def test_a_network_where_none_is_wanted_is_refused(trained: klamp.Result) -> None:
+    with pytest.raises(klamp.ConfigError, match="leave `network` out"):
+        klamp.load(trained.folder, network=own)
+
+
+def test_the_recipe_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's own code, with fewer steps."""
+    (code,) = re.findall(r"```python\n(.*?)```", RECIPE.read_text(encoding="utf-8"), re.DOTALL)
+    assert "steps=20_000" in code
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {"__name__": "recipe"}
+    exec(code.replace("steps=20_000", "steps=4_096, quiet=True"), scope)
+    assert isinstance(scope["policy"], klamp.TrainedPolicy)
+    assert {line["outcome"] for line in scope["result"].metrics} == {"ACCEPTED"}

@@ -1,0 +1,52 @@
+"""Features: images are scaled once, and convolutions fit every size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from klamp.networks import CNN, Dense
+from klamp.networks.layers import FEATURES, as_float
+from klamp.types import Inputs
+
+
+def test_bytes_are_scaled_and_nothing_else_is() -> None:
+    np.testing.assert_array_equal(as_float(jnp.array([0, 51, 255], jnp.uint8)), [0, 0.2, 1])
+    for kind in (jnp.float32, jnp.int32, bool):
+        scaled = as_float(jnp.array([0, 1], kind))
+        assert scaled.dtype == jnp.float32
+        np.testing.assert_array_equal(scaled, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "dense"),
+    [
+        ((84, 84, 4), 7 * 7 * 64),  # the network of Mnih et al., to the number
+        ((4, 84, 84), 7 * 7 * 64),
+        ((36, 40, 3), 1 * 1 * 64),
+        ((10, 10, 4), 3 * 3 * 64),
+        ((1, 1, 1), 64),
+        ((35, 2, 3), 9 * 1 * 64),
+    ],
+)
+def test_every_image_size_has_convolutions(shape: tuple[int, ...], dense: int) -> None:
+    network = CNN(shape, key=jax.random.key(0))
+    assert network.dense.weight.shape == (dense, FEATURES)
+    images = jnp.zeros((2, *shape), jnp.uint8).at[1].set(255)
+    features = network(Inputs(images))
+    assert features.shape == (2, FEATURES)
+    np.testing.assert_allclose(network(Inputs(images / 255)), features, rtol=1e-6)
+
+
+def test_channels_first_and_last_see_the_same_image() -> None:
+    network = CNN((3, 12, 12), key=jax.random.key(0))
+    other = CNN((12, 12, 3), key=jax.random.key(0))
+    image = jax.random.uniform(jax.random.key(1), (2, 3, 12, 12))
+    expected = other(Inputs(jnp.moveaxis(image, 1, -1)))
+    np.testing.assert_allclose(network(Inputs(image)), expected, rtol=1e-5)
+
+
+def test_dense_is_affine() -> None:
+    layer = Dense(2, 3, gain=1.0, key=jax.random.key(0))
+    x = jnp.array([[1.0, -2.0]])
+    np.testing.assert_allclose(layer(x), x @ layer.weight + layer.bias)
