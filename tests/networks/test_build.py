@@ -102,6 +102,6 @@ def test_the_recipe_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "steps=20_000" in code
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {"__name__": "recipe"}
-    exec(code.replace("steps=20_000", "steps=4_096, quiet=True"), scope)
+    exec(code.replace("steps=20_000", "steps=2_048, quiet=True"), scope)
     assert isinstance(scope["policy"], klamp.TrainedPolicy)
     assert {line["outcome"] for line in scope["result"].metrics} == {"ACCEPTED"}

@@ -46,7 +46,7 @@ def mask_rows(value: Any, num_envs: int) -> np.ndarray:
 def choices_left(allowed: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     """Whether each row of a mask allows something in every choice."""
     starts = np.cumsum((0, *sizes))[:-1]
-    return np.logical_or.reduceat(allowed, starts, axis=1).all(axis=1)
+    return np.asarray(np.logical_or.reduceat(allowed, starts, axis=1).all(axis=1))
 
 
 class ActionMasks:

@@ -163,17 +163,19 @@ def _leaves(space: Any, value: Any) -> list[tuple[np.ndarray, tuple[int, ...]]] 
     """Each array of an observation beside the shape that its space gives it."""
     if not isinstance(space, spaces.Dict | spaces.Tuple):
         return [(np.asarray(value), tuple(space.shape))]
-    is_dict = isinstance(space, spaces.Dict)
-    if not isinstance(value, dict if is_dict else tuple):
-        return None
-    parts = _parts(space) if is_dict else list(enumerate(space.spaces))
-    found: list[tuple[np.ndarray, tuple[int, ...]]] = []
-    for key, part in parts:
-        if key == MASK_KEY and key not in value:
-            continue
-        if (is_dict and key not in value) or (not is_dict and key >= len(value)):
+    if isinstance(space, spaces.Dict):
+        if not isinstance(value, dict):
             return None
-        inner = _leaves(part, value[key])
+        # A mask may be left out: it is no observation.
+        names = [name for name in space.spaces if name != MASK_KEY or name in value]
+        pairs = [(space.spaces[name], value.get(name)) for name in names]
+    else:
+        if not isinstance(value, tuple) or len(value) != len(space.spaces):
+            return None
+        pairs = list(zip(space.spaces, value, strict=True))
+    found: list[tuple[np.ndarray, tuple[int, ...]]] = []
+    for part, inner_value in pairs:
+        inner = None if inner_value is None else _leaves(part, inner_value)
         if inner is None:
             return None
         found += inner

@@ -1,5 +1,6 @@
 """The networks that the settings describe, and the check of a user's own."""
 
+import math
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -35,7 +36,8 @@ def build_network(
     with three axes) get convolutions.
     """
     keys = jax.random.split(key, 4)
-    size = observation if isinstance(observation, int) else int(np.prod(observation.shape))
+    shape: tuple[int, ...] = (observation,) if isinstance(observation, int) else observation.shape
+    size = math.prod(shape)
     image = is_image(observation)
     features = FEATURES if image else (size, *settings.hidden_sizes)[-1]
     if settings.action_scale == "scheduled" and not has_gaussian(
@@ -48,7 +50,7 @@ def build_network(
 
     def torso(key: PRNGKeyArray, dropout: float) -> Any:
         if image:
-            return CNN(observation.shape, key=key)
+            return CNN(shape, key=key)
         hidden, activation = settings.hidden_sizes, settings.activation
         return MLP(size, hidden, activation, dropout=dropout, key=key)
 
@@ -83,8 +85,8 @@ def check_network(network: Any, observation_space: Any, action_space: Any) -> Ac
     """
     if not isinstance(network, ActorCritic):
         raise ConfigError(
-            f"The network is of type {type(network).__name__}; expected klamp.networks.ActorCritic. "
-            "See docs/custom-networks.md."
+            f"The network is of type {type(network).__name__}; expected "
+            "klamp.networks.ActorCritic. See docs/custom-networks.md."
         )
     rows = jax.ShapeDtypeStruct((2, *observation_space.shape), observation_space.dtype)
 
