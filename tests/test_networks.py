@@ -1,3 +1,5 @@
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,14 +57,20 @@ NETWORKS = {
 }
 
 
+@cache
+def built(name):
+    """A network of the table, its θ and its model."""
+    network = NETWORKS[name]()
+    return network, *flatten(network)
+
+
 def leaves(tree):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_theta_and_the_network_are_two_forms_of_one_thing(name):
-    network = NETWORKS[name]()
-    theta, model = flatten(network)
+    network, theta, model = built(name)
     assert theta.ndim == 1
     back = model.unravel(theta)
     assert jax.tree.structure(back) == jax.tree.structure(network)
@@ -74,8 +82,7 @@ def test_theta_and_the_network_are_two_forms_of_one_thing(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_model_computes_what_the_network_computes(name):
-    network = NETWORKS[name]()
-    theta, model = flatten(network)
+    network, theta, model = built(name)
     x = inputs()
     expected, value = network.distribution_and_value(x)
     for actual in (
@@ -96,8 +103,7 @@ def test_the_model_computes_what_the_network_computes(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_theta_is_laid_out_as_actor_then_encoder_then_critic(name):
-    network = NETWORKS[name]()
-    theta, model = flatten(network)
+    network, theta, model = built(name)
     parts = [
         np.concatenate([leaf.ravel() for leaf in leaves(part)] or [np.zeros(0)])
         for part in (network.actor, network.encoder, network.critic)
@@ -110,7 +116,7 @@ def test_theta_is_laid_out_as_actor_then_encoder_then_critic(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_policy_and_critic_depend_on_their_own_parts_of_theta_and_on_all_of_them(name):
-    theta, model = flatten(NETWORKS[name]())
+    _, theta, model = built(name)
     x = inputs()
 
     @jax.jit
@@ -132,7 +138,7 @@ def test_policy_and_critic_depend_on_their_own_parts_of_theta_and_on_all_of_them
 
 
 def test_separate_networks_share_nothing():
-    _, model = flatten(separate())
+    _, _, model = built("separate, discrete")
     assert model.critic_start == model.policy_end
     assert not model.shared
 
@@ -148,7 +154,7 @@ def test_hidden_layers_are_orthogonal_with_gain_root_two_and_biases_are_zero():
 
 
 def test_the_first_policy_is_almost_uniform_and_the_critic_has_unit_gain():
-    network = separate()
+    network, _, _ = built("separate, discrete")
     head, critic = (
         np.asarray(network.actor.head.dense.weight),
         np.asarray(network.critic.dense.weight),
@@ -160,7 +166,7 @@ def test_the_first_policy_is_almost_uniform_and_the_critic_has_unit_gain():
 
 
 def test_actor_and_critic_start_from_different_weights_and_seeds_differ():
-    network, other = separate(), separate(seed=1)
+    network, other = built("separate, discrete")[0], separate(seed=1)
     first = [np.asarray(part.torso.layers[0].weight) for part in (network.actor, network.critic)]
     assert np.max(np.abs(first[0] - first[1])) > 0.1
     first.append(np.asarray(other.actor.torso.layers[0].weight))
@@ -172,10 +178,10 @@ def test_actor_and_critic_start_from_different_weights_and_seeds_differ():
 
 
 def test_heads_fit_their_action_spaces():
-    discrete = separate().distribution(inputs())
+    discrete = built("separate, discrete")[0].distribution(inputs())
     assert isinstance(discrete, Categorical)
     assert discrete.logits.shape == (ROWS, 3)
-    continuous = separate(BOX).distribution(inputs())
+    continuous = built("separate, continuous")[0].distribution(inputs())
     assert isinstance(continuous, DiagonalGaussian)
     assert continuous.mean.shape == (ROWS, 2)
     np.testing.assert_array_equal(continuous.log_std, np.full((ROWS, 2), -0.5, np.float32))
@@ -187,7 +193,7 @@ def test_an_action_space_that_no_distribution_covers_is_named():
 
 
 def test_rows_do_not_see_each_other():
-    network = separate()
+    network, _, _ = built("separate, discrete")
     x = inputs()
     changed = x._replace(observation=x.observation.at[0].set(99.0))
     before, after = (network.distribution(each).logits for each in (x, changed))

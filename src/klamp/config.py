@@ -78,6 +78,10 @@ class Settings:
     """Nonlinearity of the hidden layers."""
     shared_network: bool = False
     """Policy and critic share the hidden layers, instead of each having its own."""
+    recurrent_size: int = 0
+    """Width of a gated recurrent unit that policy and critic share; 0: no memory."""
+    sequence_length: int = 32
+    """Steps that the gradient of a recurrent network reaches back; divides rollout_length."""
     dropout: float = 0.0
     """Share of the policy's hidden units left out, by one mask a transition that collection and
     every part of the update see alike; 0: none. Evaluation leaves nothing out."""
@@ -105,7 +109,8 @@ class Settings:
     """Environment steps between two checkpoints; one is always made at the end."""
     vectorization: Vectorization = "auto"
     """auto: the environment's own vector form, else one process; sync: one process; async: one
-    process an environment, for environments that take over a millisecond a step."""
+    process an environment, for environments that take over a millisecond a step. A script that
+    asks for async must train under `if __name__ == "__main__":`."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -123,6 +128,7 @@ class Settings:
                 "critic_epochs",
                 "critic_minibatch_size",
                 "checkpoint_interval",
+                "sequence_length",
             ),
             choices={
                 "activation": ("tanh", "relu", "gelu", "silu", "elu"),
@@ -145,12 +151,21 @@ class Settings:
             "dropout",
             "a number from 0 to below 1",
         )
+        is_size = is_integer(self.recurrent_size, 0)
+        require(is_size, self, "recurrent_size", "an integer ≥ 0")
+        divides = not self.recurrent_size or self.rollout_length % self.sequence_length == 0
+        require(divides, self, "sequence_length", f"a divisor of {self.rollout_length} steps")
         seed_fits = is_integer(self.seed, 0) and self.seed < 2**63
         require(seed_fits, self, "seed", "an integer from 0 to 2**63 − 1")
         require(is_number(self.initial_log_std), self, "initial_log_std", "a finite number")
         sizes = all(is_integer(size, 1) for size in self.hidden_sizes)
         require(sizes, self, "hidden_sizes", "a sequence of integers ≥ 1")
         require(self.num_envs <= 2**20, self, "num_envs", "at most 1,048,576")
+
+    @property
+    def sequence(self) -> int:
+        """Rows of a batch that belong together: a sequence of a recurrent network, else one."""
+        return self.sequence_length if self.recurrent_size else 1
 
 
 def _integral(value: Any) -> Any:

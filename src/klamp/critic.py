@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from klamp.config import Settings
 from klamp.distributions import kl_divergence
@@ -36,7 +36,7 @@ def fit(
     """
     optimizer = critic_optimizer()
     total = number_of_rows(batch)
-    rows = minibatch_rows(key, settings.critic_epochs, total, settings.critic_minibatch_size)
+    rows = _rows(key, total, settings)
 
     def loss(critic: Any, part: Batch) -> Float[Array, ""]:
         return value_loss(critic.value(part.inputs), part.value_target, part.weight)
@@ -74,7 +74,7 @@ def fit_shared(
     """
     optimizer = critic_optimizer()
     total = number_of_rows(batch)
-    rows = minibatch_rows(key, settings.critic_epochs, total, settings.critic_minibatch_size)
+    rows = _rows(key, total, settings)
     stepped = model.distribution(theta, batch.inputs)
     spread = weighted_variance(batch.value_target, batch.weight)
     table = (batch._replace(old=stepped), jnp.where(spread > 0, spread, 1))
@@ -123,6 +123,17 @@ def fit_after_step(
 def initial_moments(model: Model, theta: Float[Array, " n"]) -> Any:
     """Adam's moments at zero, for what ``fit_after_step`` moves: with a shared trunk, all of θ."""
     return critic_optimizer().init(theta if model.shared else theta[model.critic_start :])
+
+
+def _rows(key: PRNGKeyArray, total: int, settings: Settings) -> Int[Array, "epochs parts size"]:
+    """The minibatches of the fit."""
+    return minibatch_rows(
+        key,
+        settings.critic_epochs,
+        total,
+        settings.critic_minibatch_size,
+        sequence=settings.sequence,
+    )
 
 
 def critic_optimizer() -> optax.GradientTransformation:

@@ -62,11 +62,13 @@ def _run(policy: TrainedPolicy, environments: Any, due: np.ndarray, mode: bool) 
     returns: list[float] = []
     lengths: list[float] = []
     observation, due = environments.reset(), due.copy()
+    policy.forget()
     while due.any():
         action = policy.act_on_rows(observation, mode, environments.action_mask)
         after = environments.step(action)
         total += np.where(after.valid, after.reward, 0)
         length += after.valid
+        policy.forget(after.terminated | after.truncated | ~after.valid)
         for i in np.flatnonzero(after.terminated | after.truncated):
             if due[i]:
                 due[i] -= 1
@@ -87,6 +89,7 @@ def record_video(policy: TrainedPolicy, path: Path, *, seed: int = 0) -> float:
         raise ConfigError('A video needs `pip install "klamp[video]"`.') from error
     env = make_single(policy.config.env, render_mode="rgb_array")
     frames: list[Any] = []
+    policy.forget()
     total, ended = 0.0, False
     observation, info = env.reset(seed=environment_seed(seed, Purpose.EVALUATE, 0, 0))
     while not ended:

@@ -4,7 +4,7 @@ It is compiled once a run: nothing that changes between iterations (scaling, pro
 constant of the program.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,28 @@ CLIP_REPORTED = 0.2
 """The ε of the metric `clip_fraction` for algorithms that do not clip."""
 
 
+class RowOrder(NamedTuple):
+    """How the T·N rows of a batch lie: by time, or, for recurrent networks, by environment.
+
+    By environment each run of consecutive rows is a sequence in the order of time.
+    """
+
+    shape: tuple[int, ...]
+    """(T, N)."""
+    in_sequences: bool
+
+    def rows(self, leaf: Any) -> Array:
+        """[T, N, …] as [T·N, …]."""
+        ordered = jnp.swapaxes(leaf, 0, 1) if self.in_sequences else leaf
+        return ordered.reshape(-1, *leaf.shape[2:])
+
+    def steps(self, row: Float[Array, " B"]) -> Float[Array, "T N"]:
+        """[T·N] as [T, N]."""
+        if not self.in_sequences:
+            return row.reshape(self.shape)
+        return row.reshape(self.shape[::-1]).T
+
+
 def prepare(
     model: Model,
     theta: Float[Array, " n"],
@@ -44,13 +66,14 @@ def prepare(
     All are computed with the θ and the scaling that collected the rollout. ``reward_factor``
     multiplies rewards (1 where they are not normalised).
     """
-    shape = rollout.reward.shape
-    rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), rollout)
+    order = RowOrder(rollout.reward.shape, in_sequences=settings.sequence > 1)
+    rows = jax.tree.map(order.rows, rollout)
     rows = scrub(rows, rows.weight)
 
     def seen(observation: Any) -> Inputs:
         shown = observation if scaling is None else normalize(observation, scaling)
-        return Inputs(shown, rows.action_mask, rows.dropout_key, rows.log_std)
+        conditions = (rows.action_mask, rows.dropout_key, rows.log_std, rows.memory, rows.first)
+        return Inputs(shown, *conditions)
 
     inputs = seen(rows.observation)
     if rows.dropout_key is None:
@@ -59,13 +82,15 @@ def prepare(
         # Targets are of the whole network: a mask in V would be noise in the advantage.
         old = model.distribution(theta, inputs)
         value = model.value(theta, inputs._replace(dropout_key=None))
-    next_value = model.value(theta, seen(rows.next_observation)._replace(dropout_key=None))
+    bare = inputs._replace(dropout_key=None)
+    following = seen(rows.next_observation)._replace(dropout_key=None)
+    next_value = model.next_value(theta, bare, following)
     reward = rollout.reward * reward_factor
     reward = jnp.where(reward_factor == 1, reward, jnp.clip(reward, -CLIP, CLIP))
     estimates = estimate(
         reward,
-        value.reshape(shape),
-        next_value.reshape(shape),
+        order.steps(value),
+        order.steps(next_value),
         rollout.terminated,
         rollout.truncated,
         rollout.weight,
@@ -74,7 +99,7 @@ def prepare(
         estimator=settings.advantage_estimator,
         target=settings.value_target,
     )
-    advantage, target = (part.reshape(-1) for part in estimates)
+    advantage, target = (order.rows(part) for part in estimates)
     if settings.advantage_normalization == "batch":
         advantage = standardize(advantage, rows.weight)
     batch = Batch(inputs, rows.action, advantage, old, rows.weight, target, value)

@@ -26,23 +26,27 @@ def permutations(key: PRNGKeyArray, count: int, rows: int) -> Int[Array, "count 
 
 
 def minibatch_rows(
-    key: PRNGKeyArray, epochs: int, rows: int, size: int
+    key: PRNGKeyArray, epochs: int, rows: int, size: int, *, sequence: int = 1
 ) -> Int[Array, "epochs parts size"]:
     """Row numbers of every minibatch: each epoch visits each row once, in a new order.
 
     Where ``size`` does not divide ``rows`` the last minibatch is filled with −1, which
-    ``take_rows`` turns into rows of weight 0.
+    ``take_rows`` turns into rows of weight 0. Runs of ``sequence`` rows stay together, in order.
     """
-    size = min(size, rows)
-    order = permutations(key, epochs, rows)
-    missing = -rows % size
+    blocks = rows // sequence
+    size = max(min(size // sequence, blocks), 1)
+    order = permutations(key, epochs, blocks)
+    missing = -blocks % size
     if missing:
         order = jnp.pad(order, ((0, 0), (0, missing)), constant_values=-1)
-    return order.reshape(epochs, -1, size)
+    if sequence > 1:
+        # Every row of block −1 is negative as well.
+        order = order[..., None] * sequence + jnp.arange(sequence)
+    return order.reshape(epochs, -1, size * sequence)
 
 
 def take_rows(batch: Batch, rows: Int[Array, " size"], total: int) -> Batch:
-    """The chosen rows of a batch; a row number of −1 gives weight 0."""
+    """The chosen rows of a batch; a negative row number gives weight 0."""
     part: Batch = jax.tree.map(lambda leaf: leaf[rows], batch)
     if total % rows.shape[0] == 0:
         return part

@@ -37,6 +37,8 @@ class TrainedPolicy:
         self.config = config
         self.log_std = log_std
         self._calls = 0
+        self._memory: np.ndarray | None = None
+        self._first: np.ndarray | None = None
         self._to_environment = to_environment(action_space, config.settings.action_bounds)
         self._encode = encoder(observation_space)
 
@@ -61,8 +63,21 @@ class TrainedPolicy:
         noise_key = key(self.config.settings.seed, Purpose.EVALUATE, 0, self._calls)
         self._calls += 1
         inputs = self._inputs(rows, action_mask)
-        chosen = self._mode(inputs) if deterministic else self._sample(inputs, noise_key)
+        choose = self._mode if deterministic else self._sample
+        chosen, memory = choose(inputs, noise_key)
+        if memory is not None:
+            self._memory, self._first = np.array(memory), np.zeros(len(rows), bool)
         return self._to_environment(jax.tree.map(np.asarray, chosen))
+
+    def forget(self, ended: Any = None) -> None:
+        """Begin new episodes: a memory is given up, in the rows of ``ended`` or in all.
+
+        To be called at the end of each episode; policies without a memory need not be told.
+        """
+        if ended is None or self._first is None:
+            self._memory = self._first = None
+        else:
+            self._first = self._first | np.asarray(ended)
 
     def value(self, observation: Any) -> Any:
         """V of one observation (a float) or of each of a batch, in the units of the training."""
@@ -103,9 +118,15 @@ class TrainedPolicy:
 
     def _inputs(self, rows: Any, mask: Any = None) -> Inputs:
         """The inputs of the networks, raw."""
-        if self.log_std is None:
-            return Inputs(rows, mask)
-        return Inputs(rows, mask, None, np.full(len(rows), self.log_std, np.float32))
+        scale = None if self.log_std is None else np.full(len(rows), self.log_std, np.float32)
+        size = self.config.settings.recurrent_size
+        if not size:
+            return Inputs(rows, mask, None, scale)
+        if self._memory is None or self._first is None or len(self._memory) != len(rows):
+            memory, first = np.zeros((len(rows), size), np.float32), np.ones(len(rows), bool)
+        else:
+            memory, first = self._memory, self._first
+        return Inputs(rows, mask, None, scale, memory, first)
 
     def _seen(self, inputs: Inputs) -> Inputs:
         """The inputs, normalised."""
@@ -116,17 +137,18 @@ class TrainedPolicy:
     @cached_property
     def _sample(self) -> Callable[..., Any]:
         return jax.jit(
-            lambda inputs, noise_key: self.model.distribution(
-                self.theta, self._seen(inputs)
-            ).sample(noise_key)
+            lambda inputs, noise_key: self._chosen(inputs, lambda new: new.sample(noise_key))
         )
 
     @cached_property
     def _mode(self) -> Callable[..., Any]:
-        return jax.jit(
-            lambda inputs: self.model.distribution(self.theta, self._seen(inputs)).mode()
-        )
+        return jax.jit(lambda inputs, _: self._chosen(inputs, lambda new: new.mode()))
+
+    def _chosen(self, inputs: Inputs, choose: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """The action, and what to remember."""
+        distribution, memory = self.model.act(self.theta, self._seen(inputs))
+        return choose(distribution), memory
 
     @cached_property
     def _value(self) -> Callable[..., Array]:
-        return jax.jit(lambda inputs: self.model.value(self.theta, self._seen(inputs)))
+        return jax.jit(lambda inputs: self.model.step_value(self.theta, self._seen(inputs)))

@@ -32,6 +32,21 @@ SHARED: dict[str, Values] = {
 OWN: dict[tuple[str, str], Values] = {
     # Six action dimensions: a KL per state of 0.04 is what others print as 0.007.
     ("HalfCheetah-v5", "trpo"): {"max_kl": 0.04},
+    ("CartPole-v1", "npg"): {"steps": 150_000, "rollout_length": 128},
+    ("CartPole-v1", "ppo-kl"): {"steps": 150_000, "final_learning_rate": 0.0},
+    # One step a batch, so many small batches; the step size has to fall, or late steps undo all.
+    ("CartPole-v1", "a2c"): {
+        "steps": 500_000,
+        "rollout_length": 64,
+        "learning_rate": 2e-3,
+        "final_learning_rate": 0.0,
+    },
+    ("CartPole-v1", "reinforce"): {
+        "steps": 300_000,
+        "rollout_length": 128,
+        "learning_rate": 3e-3,
+    },
+    ("Pendulum-v1", "ppo-kl"): {"learning_rate": 1e-3, "final_learning_rate": 0.0},
 }
 """Settings of an environment for one algorithm, over those of ``SHARED``."""
 

@@ -28,6 +28,10 @@ class Inputs(NamedTuple):
     """Two uint32 a row: the counter from which this transition's dropout masks are drawn."""
     log_std: Any = None
     """One number a row: the scheduled scale of the Gaussian, which then has none of its own."""
+    memory: Any = None
+    """[rows, size]: what a recurrent network remembered when it came to this row."""
+    first: Any = None
+    """True where a row begins an episode, so that nothing is remembered."""
 
 
 class Rollout(NamedTuple):
@@ -53,6 +57,10 @@ class Rollout(NamedTuple):
     """[T, N, 2]: see ``Inputs.dropout_key``."""
     log_std: Any = None
     """[T, N]: see ``Inputs.log_std``."""
+    memory: Any = None
+    """[T, N, size]: see ``Inputs.memory``."""
+    first: Any = None
+    """[T, N]: see ``Inputs.first``."""
 
 
 class Batch(NamedTuple):

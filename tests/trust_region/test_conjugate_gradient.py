@@ -1,9 +1,9 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from problems import SIZE, linear_systems, precision, spectrum_system
 
 from klamp import CGStatus, conjugate_gradient
@@ -13,21 +13,22 @@ DTYPES = ["float32", "float64"]
 UNUSABLE = {"NaN in the matrix", "all NaN", "infinite matrix", "NaN in b", "infinity in b"}
 
 
-def solve_all(dtype, systems, max_iterations=3 * SIZE, tolerance=1e-10):
+@partial(jax.jit, static_argnames=("max_iterations", "tolerance"))
+def solve_batch(matrices, b, max_iterations=3 * SIZE, tolerance=1e-10):
+    def solve(matrix, b):
+        return conjugate_gradient(
+            lambda v: matrix @ v, b, max_iterations=max_iterations, tolerance=tolerance
+        )
+
+    return jax.vmap(solve)(matrices, b)
+
+
+def solve_all(dtype, systems, **options):
     """All systems in one compiled, batched call."""
     with precision(dtype) as kind:
-
-        @jax.jit
-        @jax.vmap
-        def solve(matrix, b):
-            return conjugate_gradient(
-                lambda v: matrix @ v, b, max_iterations=max_iterations, tolerance=tolerance
-            )
-
         matrices = jnp.asarray(np.stack([s.matrix for s in systems]).astype(kind))
-        return jax.device_get(
-            solve(matrices, jnp.asarray(np.stack([s.b for s in systems], dtype=kind)))
-        )
+        b = jnp.asarray(np.stack([s.b for s in systems]).astype(kind))
+        return jax.device_get(solve_batch(matrices, b, **options))
 
 
 def row(results, index):
@@ -154,15 +155,14 @@ def test_random_systems_of_every_kind(dtype):
         assert share[0] > 0.1
 
 
-@pytest.mark.parametrize("exponent", [-100, -70, -40, 30, 60, 100, 120])
-def test_the_solution_scales_with_b_exactly(exponent):
+def test_the_solution_scales_with_b_exactly():
     system = SYSTEMS["condition 1e1"]
-    scaled = system._replace(b=system.b.astype(np.float32) * 2.0**exponent)
-    results = solve_all("float32", [system, scaled])
-    one, other = row(results, 0), row(results, 1)
-    np.testing.assert_array_equal(other.solution, one.solution * np.float32(2.0**exponent))
-    assert one.status == other.status
-    assert one.iterations == other.iterations
+    units = [2.0**exponent for exponent in (0, -100, -70, -40, 30, 60, 100, 120)]
+    b = system.b.astype(np.float32)
+    results = solve_all("float32", [system._replace(b=unit * b) for unit in units])
+    for i, unit in enumerate(units):
+        np.testing.assert_array_equal(results.solution[i], results.solution[0] * np.float32(unit))
+    assert len(set(results.status)) == len(set(results.iterations)) == 1
 
 
 def test_as_many_iterations_as_distinct_eigenvalues():
@@ -221,18 +221,27 @@ def test_b_may_be_any_pytree():
     np.testing.assert_allclose(flatten(result.solution), expected, rtol=1e-5)
 
 
-@settings(deadline=None, max_examples=10, derandomize=True)
-@given(st.integers(0, 10_000))
-def test_a_system_gives_the_same_alone_as_in_a_batch(seed):
+def test_a_system_gives_the_same_alone_as_in_a_batch():
     # In a batch the others go on iterating after this one has stopped.
-    hard, easy = SYSTEMS["condition 1e6"], spectrum_system("", np.ones(SIZE), seed)
-    together = row(solve_once(np.stack([hard.matrix, easy.matrix]), np.stack([hard.b, easy.b])), 1)
-    alone = row(solve_once(np.stack([easy.matrix] * 2), np.stack([easy.b] * 2)), 0)
+    hard, easy = SYSTEMS["condition 1e6"], SYSTEMS["identity"]
+    together = row(solve_all("float32", [hard, easy]), 1)
+    alone = row(solve_all("float32", [easy, easy]), 0)
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-@jax.jit
-@jax.vmap
-def solve_once(matrix, b):
-    return conjugate_gradient(lambda v: matrix @ v, b, max_iterations=20)
+def test_the_residual_is_the_true_one_where_the_recurrence_has_lost_it():
+    # Products rounded to 8 bits: the recurrence converges all the same, the solution does not.
+    matrix = jnp.asarray(SYSTEMS["condition 1e2"].matrix, jnp.float32)
+    b = jnp.asarray(SYSTEMS["condition 1e2"].b, jnp.float32)
+
+    @jax.jit
+    def product(v):
+        return (matrix @ v).astype(jnp.bfloat16).astype(jnp.float32)
+
+    result = conjugate_gradient(product, b, max_iterations=200, tolerance=1e-5)
+    true = np.linalg.norm(b - product(result.solution))
+    assert result.iterations < 200
+    assert true > 1e-3 * np.linalg.norm(b)
+    assert result.residual_norm == pytest.approx(true, rel=1e-3)
+    assert result.status != CGStatus.CONVERGED

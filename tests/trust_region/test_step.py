@@ -315,24 +315,29 @@ def test_the_step_does_not_depend_on_the_unit_of_the_advantages(scale):
 def test_the_natural_step_does_not_depend_on_the_parametrisation():
     # φ with θ = Cφ describes the same policies; without damping the new policy is the same too,
     # which no plain gradient step achieves.
-    def policy(theta, inputs):
-        return DiagonalGaussian(inputs @ theta[:6].reshape(3, 2), theta[6:])
+    def policy(phi, inputs):
+        observation, change = inputs
+        theta = change @ phi
+        return DiagonalGaussian(observation @ theta[:6].reshape(3, 2), theta[6:])
 
-    def step(policy, theta, batch):
-        return trust_region_step(policy, theta, batch, damping=0.0, cg_iterations=30)
-
-    with precision("float64"):
+    with precision("float64") as dtype:
         rng = np.random.default_rng(2)
-        theta, inputs = jnp.asarray(rng.normal(size=8)), jnp.asarray(rng.normal(size=(24, 3)))
-        change = jnp.asarray(np.eye(8) + 0.2 * rng.normal(size=(8, 8)))
-        old = policy(theta, inputs)
-        action = old.sample(jax.random.key(0))
-        batch = Batch(inputs, action, jnp.asarray(rng.normal(size=24)), old)
-        new_theta, report = step(policy, theta, batch)
-        assert int(report.outcome) == Outcome.ACCEPTED
-        phi = jnp.linalg.solve(change, theta)
-        new_phi, _ = step(lambda phi, inputs: policy(change @ phi, inputs), phi, batch)
-        np.testing.assert_allclose(change @ new_phi, new_theta, rtol=1e-7)
+        theta, observation = rng.normal(size=8), rng.normal(size=(24, 3))
+        mean, advantage = observation @ theta[:6].reshape(3, 2), rng.normal(size=24)
+        action = mean + np.exp(theta[6:]) * rng.normal(size=mean.shape)
+        old = DiagonalGaussian(mean, theta[6:])
+
+        def step(change):
+            inputs = observation, change
+            batch = as_arrays(Batch(inputs, action, advantage, old), dtype)
+            phi = jnp.asarray(np.linalg.solve(change, theta))
+            new_phi, report = trust_region_step(policy, phi, batch, damping=0.0, cg_iterations=30)
+            assert int(report.outcome) == Outcome.ACCEPTED
+            return change @ np.asarray(new_phi)
+
+        new_theta = step(np.eye(8))
+        other = step(np.eye(8) + 0.2 * rng.normal(size=(8, 8)))
+        np.testing.assert_allclose(other, new_theta, rtol=1e-7)
         assert np.max(np.abs(new_theta - theta)) > 0.01
 
 

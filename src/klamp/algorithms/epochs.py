@@ -50,7 +50,9 @@ def descend(
     follows.
     """
     total = number_of_rows(batch)
-    rows = minibatch_rows(key, config.epochs, total, config.minibatch_size)
+    rows = minibatch_rows(
+        key, config.epochs, total, config.minibatch_size, sequence=settings.sequence
+    )
     old_log_prob = batch.old.log_prob(batch.action)
 
     def minibatch(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:

@@ -20,7 +20,8 @@ from klamp.networks.layers import ACTIVATIONS as ACTIVATIONS
 from klamp.networks.layers import CNN as CNN
 from klamp.networks.layers import MLP as MLP
 from klamp.networks.layers import Dense as Dense
-from klamp.networks.layers import as_float as as_float
 from klamp.networks.layers import Features as Features
+from klamp.networks.layers import as_float as as_float
 from klamp.networks.model import Model as Model
 from klamp.networks.model import flatten as flatten
+from klamp.networks.recurrent import Recurrent as Recurrent

@@ -7,6 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from klamp.networks.layers import Dense
+from klamp.networks.recurrent import Recurrent
 from klamp.types import Inputs
 
 
@@ -70,9 +71,29 @@ class ActorCritic(eqx.Module):
         """π(·|inputs), one row a sample."""
         return conditioned(self.actor(self.encoder(inputs)), inputs)
 
+    def act(self, inputs: Inputs) -> tuple[Any, Any]:
+        """π(·|inputs) for one step of each row, and what to remember (None without a memory)."""
+        if not isinstance(self.encoder, Recurrent):
+            return self.distribution(inputs), None
+        encoded, memory = self.encoder.advance(inputs)
+        return conditioned(self.actor(encoded), inputs), memory
+
     def value(self, inputs: Inputs) -> Float[Array, " B"]:
         """V(inputs), one row a sample."""
         return self.critic(self.encoder(inputs))
+
+    def step_value(self, inputs: Inputs) -> Float[Array, " B"]:
+        """V for one step of each row by itself."""
+        if not isinstance(self.encoder, Recurrent):
+            return self.value(inputs)
+        return self.critic(self.encoder.advance(inputs)[0])
+
+    def next_value(self, inputs: Inputs, following: Inputs) -> Float[Array, " B"]:
+        """V of what followed each row, remembering the row."""
+        if not isinstance(self.encoder, Recurrent):
+            return self.value(following)
+        memory = self.encoder(inputs).observation
+        return self.step_value(following._replace(memory=memory, first=inputs.first & False))
 
     def distribution_and_value(self, inputs: Inputs) -> tuple[Any, Float[Array, " B"]]:
         """Both, encoding once."""

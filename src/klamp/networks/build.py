@@ -16,6 +16,7 @@ from klamp.errors import ConfigError
 from klamp.networks.actor_critic import Actor, ActorCritic, Critic, Nothing, Trunk
 from klamp.networks.heads import action_head, has_gaussian
 from klamp.networks.layers import CNN, FEATURES, MLP, Dense, Features
+from klamp.networks.recurrent import Recurrent
 from klamp.types import Inputs
 
 NetworkBuilder = Callable[[Any, Any, PRNGKeyArray], ActorCritic]
@@ -39,7 +40,8 @@ def build_network(
     shape: tuple[int, ...] = (observation,) if isinstance(observation, int) else observation.shape
     size = math.prod(shape)
     image = is_image(observation)
-    features = FEATURES if image else (size, *settings.hidden_sizes)[-1]
+    width = FEATURES if image else (size, *settings.hidden_sizes)[-1]
+    features = settings.recurrent_size or width
     if settings.action_scale == "scheduled" and not has_gaussian(
         action_space, settings.action_bounds
     ):
@@ -63,6 +65,15 @@ def build_network(
         key=keys[1],
     )
     value = Dense(features, 1, gain=1.0, key=keys[3])
+    if settings.recurrent_size:
+        memory = Recurrent(
+            torso(keys[0], settings.dropout),
+            width,
+            settings.recurrent_size,
+            settings.sequence_length,
+            key=keys[2],
+        )
+        return ActorCritic(Actor(Features(), head), memory, Critic(Features(), value))
     if settings.shared_network:
         trunk = Trunk(torso(keys[0], settings.dropout))
         return ActorCritic(Actor(Features(), head), trunk, Critic(Features(), value))

@@ -40,6 +40,20 @@ class Model:
         """V_θ(inputs)."""
         return self.critic(theta[self.critic_start :], inputs)
 
+    def act(self, theta: Float[Array, " n"], inputs: Inputs) -> tuple[Any, Any]:
+        """π_θ for one step of each row, and what to remember (None without a memory)."""
+        return self.unravel_policy(theta[: self.policy_end]).act(inputs)
+
+    def next_value(
+        self, theta: Float[Array, " n"], inputs: Inputs, following: Inputs
+    ) -> Float[Array, " B"]:
+        """V_θ of what followed each row."""
+        return self.unravel_critic(theta[self.critic_start :]).next_value(inputs, following)
+
+    def step_value(self, theta: Float[Array, " n"], inputs: Inputs) -> Float[Array, " B"]:
+        """V_θ for one step of each row by itself."""
+        return self.unravel_critic(theta[self.critic_start :]).step_value(inputs)
+
     def policy(self, part: Float[Array, " p"], inputs: Inputs) -> Any:
         """π as a function of the policy's own part of θ: what a trust region constrains."""
         return self.unravel_policy(part).distribution(inputs)

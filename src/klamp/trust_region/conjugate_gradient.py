@@ -62,6 +62,17 @@ def conjugate_gradient(
     status and a finite x. ``b`` is any pytree. One product with A is spent at the end on the true
     residual, so CONVERGED is never a rounding error of the recurrence.
     """
+    return solve(matvec, b, max_iterations=max_iterations, tolerance=tolerance)[0]
+
+
+def solve(
+    matvec: Callable[[Any], Any],
+    b: Any,
+    *,
+    max_iterations: int = 10,
+    tolerance: float = 1e-10,
+) -> tuple[CGResult, Any]:
+    """``conjugate_gradient``, and the product Ax that its true residual was measured with."""
     flat_b, unravel = ravel_pytree(b)
 
     def product(v: Float[Array, " n"]) -> Float[Array, " n"]:
@@ -124,7 +135,7 @@ def _conclude(
     end: _State,
     goal: Float[Array, ""],
     unravel: Callable[[Array], Any],
-) -> CGResult:
+) -> tuple[CGResult, Any]:
     """The true residual, and the status that follows from it; ``b`` and x are in units."""
     a_x, x = product(end.x), end.x * unit
     finite = jnp.all(jnp.isfinite(a_x)) & jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(b))
@@ -135,4 +146,5 @@ def _conclude(
     status = jnp.where(finite, status, CGStatus.NON_FINITE)
     solution = jnp.where(finite, x, 0)
     residual_norm = jnp.where(finite, jnp.sqrt(squared) * unit, jnp.inf)
-    return CGResult(unravel(solution), residual_norm, end.iterations, status)
+    result = CGResult(unravel(solution), residual_norm, end.iterations, status)
+    return result, unravel(jnp.where(finite, a_x * unit, 0))

@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from klamp.distributions import kl_divergence
-from klamp.trust_region.conjugate_gradient import conjugate_gradient
+from klamp.trust_region.conjugate_gradient import solve
 from klamp.trust_region.fisher import fisher_operator
 from klamp.trust_region.line_search import Candidate, backtracking_line_search
 from klamp.types import Batch, Policy
@@ -106,18 +106,18 @@ def natural_direction(
     cg_iterations: int,
     fisher_batch: Batch | None = None,
 ) -> Direction:
-    """X = (F + λI)⁻¹∇E[r·Â] by conjugate gradient, with the scale that makes its KL about δ.
+    """The natural gradient x = (F + λI)⁻¹∇E[r·Â] by conjugate gradient, with the scale that makes its KL about δ.
 
     The scale's quadratic form keeps the damping, as every implementation has it: the predicted KL
-    ½s²xᵀFx is then below δ by the damping's share. No further product is needed for it:
-    xᵀ(F + λI)x = xᵀ(g − residual). ``fisher_batch`` serves F alone.
+    ½s²xᵀFx is then below δ by the damping's share. Its product is the one that conjugate gradient
+    measured its residual with. ``fisher_batch`` serves F alone.
     """
     gradient = jax.grad(lambda at: _surrogate(policy, at, batch))(theta)
     about = batch if fisher_batch is None else fisher_batch
     fisher = fisher_operator(policy, theta, about.inputs, weight=about.weight, damping=damping)
-    solution = conjugate_gradient(fisher, gradient, max_iterations=cg_iterations)
+    solution, product = solve(fisher, gradient, max_iterations=cg_iterations)
     x = solution.solution
-    damped = x @ fisher(x)
+    damped = x @ product
     norm = jnp.linalg.norm(gradient)
     return Direction(
         gradient=gradient,
