@@ -3,6 +3,7 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
@@ -32,7 +33,7 @@ class MultiCategorical(eqx.Module):
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S n"]:
         """Gumbel noise, one number an action of every part."""
-        return Categorical(self.logits).noise(key, sample_shape)
+        return jax.random.gumbel(key, (*sample_shape, *self.logits.shape), self.logits.dtype)
 
     def sample_from(self, noise: Float[Array, "*S n"]) -> Int[Array, "*S parts"]:
         """In each part, argmax(logits + Gumbel noise)."""

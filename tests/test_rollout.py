@@ -1,0 +1,163 @@
+"""Collection: the rollout is what happened, for every kind of action, and repeats."""
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from environments import ACTIONS, Count, probe
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from klamp import EnvironmentFault, Settings
+from klamp.envs.host import HostEnvironments, make_host
+from klamp.networks import build_network, flatten
+from klamp.normalize import Scaling
+from klamp.rollout import HostCollector
+from klamp.seeding import Purpose
+from klamp.types import Inputs, Rollout
+
+LENGTH, COPIES = 9, 3
+
+
+def collector(env: str, **settings: object) -> tuple[HostCollector, object, object]:
+    chosen = Settings(hidden_sizes=(4,), **settings)
+    host = make_host(env, COPIES, seed=0, purpose=Purpose.EPISODE)
+    network = build_network(host.seen_space, host.action_space, chosen, key=jax.random.key(0))
+    theta, model = flatten(network)
+    return HostCollector(host, model, theta, LENGTH, chosen.action_bounds), theta, model
+
+
+def copied(rollout: Rollout) -> Rollout:
+    return jax.tree.map(np.array, rollout)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_actions_of_every_kind_are_those_of_the_noise(action: str) -> None:
+    """The stored action is sample_from(noise_t) under θ: nothing is lost on the way to buffers."""
+    source, theta, model = collector(probe("box", action))
+    key = jax.random.key(3)
+    rollout = copied(source.collect(theta, None, key))
+    seen = jnp.asarray(rollout.observation)
+    whole = model.distribution(theta, Inputs(seen[0]))
+    noise = whole.noise(key, (LENGTH,))
+    for t in (0, LENGTH - 1):
+        distribution = model.distribution(theta, Inputs(seen[t]))
+        expected = distribution.sample_from(jax.tree.map(lambda leaf, t=t: leaf[t], noise))
+        stored = jax.tree.map(lambda leaf, t=t: leaf[t], rollout.action)
+        assert jax.tree.structure(stored) == jax.tree.structure(expected)
+        for a, b in zip(jax.tree.leaves(stored), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert np.all((rollout.reward >= -0.5) & (rollout.reward <= 1))
+    source.environments.close()
+
+
+def test_rollouts_go_on_where_the_last_one_ended() -> None:
+    vector = SyncVectorEnv([Count], autoreset_mode=AutoresetMode.DISABLED, copy=False)
+    host = HostEnvironments(vector, "Count", 0, Purpose.EPISODE)
+    network = build_network(
+        host.seen_space, host.action_space, Settings(hidden_sizes=()), key=jax.random.key(0)
+    )
+    theta, model = flatten(network)
+    source = HostCollector(host, model, theta, 4)
+    seen = [copied(source.collect(theta, None, jax.random.key(i))).observation for i in range(3)]
+    steps = np.concatenate(seen)[:, 0]
+    expected = [(t // 3, t % 3) for t in range(12)]
+    np.testing.assert_array_equal(steps, expected)
+
+
+def test_the_same_key_gives_the_same_rollout_and_another_does_not() -> None:
+    rollouts = []
+    for number in (0, 0, 1):
+        source, theta, _ = collector(probe("box", "dict"))
+        rollouts.append(copied(source.collect(theta, None, jax.random.key(number))))
+        source.environments.close()
+    a, b, c = rollouts
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    assert not np.array_equal(a.action[1], c.action[1])
+
+
+@pytest.mark.parametrize("masked", ["info", "observation"])
+@pytest.mark.parametrize("action", ["discrete", "multidiscrete"])
+def test_masks_are_seen_and_kept(masked: str, action: str) -> None:
+    """The probe asserts that nothing forbidden is done; what is kept forbids one action each."""
+    source, theta, _ = collector(probe("box", action, masked))
+    compiled = source.compile(theta, None)
+    rollout = source.collect(theta, None, jax.random.key(0))
+    assert jax.tree.structure(compiled) == jax.tree.structure(rollout)
+    assert rollout.action_mask.shape == (LENGTH, COPIES, 3 if action == "discrete" else 5)
+    assert np.all((~rollout.action_mask).sum(axis=-1) == 1)
+    first = rollout.action if action == "discrete" else rollout.action[..., 0]
+    assert np.take_along_axis(rollout.action_mask, first[..., None], axis=-1).all()
+    source.environments.close()
+
+
+def test_the_scheduled_scale_is_acted_with_and_kept() -> None:
+    source, theta, model = collector(probe("box", "box"), action_scale="scheduled")
+    compiled = source.compile(theta, None, -3.0)
+    rollout = copied(source.collect(theta, None, jax.random.key(0), -3.0))
+    assert jax.tree.structure(compiled) == jax.tree.structure(rollout)
+    np.testing.assert_array_equal(rollout.log_std, np.full((LENGTH, COPIES), -3, np.float32))
+    mean = model.distribution(
+        theta, Inputs(jnp.asarray(rollout.observation[0]), log_std=jnp.full(COPIES, -3.0))
+    ).mean
+    z = (rollout.action[0] - mean) / np.exp(-3)
+    assert np.abs(z).max() < 5
+    assert np.abs(z).max() > 0.1
+    source.environments.close()
+
+
+def test_images_are_kept_as_bytes() -> None:
+    source, theta, _ = collector(probe("image"))
+    rollout = source.collect(theta, None, jax.random.key(0))
+    assert rollout.observation.dtype == np.uint8
+    assert rollout.observation.shape == (LENGTH, COPIES, 9, 9, 1)
+    source.environments.close()
+
+
+def test_observations_are_kept_raw_and_acted_on_scaled() -> None:
+    source, theta, model = collector(probe("box", "box"))
+    scaling = Scaling(np.full(3, 0.5, np.float32), np.full(3, 4.0, np.float32))
+    rollout = copied(source.collect(theta, scaling, jax.random.key(0)))
+    assert set(np.unique(rollout.observation)) == {0, 1}
+    shown = jnp.asarray((rollout.observation[0] - 0.5) * 4)
+    distribution = model.distribution(theta, Inputs(shown))
+    noise = jax.tree.map(lambda leaf: leaf[0], distribution.noise(jax.random.key(0), (LENGTH,)))
+    np.testing.assert_allclose(rollout.action[0], distribution.sample_from(noise), rtol=1e-5)
+    source.environments.close()
+
+
+class Faulty(gymnasium.Env):
+    """Gives one NaN, where it is told to."""
+
+    observation_space = spaces.Box(-9, 9, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, where: str) -> None:
+        self.where, self.time = where, 0
+
+    def reset(self, *, seed: int | None = None, options: object = None) -> tuple:
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: object) -> tuple:
+        self.time += 1
+        wrong = self.time == 4
+        observation = np.array([0, np.nan if wrong and self.where == "observation" else 0], "f4")
+        return observation, np.inf if wrong and self.where == "reward" else 0.0, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("observation", r"observation of environment 1 at step 4 of the rollout, entry \(1,\)"),
+        ("reward", r"reward of environment 1 at step 3 of the rollout is inf"),
+    ],
+)
+def test_what_is_not_finite_is_named(where: str, message: str) -> None:
+    makers = [lambda: Faulty(""), lambda: Faulty(where)]
+    vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
+    host = HostEnvironments(vector, "Faulty", 0, Purpose.EPISODE)
+    network = build_network(2, host.action_space, Settings(), key=jax.random.key(0))
+    theta, model = flatten(network)
+    with pytest.raises(EnvironmentFault, match=message):
+        HostCollector(host, model, theta, 8).collect(theta, None, jax.random.key(0))
