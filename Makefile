@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
+# The shapes in the annotations of these rooms are checked while the tests run.
+SHAPES := --jaxtyping-packages=klamp.weighting,klamp.schedules,klamp.distributions,klamp.advantages,klamp.surrogate,klamp.normalize,klamp.episodes,klamp.trust_region,klamp.minibatches,klamp.networks,klamp.critic,klamp.algorithms,klamp.learning,klamp.rollout,beartype.beartype
+
 .PHONY: train test check bench setup setup-dev clean
 train: setup ## install, then train CartPole-v1 with PPO and say what it learned
-	$(BIN)/klamp train CartPole-v1
+	$(BIN)/klamp train CartPole-v1 --out runs/CartPole-v1-$$(date +%Y%m%d-%H%M%S)
 
 test: setup-dev ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(SHAPES)
 
 check: setup-dev ## style and types
 	$(BIN)/ruff check .

@@ -5,15 +5,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from klamp.config import AdvantageEstimator, ValueTarget
+from klamp.types import OnAny
 from klamp.weighting import weighted_mean, weighted_variance
 
 
 def gae(
-    reward: Float[Array, "T *N"],
-    value: Float[Array, "T *N"],
-    next_value: Float[Array, "T *N"],
-    terminated: Shaped[Array, "T *N"],
-    truncated: Shaped[Array, "T *N"],
+    reward: Float[OnAny, "T *N"],
+    value: Float[OnAny, "T *N"],
+    next_value: Float[OnAny, "T *N"],
+    terminated: Shaped[OnAny, "T *N"],
+    truncated: Shaped[OnAny, "T *N"],
     *,
     discount: float | Float[Array, ""],
     trace_decay: float | Float[Array, ""],
@@ -43,10 +44,10 @@ def gae(
 
 
 def discounted_returns(
-    reward: Float[Array, "T *N"],
-    next_value: Float[Array, "T *N"],
-    terminated: Shaped[Array, "T *N"],
-    truncated: Shaped[Array, "T *N"],
+    reward: Float[OnAny, "T *N"],
+    next_value: Float[OnAny, "T *N"],
+    terminated: Shaped[OnAny, "T *N"],
+    truncated: Shaped[OnAny, "T *N"],
     *,
     discount: float | Float[Array, ""],
 ) -> Float[Array, "T *N"]:
@@ -63,12 +64,12 @@ def discounted_returns(
 
 
 def estimate(
-    reward: Float[Array, "T *N"],
-    value: Float[Array, "T *N"],
-    next_value: Float[Array, "T *N"],
-    terminated: Shaped[Array, "T *N"],
-    truncated: Shaped[Array, "T *N"],
-    weight: Float[Array, "T *N"] | None = None,
+    reward: Float[OnAny, "T *N"],
+    value: Float[OnAny, "T *N"],
+    next_value: Float[OnAny, "T *N"],
+    terminated: Shaped[OnAny, "T *N"],
+    truncated: Shaped[OnAny, "T *N"],
+    weight: Float[OnAny, "T *N"] | None = None,
     *,
     discount: float,
     trace_decay: float,
@@ -101,7 +102,7 @@ def estimate(
 
 
 def standardize(
-    advantage: Float[Array, "*S"], weight: Float[Array, "*S"] | None = None
+    advantage: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
 ) -> Float[Array, "*S"]:
     """(A − mean) / standard deviation over the samples with weight; rows of weight 0 become 0.
 

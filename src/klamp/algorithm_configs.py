@@ -78,6 +78,9 @@ class PPO:
     """Adam's step size."""
     final_learning_rate: float | None = None
     """The step size at the last step, reached linearly; unset: constant."""
+    value_learning_rate: float | None = None
+    """Adam's step size for what belongs to the critic alone, where it shall differ; what changes
+    the step size during the run changes both alike."""
     adaptive_learning_rate: float | None = None
     """Instead of a schedule: divide the step size by 1.5 after an update whose exact mean
     KL(old‖new) was above twice this, multiply it after one below half; within 1e-5 to 1e-2."""
@@ -102,6 +105,7 @@ class PPO:
                 "dual_clip",
                 "value_clip",
                 "learning_rate",
+                "value_learning_rate",
                 "adaptive_learning_rate",
                 "max_gradient_norm",
                 "target_kl",
@@ -120,6 +124,7 @@ class PPO:
                 "dual_clip",
                 "value_clip",
                 "final_learning_rate",
+                "value_learning_rate",
                 "adaptive_learning_rate",
                 "target_kl",
                 "max_kl",

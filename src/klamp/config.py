@@ -41,6 +41,7 @@ Vectorization = Literal["auto", "sync", "async"]
 AdvantageNormalization = Literal["batch", "minibatch", "off"]
 ActionScale = Literal["learned", "state", "scheduled"]
 ActionBounds = Literal["clip", "tanh", "beta"]
+MeanActivation = Literal["none", "tanh"]
 AdvantageEstimator = Literal["gae", "monte-carlo", "return", "standardized-return"]
 ValueTarget = Literal["td-lambda", "monte-carlo"]
 
@@ -96,6 +97,9 @@ class Settings:
     """What a scheduled standard deviation loses each environment step."""
     action_std_minimum: float = 0.1
     """What a scheduled standard deviation does not fall below."""
+    mean_activation: MeanActivation = "none"
+    """tanh keeps the mean of a Gaussian within ±1, in units of the action (its samples may lie
+    beyond); none leaves it as it is."""
     action_bounds: ActionBounds = "clip"
     """How continuous actions keep to their bounds: clip, a Gaussian cut off on the way to the
     environment; tanh, a Gaussian squashed into them; beta, a Beta distribution over them."""
@@ -136,6 +140,7 @@ class Settings:
                 "advantage_normalization": ("batch", "minibatch", "off"),
                 "action_scale": ("learned", "state", "scheduled"),
                 "action_bounds": ("clip", "tanh", "beta"),
+                "mean_activation": ("none", "tanh"),
                 "advantage_estimator": ("gae", "monte-carlo", "return", "standardized-return"),
                 "value_target": ("td-lambda", "monte-carlo"),
             },

@@ -45,6 +45,7 @@ def fit(
         part_theta, state = carry
         part = take_rows(batch, chosen, total)
         gradient = ravel_pytree(jax.grad(loss)(model.unravel_critic(part_theta), part))[0]
+        update: Any
         update, state = optimizer.update(gradient, state)
         return (part_theta - settings.critic_learning_rate * update, state), None
 
@@ -88,6 +89,7 @@ def fit_shared(
         at, state = carry
         part = take_rows(table[0], chosen, total)
         gradient = ravel_pytree(eqx.filter_grad(loss)(model.unravel(at), part))[0]
+        update: Any
         update, state = optimizer.update(gradient, state)
         return (at - settings.critic_learning_rate * update, state), None
 

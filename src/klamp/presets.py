@@ -33,7 +33,7 @@ OWN: dict[tuple[str, str], Values] = {
     # Six action dimensions: a KL per state of 0.04 is what others print as 0.007.
     ("HalfCheetah-v5", "trpo"): {"max_kl": 0.04},
     ("CartPole-v1", "npg"): {"steps": 150_000, "rollout_length": 128},
-    ("CartPole-v1", "ppo-kl"): {"steps": 150_000, "final_learning_rate": 0.0},
+    ("CartPole-v1", "ppo-kl"): {"steps": 150_000, "final_learning_rate": 0.0, "discount": 0.98},
     # One step a batch, so many small batches; the step size has to fall, or late steps undo all.
     ("CartPole-v1", "a2c"): {
         "steps": 500_000,

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from klamp.types import OnAny
 
-def scrub(tree: Any, weight: Float[Array, " B"] | None) -> Any:
+
+def scrub(tree: Any, weight: Float[OnAny, " B"] | None) -> Any:
     """Replace every row of weight 0 by zeros, in each leaf that has one row a sample.
 
     Done once, before anything is computed from the rows: a ``where`` applied to a *result* keeps
@@ -33,7 +35,7 @@ def scrub(tree: Any, weight: Float[Array, " B"] | None) -> Any:
 
 
 def weighted_mean(
-    x: Float[Array, "*S"], weight: Float[Array, "*S"] | None = None
+    x: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
 ) -> Float[Array, ""]:
     """Σ wᵢxᵢ / Σ wᵢ; the plain mean without weights; 0 where no sample has weight."""
     if weight is None:
@@ -44,7 +46,7 @@ def weighted_mean(
 
 
 def weighted_variance(
-    x: Float[Array, "*S"], weight: Float[Array, "*S"] | None = None
+    x: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
 ) -> Float[Array, ""]:
     """Σ wᵢ(xᵢ − x̄)² / Σ wᵢ, in two passes: E[x²] − E[x]² loses every digit in float32."""
     kept = x if weight is None else jnp.where(weight > 0, x, 0)
@@ -52,7 +54,7 @@ def weighted_variance(
 
 
 def weighted_maximum(
-    x: Float[Array, "*S"], weight: Float[Array, "*S"] | None = None
+    x: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
 ) -> Float[Array, ""]:
     """The largest xᵢ among samples with weight; −∞ where none has."""
     return jnp.max(x) if weight is None else jnp.max(jnp.where(weight > 0, x, -jnp.inf))

@@ -41,13 +41,13 @@ def descend(
     batch: Batch,
     key: PRNGKeyArray,
     *,
-    step_size: Float[Array, ""],
+    step_size: Float[Array, ""] | Float[Array, " n"],
     stop_kl: float | None = None,
 ) -> tuple[Float[Array, " n"], Any, Int[Array, ""]]:
     """θ and Adam's moments after the epochs, and how many they were.
 
-    After an epoch that left the exact mean KL(old‖new) of the batch above ``stop_kl`` no other
-    follows.
+    ``step_size`` is one number, or one for each parameter. After an epoch that left the exact mean
+    KL(old‖new) of the batch above ``stop_kl`` no other follows.
     """
     total = number_of_rows(batch)
     rows = minibatch_rows(

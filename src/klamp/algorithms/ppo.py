@@ -103,7 +103,7 @@ def update(
         state.moments,
         batch,
         key,
-        step_size=step_size,
+        step_size=step_sizes(config, model, theta, step_size),
         stop_kl=config.target_kl,
     )
     details = {"epochs": passes, "learning_rate": step_size, "clip": clip}
@@ -118,6 +118,16 @@ def update(
         outcome = jnp.where(drawn, int(Outcome.PROJECTED), outcome)
         details |= {"projection": projection.fraction, "kl_before_projection": projection.kl}
     return Update(new_theta, State(moments, learning_rate), outcome, details)
+
+
+def step_sizes(
+    config: PPO, model: Model, theta: Float[Array, " n"], step_size: Float[Array, ""]
+) -> Float[Array, ""] | Float[Array, " n"]:
+    """One number, or one for each parameter where the critic's own have another step size."""
+    if config.value_learning_rate is None:
+        return step_size
+    of_critic = step_size * (config.value_learning_rate / config.learning_rate)
+    return jnp.where(jnp.arange(theta.size) < model.policy_end, step_size, of_critic)
 
 
 def adapt(

@@ -86,7 +86,8 @@ class HostEnvironments:
         own_generators = isinstance(
             self.vector, gymnasium.vector.SyncVectorEnv | gymnasium.vector.AsyncVectorEnv
         )
-        raw, info = self.vector.reset(seed=seeds if own_generators else seeds[0])
+        seed: Any = seeds if own_generators else seeds[0]
+        raw, info = self.vector.reset(seed=seed)
         if MASK_KEY in info or masks_in_observation(self.observation_space):
             self._masks = ActionMasks(self.env, self.action_space, self.num_envs)
             self.step, self._vector_step, self._steps = self._step_masked, self._step_seen, 0
@@ -134,7 +135,8 @@ class HostEnvironments:
         final = np.array(after)
         terminated, truncated = terminated.copy(), truncated.copy()
         self._episodes[ended] += 1
-        seeds = [self._episode_seed(i) if ended[i] else None for i in range(self.num_envs)]
+        # The base class knows one seed only; the vector environments that get here take a list.
+        seeds: Any = [self._episode_seed(i) if ended[i] else None for i in range(self.num_envs)]
         raw, info = self.vector.reset(seed=seeds, options={"reset_mask": ended})
         first = self._see(raw, info)
         return Transition(first, final, reward, terminated, truncated, self._all_valid)
@@ -210,11 +212,11 @@ def make_single(env: str, **options: Any) -> Any:
 
 def _spec(env: str) -> Any:
     """The registered specification of an id; an error that suggests the nearest one."""
+    module, _, name = env.rpartition(":")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             # The loader of `module:id` imports the module, which registers the id.
-            module, _, name = env.rpartition(":")
             if module:
                 __import__(module)
             return gymnasium.spec(name)
@@ -224,7 +226,7 @@ def _spec(env: str) -> Any:
             f"({error}). Install it, or run from the folder that holds it."
         ) from error
     except gymnasium.error.Error as error:
-        known = [name for name in gymnasium.registry if isinstance(name, str)]
+        known = list(gymnasium.registry)
         raise EnvironmentFault(
             f"There is no environment `{env}` among the {len(known)} that Gymnasium knows here."
             f"{closest(name, known)} For one of your own, give `module:id`, where importing "

@@ -22,6 +22,9 @@ from klamp.types import Inputs
 NetworkBuilder = Callable[[Any, Any, PRNGKeyArray], ActorCritic]
 """``(observation_space, action_space, key)`` → the network; what ``train(network=…)`` takes."""
 
+NEED_A_GAUSSIAN = (("action_scale", "scheduled", "learned"), ("mean_activation", "tanh", "none"))
+"""Settings that would have no effect on other distributions: name, value, what to use instead."""
+
 
 def is_image(space: Any) -> bool:
     """Bytes with three axes."""
@@ -42,13 +45,13 @@ def build_network(
     image = is_image(observation)
     width = FEATURES if image else (size, *settings.hidden_sizes)[-1]
     features = settings.recurrent_size or width
-    if settings.action_scale == "scheduled" and not has_gaussian(
-        action_space, settings.action_bounds
-    ):
-        raise ConfigError(
-            f"`action_scale` is 'scheduled', but the actions {action_space} under `action_bounds` "
-            f"{settings.action_bounds!r} have no Gaussian part. Use `action_scale='learned'`."
-        )
+    gaussian = has_gaussian(action_space, settings.action_bounds)
+    for name, asked, usual in NEED_A_GAUSSIAN:
+        if getattr(settings, name) == asked and not gaussian:
+            raise ConfigError(
+                f"`{name}` is {asked!r}, but the actions {action_space} under `action_bounds` "
+                f"{settings.action_bounds!r} have no Gaussian part. Use `{name}={usual!r}`."
+            )
 
     def torso(key: PRNGKeyArray, dropout: float) -> Any:
         if image:
@@ -62,6 +65,7 @@ def build_network(
         initial_log_std=settings.initial_log_std,
         scale=settings.action_scale,
         bounds=settings.action_bounds,
+        mean_activation=settings.mean_activation,
         key=keys[1],
     )
     value = Dense(features, 1, gain=1.0, key=keys[3])

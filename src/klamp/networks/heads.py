@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp.config import ActionBounds, ActionScale
+from klamp.config import ActionBounds, ActionScale, MeanActivation
 from klamp.distributions import (
     Bernoulli,
     Categorical,
@@ -135,6 +135,17 @@ class MeanHead(eqx.Module):
         return DiagonalGaussian(self.dense(features), 0.0)
 
 
+class TanhMean(eqx.Module):
+    """The Gaussian of another head with its mean through tanh."""
+
+    gaussian: Callable[[Array], DiagonalGaussian]
+
+    def __call__(self, features: Float[Array, "B h"]) -> DiagonalGaussian:
+        """One distribution a row."""
+        found = self.gaussian(features)
+        return DiagonalGaussian(jnp.tanh(found.mean), found.log_std)
+
+
 class SquashedHead(eqx.Module):
     """Features to a Gaussian squashed into bounds."""
 
@@ -183,6 +194,7 @@ def action_head(
     initial_log_std: float = 0.0,
     scale: ActionScale = "learned",
     bounds: ActionBounds = "clip",
+    mean_activation: MeanActivation = "none",
     key: PRNGKeyArray,
 ) -> Any:
     """The head whose distribution covers a Gymnasium action space.
@@ -197,11 +209,16 @@ def action_head(
         case spaces.MultiBinary():
             return BernoulliHead(size_in, int(np.prod(space.shape)), key=key)
         case spaces.Box():
-            return _box_head(space, size_in, initial_log_std, scale, bounds, key)
+            return _box_head(space, size_in, initial_log_std, scale, bounds, mean_activation, key)
         case spaces.Dict() | spaces.Tuple():
             inner = list(space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces)
             keys = jax.random.split(key, len(inner))
-            options: Any = {"initial_log_std": initial_log_std, "scale": scale, "bounds": bounds}
+            options: Any = {
+                "initial_log_std": initial_log_std,
+                "scale": scale,
+                "bounds": bounds,
+                "mean_activation": mean_activation,
+            }
             return JointHead(
                 tuple(action_head(p, size_in, key=keys[i], **options) for i, p in enumerate(inner))
             )
@@ -215,6 +232,7 @@ def _box_head(
     initial_log_std: float,
     scale: ActionScale,
     bounds: ActionBounds,
+    mean_activation: MeanActivation,
     key: PRNGKeyArray,
 ) -> Any:
     """Continuous actions: a scale, within bounds or not."""
@@ -233,6 +251,8 @@ def _box_head(
             head = StateGaussianHead(size_in, len(low), initial_log_std=initial_log_std, key=key)
         case _:
             head = MeanHead(size_in, len(low), key=key)
+    if mean_activation == "tanh":
+        head = TanhMean(head)
     return SquashedHead(head, low, high) if bounds == "tanh" else head
 
 

@@ -106,7 +106,7 @@ def natural_direction(
     cg_iterations: int,
     fisher_batch: Batch | None = None,
 ) -> Direction:
-    """The natural gradient x = (F + λI)⁻¹∇E[r·Â] by conjugate gradient, with the scale that makes its KL about δ.
+    """The natural gradient x = (F + λI)⁻¹∇E[r·Â] by conjugate gradient, and its length.
 
     The scale's quadratic form keeps the damping, as every implementation has it: the predicted KL
     ½s²xᵀFx is then below δ by the damping's share. Its product is the one that conjugate gradient
