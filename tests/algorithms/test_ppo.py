@@ -91,6 +91,21 @@ def test_without_value_loss_the_critic_stays() -> None:
     assert np.any(update.theta[:end] != theta[:end])
 
 
+def test_the_critic_has_a_step_size_of_its_own() -> None:
+    one = replace(WHOLE, value_learning_rate=3 * WHOLE.learning_rate)
+    for kind in ({}, {"shared": True}):
+        model, theta, _, plain = one_update(WHOLE, **kind)
+        _, _, _, update = one_update(one, **kind)
+        end = model.policy_end
+        np.testing.assert_array_equal(update.theta[:end], plain.theta[:end])
+        assert np.any(plain.theta[end:] != theta[end:])
+        moved = 3 * np.asarray(plain.theta[end:] - theta[end:])
+        np.testing.assert_allclose(update.theta[end:] - theta[end:], moved, rtol=1e-2, atol=1e-6)
+    # A schedule shortens both steps.
+    final = replace(one, final_learning_rate=0.0)
+    np.testing.assert_array_equal(one_update(final, progress=1.0)[3].theta, one_update(final)[1])
+
+
 def test_the_schedules_reach_their_ends() -> None:
     config = replace(BASE, final_learning_rate=0.0, final_clip=0.1)
     _, theta, _, update = one_update(config, progress=1.0)

@@ -51,9 +51,10 @@ def test_images_get_convolutions_and_flat_bytes_do_not() -> None:
     )
 
 
-def test_a_schedule_needs_a_gaussian() -> None:
-    settings = klamp.Settings(action_scale="scheduled")
-    with pytest.raises(klamp.ConfigError, match="no Gaussian part"):
+@pytest.mark.parametrize("given", [{"action_scale": "scheduled"}, {"mean_activation": "tanh"}])
+def test_what_only_a_gaussian_has_needs_one(given: dict[str, str]) -> None:
+    settings = klamp.Settings(**given)
+    with pytest.raises(klamp.ConfigError, match=f"`{next(iter(given))}` is .* no Gaussian part"):
         build_network(BOX, ACTIONS, settings, key=jax.random.key(0))
 
 

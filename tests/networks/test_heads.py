@@ -82,6 +82,18 @@ def test_scales() -> None:
     assert {leaf.shape for leaf in jax.tree.leaves(head)} == {(4, 2), (2,)}
 
 
+@pytest.mark.parametrize("scale", ["learned", "state", "scheduled"])
+def test_tanh_bounds_the_mean_and_leaves_the_scale(scale: str) -> None:
+    plain = distribution(BOX, scale=scale)
+    found = distribution(BOX, scale=scale, mean_activation="tanh")
+    np.testing.assert_allclose(found.mean, np.tanh(plain.mean), rtol=1e-6)
+    np.testing.assert_array_equal(found.log_std, plain.log_std)
+    joint = distribution(ACTIONS["dict"], mean_activation="tanh").parts[1]
+    far = action_head(ACTIONS["dict"], 4, mean_activation="tanh", key=jax.random.key(0))
+    assert np.all(np.abs(far(1e4 * X).parts[1].mean) <= 1)
+    assert type(joint) is DiagonalGaussian
+
+
 def test_log_std_stays_in_range_and_its_gradient_passes() -> None:
     raw = jnp.concatenate([jnp.linspace(-200, 200, 4001), jnp.array([-1e4, 1e4])])
     bounded, slope = jax.vmap(jax.value_and_grad(bounded_log_std))(raw)
