@@ -1,0 +1,158 @@
+"""prepare → update → report: exact at the first ratio, blind to weight 0, deaf to NaN."""
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from klamp.advantages import gae
+from klamp.config import PPO, TRPO, Settings
+from klamp.learning import RowOrder, make_learn, prepare, refuse_non_finite
+from klamp.networks import build_network, flatten
+from klamp.normalize import Scaling
+from klamp.trust_region.step import Outcome
+from klamp.types import Inputs, Rollout, Update
+
+T, N = 16, 4
+SETTINGS = Settings(num_envs=N, rollout_length=T, hidden_sizes=(8,), critic_epochs=2)
+ONE = jnp.asarray(1.0, jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def model():
+    space = gymnasium.spaces.Discrete(3)
+    theta, model = flatten(build_network(5, space, SETTINGS, key=jax.random.key(0)))
+    return theta + 0.2 * jax.random.normal(jax.random.key(1), theta.shape), model
+
+
+def rollout(seed: int = 0) -> Rollout:
+    generator = np.random.default_rng(seed)
+    normal = lambda *shape: generator.normal(size=shape).astype(np.float32)  # noqa: E731
+    return Rollout(
+        normal(T, N, 5),
+        normal(T, N, 5),
+        generator.integers(0, 3, (T, N)).astype(np.int32),
+        normal(T, N),
+        generator.random((T, N)) < 0.1,
+        generator.random((T, N)) < 0.1,
+        np.ones((T, N), np.float32),
+    )
+
+
+def run(model, algorithm, data: Rollout, settings: Settings = SETTINGS):
+    theta, network = model
+    from klamp.algorithms import implementation
+
+    state = implementation(algorithm).init(algorithm, network, theta)
+    learn = make_learn(network, algorithm, settings)
+    return learn(theta, state, data, None, ONE, jax.random.key(3), jnp.asarray(0.0))
+
+
+def test_advantages_and_targets_are_those_of_the_definition(model) -> None:
+    theta, network = model
+    data = rollout()
+    batch = prepare(network, theta, data, None, ONE, SETTINGS)
+    flat = lambda x: x.reshape(T * N, -1)  # noqa: E731
+    value = network.value(theta, Inputs(jnp.asarray(flat(data.observation)))).reshape(T, N)
+    ahead = network.value(theta, Inputs(jnp.asarray(flat(data.next_observation)))).reshape(T, N)
+    advantage = gae(
+        data.reward, value, ahead, data.terminated, data.truncated, discount=0.99, trace_decay=0.95
+    ).reshape(-1)
+    np.testing.assert_allclose(batch.value_target, advantage + value.reshape(-1), atol=1e-5)
+    standard = (advantage - advantage.mean()) / advantage.std()
+    np.testing.assert_allclose(batch.advantage, standard, atol=1e-4)
+
+
+def test_the_first_ratio_is_one(model) -> None:
+    theta, network = model
+    scaling = Scaling(np.full(5, 0.3, np.float32), np.full(5, 2.0, np.float32))
+    batch = prepare(network, theta, rollout(), scaling, ONE, SETTINGS)
+    new = network.distribution(theta, batch.inputs)
+    difference = new.log_prob(batch.action) - batch.old.log_prob(batch.action)
+    np.testing.assert_allclose(difference, 0, atol=2e-7)
+    np.testing.assert_allclose(
+        batch.inputs.observation[0], (rollout().observation[0, 0] - 0.3) * 2, rtol=1e-5
+    )
+
+
+def test_rewards_are_clipped_only_when_scaled(model) -> None:
+    theta, network = model
+    data = rollout()._replace(reward=np.full((T, N), 50.0, np.float32))
+    raw = prepare(network, theta, data, None, ONE, SETTINGS)
+    scaled = prepare(network, theta, data, None, 0.5 * ONE, SETTINGS)
+    assert float(raw.value_target.max()) > 50
+    # 25 is clipped to 10 deviations, so the discounted sums of ten times γλ stay below 25's.
+    assert float(scaled.value_target.max()) < 10 / (1 - 0.99)
+
+
+@pytest.mark.parametrize("algorithm", [PPO(epochs=2), TRPO()], ids=["ppo", "trpo"])
+def test_garbage_under_weight_zero_changes_nothing(model, algorithm) -> None:
+    clean = rollout()
+    weight = clean.weight.copy()
+    weight[3, 1] = weight[7, 2] = 0
+    # The step before a row without weight ends its episode, as an autoreset has it.
+    ended = clean.terminated.copy()
+    ended[2, 1] = ended[6, 2] = True
+    clean = clean._replace(weight=weight, terminated=ended)
+    dirty = clean._replace(
+        **{
+            name: np.where(
+                (weight > 0).reshape(T, N, *(1,) * (getattr(clean, name).ndim - 2)),
+                getattr(clean, name),
+                np.nan,
+            ).astype(np.float32)
+            for name in ("observation", "next_observation")
+        },
+        reward=np.where(weight > 0, clean.reward, 1e30).astype(np.float32),
+    )
+    a, b = (run(model, algorithm, data) for data in (clean, dirty))
+    np.testing.assert_array_equal(a[0], b[0])
+    assert float(a[2].kl) == float(b[2].kl)
+    assert np.isfinite(float(b[2].value_loss))
+
+
+@pytest.mark.parametrize("algorithm", [PPO(epochs=2), TRPO()], ids=["ppo", "trpo"])
+@pytest.mark.parametrize("poison", [np.nan, np.inf, 1e38])
+def test_a_poisoned_batch_moves_nothing(model, algorithm, poison: float) -> None:
+    data = rollout()
+    data.reward[5, 2] = poison
+    theta, state, report = run(model, algorithm, data)
+    assert np.all(np.isfinite(theta))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
+    if not np.isfinite(poison):
+        assert int(report.outcome) == Outcome.NON_FINITE
+        np.testing.assert_array_equal(theta, model[0])
+
+
+def test_an_update_with_one_nan_is_refused_whole() -> None:
+    old = (jnp.zeros(3), (jnp.ones(2), jnp.asarray(4)))
+    bad = Update(jnp.array([1.0, 2.0, 3.0]), (jnp.array([1.0, jnp.nan]), jnp.asarray(5)), 0, {})
+    back = refuse_non_finite(*old, bad)
+    assert int(back.outcome) == Outcome.NON_FINITE
+    np.testing.assert_array_equal(back.theta, old[0])
+    assert int(back.state[1]) == 4
+
+
+def test_rows_keep_their_order_both_ways() -> None:
+    leaf = jnp.arange(T * N).reshape(T, N)
+    for in_sequences in (False, True):
+        order = RowOrder((T, N), in_sequences)
+        np.testing.assert_array_equal(order.steps(order.rows(leaf)), leaf)
+    np.testing.assert_array_equal(RowOrder((T, N), True).rows(leaf)[:T], leaf[:, 0])
+
+
+def test_the_report_is_of_the_whole_batch(model) -> None:
+    theta, network = model
+    new_theta, _, report = run(model, TRPO(max_kl=0.02), rollout())
+    batch = prepare(network, theta, rollout(), None, ONE, SETTINGS)
+    new = network.distribution(new_theta, batch.inputs)
+    kl = batch.old.kl_to(new)
+    assert float(report.kl) == pytest.approx(float(kl.mean()), rel=1e-4)
+    assert float(report.kl_max) == pytest.approx(float(kl.max()), rel=1e-4)
+    assert float(report.kl) <= 0.02
+    ratio = np.exp(new.log_prob(batch.action) - batch.old.log_prob(batch.action))
+    assert float(report.ratio_max) == pytest.approx(float(ratio.max()), rel=1e-4)
+    share = float(np.square(ratio.sum()) / (T * N * np.square(ratio).sum()))
+    assert float(report.effective_sample_size) == pytest.approx(share, rel=1e-4)
+    assert float(report.surrogate_after) > float(report.surrogate_before)
