@@ -81,6 +81,8 @@ class Row:
 BOTH = ("ppo", "trpo")
 ROWS = (
     *(Row("CartPole-v1", algo, 100_000, 10, Seeds(9, 475)) for algo in BOTH),
+    *(Row("CartPole-v1", algo, 150_000, 10, Seeds(9, 475)) for algo in ("npg", "ppo-kl")),
+    *(Row("CartPole-v1", algo, 500_000, 10, Seeds(9, 400)) for algo in ("a2c", "reinforce")),
     *(Row("Pendulum-v1", algo, 200_000, 5, Mean(-250)) for algo in BOTH),
     *(Row("HalfCheetah-v5", algo, 300_000, 3, Mean(800, strictly=True)) for algo in BOTH),
 )

@@ -80,7 +80,7 @@ def test_the_first_iteration_sees_observations_as_they_are() -> None:
     later = observation_scaling(settings, count(state(), rollout(), settings))
     kept = np.delete(rollout().observation.reshape(-1, 3), 3 * N, axis=0)
     np.testing.assert_allclose(later.factor, 1 / kept.std(axis=0), rtol=1e-5)
-    assert observation_scaling(config(), state()) is None
+    assert observation_scaling(config(), state(0)) is None
 
 
 def test_rewards_are_scaled_by_the_return_and_only_if_asked() -> None:
