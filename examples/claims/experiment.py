@@ -19,6 +19,7 @@ from klamp.presets import configure
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "claims"
@@ -210,6 +211,9 @@ def finish(drawn: Any, path: Path, seeds: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path, dpi=100, metadata={"Software": None})
     plt.close(drawn)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(48, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
 
 
 def curves(
