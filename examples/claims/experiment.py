@@ -34,9 +34,6 @@ NUMBERS = (
 )  # fmt: skip
 """What is kept of each update."""
 
-jax.config.update("jax_compilation_cache_dir", str(CACHE / "compiled"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # seeds share programs
-
 Run = dict[str, Any]
 
 
@@ -65,6 +62,12 @@ class Verdict:
     table: list[dict[str, Any]]
     """One row a case; an interval is a list [mean, low, high]."""
     settings: str
+
+
+def keep_compiled() -> None:
+    """Keep compiled programs beside the runs: seeds of a case share theirs."""
+    jax.config.update("jax_compilation_cache_dir", str(CACHE / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def runs(case: Case, seeds: int | list[int]) -> list[Run]:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from experiment import ROOT, show
+from experiment import ROOT, keep_compiled, show
 
 CLAIMS = {
     "a": "a_step_size",
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "claims")
     asked = parser.parse_args()
+    keep_compiled()
     asked.out.mkdir(parents=True, exist_ok=True)
     file = asked.out / "results.json"
     for letter in asked.only.split(","):
