@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from klamp.networks import CNN, Dense
-from klamp.networks.layers import FEATURES, as_float
+from klamp.networks.layers import (
+    FEATURES,
+    Convolution,
+    as_float,
+    convolve_by_product,
+    convolve_directly,
+)
 from klamp.types import Inputs
 
 
@@ -53,6 +59,28 @@ def test_channels_first_and_last_see_the_same_image() -> None:
     image = jax.random.uniform(jax.random.key(1), (2, 3, 6, 6))
     expected = other(Inputs(jnp.moveaxis(image, 1, -1)))
     np.testing.assert_allclose(network(Inputs(image)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "shape"), [(8, 4, (13, 22)), (4, 2, (9, 4)), (3, 1, (5, 3)), (3, 2, (8, 7))]
+)
+def test_a_convolution_is_a_matrix_product(size: int, stride: int, shape: tuple) -> None:
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (2, *shape, 3))
+    weight = jax.random.normal(keys[1], (size, size, 3, 5))
+    expected = convolve_directly(x, weight, stride)
+    np.testing.assert_allclose(convolve_by_product(x, weight, stride), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("sides", [(1, 1), (4, 7), (5, 5)])
+def test_padding_is_xlas_same(stride: int, sides: tuple[int, int]) -> None:
+    layer = Convolution(2, 4, 3, stride, "SAME", jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (2, *sides, 2))
+    expected = jax.lax.conv_general_dilated(
+        x, layer.weight, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(layer(x), jax.nn.relu(expected), atol=1e-5)
 
 
 def test_dense_is_affine() -> None:

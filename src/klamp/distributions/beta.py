@@ -90,10 +90,11 @@ class ScaledBeta(eqx.Module):
 
     def fisher_metric(self, tangent: "ScaledBeta") -> "ScaledBeta":
         """In (α, β): diag(ψ′(α), ψ′(β)) − ψ′(α + β)·11ᵀ."""
-        shared = polygamma(1, self.alpha + self.beta) * (tangent.alpha + tangent.beta)
+        curvature = polygamma(1, jnp.stack([self.alpha, self.beta, self.alpha + self.beta]))
+        shared = curvature[2] * (tangent.alpha + tangent.beta)
         return type(self)(
-            polygamma(1, self.alpha) * tangent.alpha - shared,
-            polygamma(1, self.beta) * tangent.beta - shared,
+            curvature[0] * tangent.alpha - shared,
+            curvature[1] * tangent.beta - shared,
             self.low,
             self.high,
         )

@@ -110,6 +110,46 @@ class Features(eqx.Module):
         return inputs.observation
 
 
+def convolve_directly(
+    x: Float[Array, "B h w i"], weight: Float[Array, "k k i o"], stride: int
+) -> Float[Array, "B y x o"]:
+    """A convolution without padding, by the device's own routine."""
+    return jax.lax.conv_general_dilated(
+        x, weight, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def convolve_by_product(
+    x: Float[Array, "B h w i"], weight: Float[Array, "k k i o"], stride: int
+) -> Float[Array, "B y x o"]:
+    """The same as one matrix product over the patches of the image.
+
+    On a CPU, XLA's convolution is 15 times slower than this inside a loop, where every update runs
+    (and twice as fast outside of one). Where the stride divides the kernel, a patch is made of
+    whole blocks of stride × stride pixels, which are moved to the channels first: 4 slices make
+    the patches of an 8 × 8 kernel with stride 4, and not 64.
+    """
+    rows, size, _, channels, filters = x.shape[0], *weight.shape
+    height, width = ((n - size) // stride + 1 for n in x.shape[1:3])
+    if stride > 1 and size % stride == 0:
+        blocks = size // stride
+        tall, wide = height + blocks - 1, width + blocks - 1
+        x = x[:, : tall * stride, : wide * stride]
+        x = x.reshape(rows, tall, stride, wide, stride, channels).transpose(0, 1, 3, 2, 4, 5)
+        split = weight.reshape(blocks, stride, blocks, stride, channels, filters)
+        channels = stride * stride * channels
+        x = x.reshape(rows, tall, wide, channels)
+        weight = split.transpose(0, 2, 1, 3, 4, 5).reshape(blocks, blocks, channels, filters)
+        size, stride = blocks, 1
+    last_row, last_column = stride * (height - 1) + 1, stride * (width - 1) + 1
+    patches = [
+        x[:, i : i + last_row : stride, j : j + last_column : stride]
+        for i in range(size)
+        for j in range(size)
+    ]
+    return jnp.concatenate(patches, axis=-1) @ weight.reshape(-1, filters)
+
+
 class Convolution(eqx.Module):
     """A two-dimensional convolution with a bias, then ReLU; [B, H, W, C]."""
 
@@ -128,11 +168,13 @@ class Convolution(eqx.Module):
 
     def __call__(self, x: Float[Array, "B h w i"]) -> Float[Array, "B y x o"]:
         """One image in, one image out."""
-        strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
-        y = jax.lax.conv_general_dilated(
-            x, self.weight, strides, self.padding, dimension_numbers=layout
-        )
-        return jax.nn.relu(y + self.bias)
+        size, stride = self.weight.shape[0], self.stride
+        if self.padding == "SAME":
+            missing = [max((-(-n // stride) - 1) * stride + size - n, 0) for n in x.shape[1:3]]
+            rows, columns = ((m // 2, m - m // 2) for m in missing)
+            x = jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
+        convolve = convolve_by_product if jax.default_backend() == "cpu" else convolve_directly
+        return jax.nn.relu(convolve(x, self.weight, stride) + self.bias)
 
 
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
