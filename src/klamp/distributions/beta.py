@@ -38,7 +38,7 @@ class ScaledBeta(eqx.Module):
         return jax.random.bits(key, (*sample_shape, *self.alpha.shape[:-1], 2), jnp.uint32)
 
     def sample_from(self, noise: UInt32[Array, "*S 2"]) -> Float[Array, "*S a"]:
-        """Y = log G(α) − log G(β) of two gamma variates."""
+        """The log-odds y = log G(α) − log G(β) of two gamma variates."""
         shape = (*noise.shape[:-1], self.alpha.shape[-1])
         parameters = (jnp.broadcast_to(p, shape) for p in (self.alpha, self.beta))
 

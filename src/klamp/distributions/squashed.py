@@ -41,7 +41,7 @@ class SquashedGaussian(eqx.Module):
         return self.base.noise(key, sample_shape)
 
     def sample_from(self, noise: Float[Array, "*S a"]) -> Float[Array, "*S a"]:
-        """U = μ + σ·noise, before squashing."""
+        """The action before squashing, u = μ + σ·noise."""
         return self.base.sample_from(noise)
 
     def sample(self, key: PRNGKeyArray) -> Float[Array, "*B a"]:
