@@ -24,7 +24,7 @@ COMMON: dict[str, Any] = {
     "initial_log_std": -0.5,
     "quiet": True,
 }
-# Every kind of action and of observation stands in one pair, which both algorithms train.
+# Every kind of action and of observation stands in one pair.
 PAIRS: dict[str, tuple[str, str]] = {
     "image": ("image", "discrete"),
     "tuple, multidiscrete": ("tuple", "multidiscrete"),
@@ -61,8 +61,12 @@ def check_learning(env: str, algo: str, steps: int, out: Path, **settings: Any) 
         np.testing.assert_array_equal(a.returns, b.returns)
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize(
+    ("pair", "algo"),
+    [(pair, "trpo") for pair in PAIRS if pair != "image"]
+    # The algorithms differ in nothing that depends on the kind; convolutions compile slowly.
+    + [(pair, "ppo") for pair in ("image", "dict, box", "tuple, multidiscrete", "discrete, dict")],
+)
 def test_every_kind_learns(pair: str, algo: str, tmp_path: Path) -> None:
     steps = 768 if pair == "image" else 2_304
     check_learning(probe(*PAIRS[pair]), algo, steps, tmp_path / "run")
