@@ -25,9 +25,7 @@ class State(NamedTuple):
 
 
 def state(value: float) -> State:
-    return State(
-        np.full(7, value, np.float32), (np.asarray(value), np.arange(6).reshape(2, 3).T)
-    )
+    return State(np.full(7, value, np.float32), (np.asarray(value), np.arange(6).reshape(2, 3).T))
 
 
 def test_what_is_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:

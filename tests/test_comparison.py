@@ -20,11 +20,9 @@ def test_interval_covers_the_mean_of_a_known_sample() -> None:
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def test_seeds_are_pooled_and_configurations_are_not(
-    trained: klamp.Result, tmp_path: Path
-) -> None:
+def test_seeds_are_pooled_and_configurations_are_not(trained: klamp.Result, tmp_path: Path) -> None:
     folders = [trained.folder]
-    for name, change in (("seed", ('"seed": 3', '"seed": 4')), ("clip", ('0.2,', '0.1,'))):
+    for name, change in (("seed", ('"seed": 3', '"seed": 4')), ("clip", ("0.2,", "0.1,"))):
         copy = tmp_path / name
         shutil.copytree(trained.folder, copy)
         config = (copy / "config.json").read_text()

@@ -27,7 +27,7 @@ def test_lines_are_rationed() -> None:
     file, now = io.StringIO(), [0.0]
     lines = Lines(file, clock=lambda: now[0])
     lines.start(CONFIG, "runs/x")
-    for now[0] in (0.0, 0.5, 1.9, 2.1):  # noqa: PLW2901
+    for now[0] in (0.0, 0.5, 1.9, 2.1):
         lines.update(METRICS)
     lines.finish(SUMMARY)
     text = file.getvalue()

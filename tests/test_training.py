@@ -10,15 +10,36 @@ import klamp
 from klamp.metrics import read_metrics
 
 SMALL = {"num_envs": 4, "rollout_length": 64, "quiet": True}
-COMMON = (
-    "step update time_s steps_per_second episodes return_mean length_mean surrogate_before "
-    "surrogate_after kl kl_max entropy explained_variance value_loss clip_fraction ratio_max "
-    "effective_sample_size outcome"
-).split()
-NATURAL = (
-    "kl_predicted gain_predicted gain_actual step_scale backtracks cg_iterations cg_residual "
-    "gradient_norm"
-).split()
+COMMON = [
+    "step",
+    "update",
+    "time_s",
+    "steps_per_second",
+    "episodes",
+    "return_mean",
+    "length_mean",
+    "surrogate_before",
+    "surrogate_after",
+    "kl",
+    "kl_max",
+    "entropy",
+    "explained_variance",
+    "value_loss",
+    "clip_fraction",
+    "ratio_max",
+    "effective_sample_size",
+    "outcome",
+]
+NATURAL = [
+    "kl_predicted",
+    "gain_predicted",
+    "gain_actual",
+    "step_scale",
+    "backtracks",
+    "cg_iterations",
+    "cg_residual",
+    "gradient_norm",
+]
 TIMES = ("time_s", "steps_per_second", "wall_s", "compile_s", "folder")
 
 
@@ -101,7 +122,11 @@ def test_a_run_learns(tmp_path: Path) -> None:
     for algo in ("ppo", "trpo"):
         final = [
             klamp.train(
-                "CartPole-v1", algo, steps=25_000, seed=seed, out=tmp_path / f"{algo}{seed}",
+                "CartPole-v1",
+                algo,
+                steps=25_000,
+                seed=seed,
+                out=tmp_path / f"{algo}{seed}",
                 quiet=True,
             ).summary["return_mean"]
             for seed in (0, 1, 2)
