@@ -135,7 +135,7 @@ def test_an_update_with_one_nan_is_refused_whole() -> None:
 
 
 def test_rows_keep_their_order_both_ways() -> None:
-    leaf = jnp.arange(T * N).reshape(T, N)
+    leaf = jnp.arange(float(T * N)).reshape(T, N)
     for in_sequences in (False, True):
         order = RowOrder((T, N), in_sequences)
         np.testing.assert_array_equal(order.steps(order.rows(leaf)), leaf)

@@ -43,7 +43,7 @@ class RowOrder(NamedTuple):
 
     def rows(self, leaf: Any) -> Array:
         """[T, N, …] as [T·N, …]."""
-        ordered = jnp.swapaxes(leaf, 0, 1) if self.in_sequences else leaf
+        ordered = jnp.swapaxes(leaf, 0, 1) if self.in_sequences else jnp.asarray(leaf)
         return ordered.reshape(-1, *leaf.shape[2:])
 
     def steps(self, row: Float[Array, " B"]) -> Float[Array, "T N"]:
