@@ -10,7 +10,9 @@ SHAPES := --jaxtyping-packages=klamp.weighting,klamp.schedules,klamp.distributio
 train: setup ## install, then train CartPole-v1 with PPO and say what it learned
 	$(BIN)/klamp train CartPole-v1 --out runs/CartPole-v1-$$(date +%Y%m%d-%H%M%S)
 
+# Many tests train the same network: one compilation serves them all, on both cores.
 test: setup-dev ## the whole test suite
+	JAX_COMPILATION_CACHE_DIR=$$(mktemp -d) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2 \
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(SHAPES)
 
 check: setup-dev ## style and types

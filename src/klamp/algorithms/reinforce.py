@@ -8,6 +8,9 @@ Rollouts have a fixed length, so they end amid episodes. With V as the baseline,
 the part of the return that was not seen. Without it there is no critic to ask, and R is what the
 rollout saw: an unbiased gradient of the reward up to the rollout's end, which is why
 ``rollout_length`` should exceed the length of an episode.
+
+With a shared trunk the fit of V moves the policy too, and nothing bounds that: A2C, which descends
+both together, is the plain method for a shared trunk.
 """
 
 from dataclasses import replace
