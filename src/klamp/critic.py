@@ -1,5 +1,6 @@
 """The critic's regression after a natural-gradient step: Adam on ½E[(V − target)²]."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.config import Settings
 from klamp.distributions import kl_divergence
@@ -34,23 +35,12 @@ def fit(
 
     The policy's own parameters are not touched; with separate networks the policy does not move.
     """
-    optimizer = critic_optimizer()
-    total = number_of_rows(batch)
-    rows = _rows(key, total, settings)
 
-    def loss(critic: Any, part: Batch) -> Float[Array, ""]:
+    def loss(critic: ActorCritic, part: Batch) -> Float[Array, ""]:
         return value_loss(critic.value(part.inputs), part.value_target, part.weight)
 
-    def descend(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
-        part_theta, state = carry
-        part = take_rows(batch, chosen, total)
-        gradient = ravel_pytree(jax.grad(loss)(model.unravel_critic(part_theta), part))[0]
-        update: Any
-        update, state = optimizer.update(gradient, state)
-        return (part_theta - settings.critic_learning_rate * update, state), None
-
-    start = (theta[model.critic_start :], optimizer_state)
-    (fitted, state), _ = jax.lax.scan(descend, start, rows.reshape(-1, rows.shape[-1]))
+    own = theta[model.critic_start :]
+    fitted, state = _descend(loss, model.unravel_critic, own, optimizer_state, batch, key, settings)
     return jnp.concatenate([theta[: model.critic_start], fitted]), state
 
 
@@ -73,28 +63,17 @@ def fit_shared(
     policy that collected it, is within the region. A step that came in beyond it (NPG's may) keeps
     its own KL as the bound.
     """
-    optimizer = critic_optimizer()
-    total = number_of_rows(batch)
-    rows = _rows(key, total, settings)
     stepped = model.distribution(theta, batch.inputs)
     spread = weighted_variance(batch.value_target, batch.weight)
-    table = (batch._replace(old=stepped), jnp.where(spread > 0, spread, 1))
+    unit = jnp.where(spread > 0, spread, 1)
 
     def loss(network: ActorCritic, part: Batch) -> Float[Array, ""]:
         new, value = network.distribution_and_value(part.inputs)
-        error = 2 * value_loss(value, part.value_target, part.weight) / table[1]
+        error = 2 * value_loss(value, part.value_target, part.weight) / unit
         return error + weighted_mean(kl_divergence(p=part.old, q=new), part.weight) / max_kl
 
-    def descend(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
-        at, state = carry
-        part = take_rows(table[0], chosen, total)
-        gradient = ravel_pytree(eqx.filter_grad(loss)(model.unravel(at), part))[0]
-        update: Any
-        update, state = optimizer.update(gradient, state)
-        return (at - settings.critic_learning_rate * update, state), None
-
-    chosen_rows = rows.reshape(-1, rows.shape[-1])
-    (fitted, state), _ = jax.lax.scan(descend, (theta, optimizer_state), chosen_rows)
+    anchored = batch._replace(old=stepped)
+    fitted, state = _descend(loss, model.unravel, theta, optimizer_state, anchored, key, settings)
 
     def mean_kl(at: Float[Array, " n"]) -> Float[Array, ""]:
         new = model.distribution(at, batch.inputs)
@@ -127,15 +106,35 @@ def initial_moments(model: Model, theta: Float[Array, " n"]) -> Any:
     return critic_optimizer().init(theta if model.shared else theta[model.critic_start :])
 
 
-def _rows(key: PRNGKeyArray, total: int, settings: Settings) -> Int[Array, "epochs parts size"]:
-    """The minibatches of the fit."""
-    return minibatch_rows(
+def _descend(
+    loss: Callable[[ActorCritic, Batch], Float[Array, ""]],
+    unravel: Callable[[Float[Array, " m"]], ActorCritic],
+    start: Float[Array, " m"],
+    optimizer_state: Any,
+    batch: Batch,
+    key: PRNGKeyArray,
+    settings: Settings,
+) -> tuple[Float[Array, " m"], Any]:
+    """``critic_epochs`` passes of minibatch Adam on ``loss`` over the parameters given."""
+    optimizer, total = critic_optimizer(), number_of_rows(batch)
+    rows = minibatch_rows(
         key,
         settings.critic_epochs,
         total,
         settings.critic_minibatch_size,
         sequence=settings.sequence,
     )
+
+    def step(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
+        at, state = carry
+        part = take_rows(batch, chosen, total)
+        gradient = ravel_pytree(eqx.filter_grad(loss)(unravel(at), part))[0]
+        update: Any
+        update, state = optimizer.update(gradient, state)
+        return (at - settings.critic_learning_rate * update, state), None
+
+    end, _ = jax.lax.scan(step, (start, optimizer_state), rows.reshape(-1, rows.shape[-1]))
+    return end
 
 
 def critic_optimizer() -> optax.GradientTransformation:
