@@ -1,5 +1,7 @@
 """Collection: the rollout is what happened, for every kind of action, and repeats."""
 
+import re
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -7,10 +9,11 @@ import numpy as np
 import pytest
 from environments import ACTIONS, Count, probe
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from klamp import EnvironmentFault, Settings
-from klamp.envs.host import HostEnvironments, make_host
+from klamp import Settings
+from klamp.envs.copied import CopiedEnvironments
+from klamp.envs.copies import LocalCopies
+from klamp.envs.making import make_host
 from klamp.networks import build_network, flatten
 from klamp.normalize import Scaling
 from klamp.rollout import HostCollector
@@ -53,8 +56,7 @@ def test_actions_of_every_kind_are_those_of_the_noise(action: str) -> None:
 
 
 def test_rollouts_go_on_where_the_last_one_ended() -> None:
-    vector = SyncVectorEnv([Count], autoreset_mode=AutoresetMode.DISABLED, copy=False)
-    host = HostEnvironments(vector, "Count", 0, Purpose.EPISODE)
+    host = CopiedEnvironments(LocalCopies([Count()]), "Count", 0, Purpose.EPISODE)
     network = build_network(
         host.seen_space, host.action_space, Settings(hidden_sizes=()), key=jax.random.key(0)
     )
@@ -149,15 +151,21 @@ class Faulty(gymnasium.Env):
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("observation", r"observation of environment 1 at step 4 of the rollout, entry \(1,\)"),
+        (
+            "observation",
+            r"observation, entry \(1,\), of environment 1 at step 4 of the rollout is nan",
+        ),
         ("reward", r"reward of environment 1 at step 3 of the rollout is inf"),
     ],
 )
 def test_what_is_not_finite_is_named(where: str, message: str) -> None:
-    makers = [lambda: Faulty(""), lambda: Faulty(where)]
-    vector = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.DISABLED)
-    host = HostEnvironments(vector, "Faulty", 0, Purpose.EPISODE)
+    copies = LocalCopies([Faulty(""), Faulty(where)])
+    host = CopiedEnvironments(copies, "Faulty", 0, Purpose.EPISODE)
     network = build_network(2, host.action_space, Settings(), key=jax.random.key(0))
     theta, model = flatten(network)
-    with pytest.raises(EnvironmentFault, match=message):
-        HostCollector(host, model, theta, 8).collect(theta, None, jax.random.key(0))
+    source = HostCollector(host, model, theta, 8)
+    source.collect(theta, None, jax.random.key(0))
+    fault = source.first_non_finite()
+    assert fault is not None
+    assert re.match(message, fault)
+    assert f"seed {host.episode_seed(1)}" in fault

@@ -13,6 +13,17 @@ class EnvironmentFault(KlampError, RuntimeError):
     """An environment is unknown, unsupported, or broke its contract."""
 
 
+class CopyFault(EnvironmentFault):
+    """What one copy of an environment did wrong; ``index`` says which copy.
+
+    ``HostEnvironments`` adds the episode's seed and the step.
+    """
+
+    def __init__(self, index: int, what: str) -> None:
+        super().__init__(f"Environment {index} {what}")
+        self.index, self.what = index, what
+
+
 class CheckpointError(KlampError, RuntimeError):
     """A run folder or checkpoint is missing, damaged, or not one of ours."""
 

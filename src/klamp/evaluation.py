@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from klamp.envs.host import make_host, make_single
+from klamp.envs.making import make_host, make_single
 from klamp.errors import ConfigError
 from klamp.policy import TrainedPolicy
 from klamp.seeding import Purpose, environment_seed

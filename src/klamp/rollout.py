@@ -6,16 +6,16 @@ first minibatch 1 by construction.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.config import ActionBounds
-from klamp.envs.host import HostEnvironments
+from klamp.envs.host import HostEnvironments, Position
 from klamp.envs.spaces import action_buffer, to_environment
-from klamp.errors import EnvironmentFault
+from klamp.errors import CheckpointError
 from klamp.networks import Model
 from klamp.normalize import Scaling, normalize
 from klamp.types import Inputs, Rollout
@@ -46,6 +46,27 @@ def make_noise(model: Model, theta: Array, seen: Any, length: int) -> Callable[.
     inputs = seen if isinstance(seen, Inputs) else Inputs(seen)
     distribution, _ = jax.eval_shape(model.act, theta, inputs)
     return jax.jit(lambda key: distribution.noise(key, (length,)))
+
+
+def never() -> None:
+    """Nobody asks to stop."""
+
+
+class CollectorPosition(NamedTuple):
+    """Where collection stands between two iterations."""
+
+    environments: Position
+    memory: np.ndarray | None
+    """[N, size]: what a recurrent policy remembers."""
+    first: np.ndarray | None
+    """[N]: whether it is to forget that."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that is needed to stand there again, by name."""
+        arrays = {f"environments.{k}": v for k, v in self.environments.arrays().items()}
+        if self.memory is not None and self.first is not None:
+            arrays |= {"memory": self.memory, "first": self.first}
+        return arrays
 
 
 class HostCollector:
@@ -103,20 +124,24 @@ class HostCollector:
         key: PRNGKeyArray,
         log_std: float | None = None,
         dropout_key: np.ndarray | None = None,
+        *,
+        iteration: int = 0,
+        check: Callable[[], None] = never,
     ) -> Rollout:
         """T steps of every environment, going on where the last rollout ended.
 
-        The buffers are used again by the next call. Raises ``EnvironmentFault`` where an
-        observation or reward is not finite, before anything can be learnt from it. ``log_std`` is
-        the scale of the actions where a schedule sets it; ``dropout_key`` [T, N, 2] decides which
-        hidden units each transition does without.
+        The buffers are used again by the next call. ``log_std`` is the scale of the actions where
+        a schedule sets it; ``dropout_key`` [T, N, 2] decides which hidden units each transition
+        does without. ``check`` is called before every step and may raise, to stop.
         """
         current = self._begin(log_std, dropout_key)
+        self.environments.begin(iteration)
         noise = self._noise(key)
         act, step, single = self._act, self.environments.step, isinstance(self._action, np.ndarray)
         observation, to_environment = self._observation, self._to_environment
         plain = isinstance(self._inputs(0), np.ndarray)
         for t in range(len(self._reward)):
+            check()
             row = observation[t]
             row[:] = current
             if self._mask is not None:
@@ -140,16 +165,71 @@ class HostCollector:
                 self._first[t + 1] = after.terminated | after.truncated | ~after.valid
             current = after.observation
         self._current = current
-        self._refuse_non_finite()
         return self._buffers()
+
+    def position(self) -> CollectorPosition:
+        """Where collection stands; cheap, so it is taken at each iteration."""
+        if self._current is None:
+            self._reset()
+        return CollectorPosition(
+            self.environments.position(),
+            None if self._memory is None else self._memory[-1].copy(),
+            None if self._first is None else self._first[-1].copy(),
+        )
+
+    def restore(self, saved: dict[str, np.ndarray]) -> list[str]:
+        """Stand there again; what could not be restored exactly, in words."""
+        prefix = "environments."
+        own = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
+        seen, problems = self.environments.restore(own)
+        if self._memory is not None and self._first is not None:
+            memory, first = saved.get("memory"), saved.get("first")
+            if memory is None or first is None or memory.shape != self._memory[-1].shape:
+                raise CheckpointError(
+                    "The checkpoint does not hold what the recurrent policy of this run "
+                    "remembered; resume with the config.json it was saved with."
+                )
+            self._memory[-1], self._first[-1] = memory, first
+        self._start_from(seen)
+        return problems
+
+    def start_again(self) -> None:
+        """A new episode in every environment: what they last showed is not to be gone on with."""
+        self._reset()
+        if self._memory is not None and self._first is not None:
+            self._memory[-1], self._first[-1] = 0, True
+
+    def first_non_finite(self) -> str | None:
+        """The first observation or reward of the rollout that is NaN or infinite, and where."""
+        for name, buffer in (
+            ("observation", self._observation),
+            ("next observation", self._next_observation),
+            ("reward", self._reward),
+        ):
+            finite = np.isfinite(buffer)
+            if not finite.all():
+                t, index, *rest = (int(i) for i in np.argwhere(~finite)[0])
+                return (
+                    f"{name}{f', entry {tuple(rest)},' if rest else ''} of environment {index} at "
+                    f"step {t} of the rollout is {buffer[(t, index, *rest)]} (the episode that "
+                    f"runs there now has the seed {self.environments.episode_seed(index)})"
+                )
+        return None
+
+    def _reset(self) -> None:
+        self._start_from(self.environments.reset())
+
+    def _start_from(self, seen: np.ndarray) -> None:
+        self._current = seen
+        mask = self.environments.action_mask
+        if mask is not None:
+            self._mask = np.ones((len(self._reward), *mask.shape), bool)
 
     def _begin(self, log_std: float | None, dropout_key: np.ndarray | None) -> np.ndarray:
         """What to act on first; the environments are reset where that has not been done."""
         if self._current is None:
-            self._current = self.environments.reset()
-            mask = self.environments.action_mask
-            if mask is not None:
-                self._mask = np.ones((len(self._reward), *mask.shape), bool)
+            self._reset()
+        assert self._current is not None
         self._dropout_key = dropout_key
         if self._memory is not None and self._first is not None:
             self._memory[0], self._first[0] = self._memory[-1], self._first[-1]
@@ -182,20 +262,3 @@ class HostCollector:
             memory=None if self._memory is None else self._memory[:-1],
             first=None if self._first is None else self._first[:-1],
         )
-
-    def _refuse_non_finite(self) -> None:
-        """Name the first observation or reward that is NaN or infinite."""
-        for name, buffer in (
-            ("observation", self._observation),
-            ("next observation", self._next_observation),
-            ("reward", self._reward),
-        ):
-            finite = np.isfinite(buffer)
-            if not finite.all():
-                t, index, *rest = (int(i) for i in np.argwhere(~finite)[0])
-                raise EnvironmentFault(
-                    f"The {name} of environment {index} at step {t} of the rollout"
-                    f"{f', entry {tuple(rest)},' if rest else ''} is "
-                    f"{buffer[(t, index, *rest)]}; expected a finite number. The update was not "
-                    "made. Find the step of the environment that divides by zero or overflows."
-                )

@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     EVALUATE = 4
     CHECK = 5
     DROPOUT = 6
+    RESET = 7
 
 
 def key(seed: int, purpose: Purpose, iteration: int = 0, index: int = 0) -> PRNGKeyArray:
@@ -35,5 +36,16 @@ def environment_seed(seed: int, purpose: Purpose, environment: int, episode: int
     return int(_words(seed, purpose, environment, episode, 1)[0] >> 1)
 
 
+def generator(
+    seed: int, purpose: Purpose, iteration: int = 0, index: int = 0
+) -> np.random.Generator:
+    """The NumPy generator for one purpose at one iteration."""
+    return np.random.Generator(np.random.Philox(_sequence(seed, purpose, iteration, index)))
+
+
+def _sequence(seed: int, purpose: Purpose, first: int, second: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence((seed, int(purpose), first, second))
+
+
 def _words(seed: int, purpose: Purpose, first: int, second: int, count: int) -> np.ndarray:
-    return np.random.SeedSequence((seed, int(purpose), first, second)).generate_state(count)
+    return _sequence(seed, purpose, first, second).generate_state(count)

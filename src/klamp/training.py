@@ -13,9 +13,10 @@ from jaxtyping import Array
 from klamp.checkpoint import latest_checkpoint, save_checkpoint
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
-from klamp.envs.host import HostEnvironments, make_host
+from klamp.envs.host import HostEnvironments
+from klamp.envs.making import make_host
 from klamp.envs.spaces import check_spaces
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, EnvironmentFault
 from klamp.files import write_atomically
 from klamp.learning import make_learn
 from klamp.metrics import Metrics, MetricsLog, read_metrics, report_metrics, to_json
@@ -214,7 +215,10 @@ def advance(run: Run, state: TrainState, learn: Callable[..., Any]) -> tuple[Tra
         key(settings.seed, Purpose.ACT, update),
         scheduled_log_std(run.config, state),
         dropout_keys(run.config, state),
+        iteration=update,
     )
+    if (fault := run.collector.first_non_finite()) is not None:
+        raise EnvironmentFault(f"The {fault}; expected finite numbers.")
     std = action_std(run.config, state)
     state, factor = observe_rewards(run.config, state, rollout)
     theta, algorithm, report = learn(

@@ -5,25 +5,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from environments import Count, probe
+from environments import Count
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from klamp import EnvironmentFault, Settings
-from klamp.envs.host import HostEnvironments, make_host
+from klamp import Settings
+from klamp.envs.copied import CopiedEnvironments
+from klamp.envs.copies import LocalCopies
+from klamp.envs.host import HostEnvironments
+from klamp.envs.vector import VectorEnvironments
 from klamp.learning import prepare
 from klamp.networks import build_network, flatten
 from klamp.rollout import HostCollector
-from klamp.seeding import Purpose, environment_seed
+from klamp.seeding import Purpose
 
 LENGTHS = (3, 5)
 MODES = [AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
 
 
 def host(mode: AutoresetMode, ending: str) -> HostEnvironments:
-    makers = [lambda n=n: Count(n, ending) for n in LENGTHS]
+    return hosted(mode, [lambda n=n: Count(n, ending) for n in LENGTHS])
+
+
+def hosted(mode: AutoresetMode, makers: list) -> HostEnvironments:
+    """Environments that we reset, or a vector environment that resets its rows itself."""
+    if mode == AutoresetMode.DISABLED:
+        copies = LocalCopies([make() for make in makers])
+        return CopiedEnvironments(copies, "Count", 11, Purpose.EPISODE)
     vector = SyncVectorEnv(makers, autoreset_mode=mode, copy=False)
-    return HostEnvironments(vector, "Count", 11, Purpose.EPISODE)
+    return VectorEnvironments(vector, "Count", 11, Purpose.EPISODE)
 
 
 @pytest.mark.parametrize("ending", ["terminated", "truncated"])
@@ -92,18 +102,6 @@ def test_targets_bootstrap_at_truncation_and_never_at_termination(
     environments.close()
 
 
-def test_each_episode_has_a_seed_of_its_own() -> None:
-    environments = host(AutoresetMode.DISABLED, "truncated")
-    environments.reset()
-    for _ in range(10):
-        environments.step(np.zeros(2, int))
-    for i, count in enumerate((4, 3)):
-        seeds = [s for s in environments.vector.envs[i].seeds if s is not None]
-        expected = [environment_seed(11, Purpose.EPISODE, i, e) for e in range(count)]
-        assert seeds == expected
-    environments.close()
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_final_observations_of_dicts_are_the_true_ones(mode: AutoresetMode) -> None:
     """The same episodes, through a Dict that the door flattens."""
@@ -119,8 +117,7 @@ def test_final_observations_of_dicts_are_the_true_ones(mode: AutoresetMode) -> N
             return {"all": observation, "n": int(observation[1])}
 
     makers = [lambda n=n: Wrapped(Count(n)) for n in LENGTHS]
-    vector = SyncVectorEnv(makers, autoreset_mode=mode, copy=False)
-    environments = HostEnvironments(vector, "Count", 0, Purpose.EPISODE)
+    environments = hosted(mode, makers)
     current = environments.reset()
     assert current.shape == (2, 11)
     for _ in range(12):
@@ -132,36 +129,3 @@ def test_final_observations_of_dicts_are_the_true_ones(mode: AutoresetMode) -> N
             assert after.next_observation[i, 0] == current[i, 0]
         current = after.observation
     environments.close()
-
-
-def test_a_vector_environment_must_say_how_it_resets() -> None:
-    vector = SyncVectorEnv([Count])
-    vector.metadata = {}
-    with pytest.raises(EnvironmentFault, match="does not say how it resets"):
-        HostEnvironments(vector, "Count", 0, Purpose.EPISODE)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("CartPole-v2", r"There is no environment `CartPole-v2`.*CartPole-v"),
-        ("no_such_module:X-v0", "needs the module `no_such_module`"),
-    ],
-)
-def test_unknown_environments_are_explained(name: str, message: str) -> None:
-    with pytest.raises(EnvironmentFault, match=message):
-        make_host(name, 1, seed=0, purpose=Purpose.CHECK)
-
-
-def test_asynchronous_and_synchronous_episodes_are_the_same() -> None:
-    seen = []
-    for vectorization in ("sync", "async"):
-        environments = make_host(
-            probe(), 2, seed=5, purpose=Purpose.EPISODE, vectorization=vectorization
-        )
-        rows = [np.array(environments.reset())]
-        for _ in range(9):
-            rows.append(np.array(environments.step(np.zeros(2, int)).observation))
-        environments.close()
-        seen.append(np.stack(rows))
-    np.testing.assert_array_equal(*seen)

@@ -6,7 +6,7 @@ from environments import ACTIONS, probe
 from gymnasium import spaces
 
 from klamp import EnvironmentFault
-from klamp.envs.host import make_host
+from klamp.envs.making import make_host
 from klamp.envs.masks import ActionMasks, choices_left, mask_rows, mask_sizes
 from klamp.envs.spaces import random_actions, to_environment
 from klamp.seeding import Purpose

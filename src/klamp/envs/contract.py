@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from klamp.envs.host import HostEnvironments, make_host
+from klamp.envs.host import HostEnvironments
+from klamp.envs.making import make_host
 from klamp.envs.spaces import check_spaces, random_actions, to_environment
 from klamp.errors import EnvironmentFault
 from klamp.seeding import Purpose

@@ -1,5 +1,6 @@
 """Action masks: which actions an environment allows next, checked before anything is sampled."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,15 @@ class ActionMasks:
         which = np.ones(self.num_envs, bool) if given is None else np.asarray(given, bool)
         self.allowed[which] = rows[which]
         self._given |= which
+
+    def read_rows(self, told: Sequence[Any]) -> None:
+        """Take over the mask of each environment that told one; None where it did not."""
+        given = np.array([mask is not None for mask in told])
+        if given.any():
+            values = np.empty(self.num_envs, object)
+            for i, mask in enumerate(told):
+                values[i] = mask
+            self.read(values, given)
 
     def settle(self, step: int, ended: np.ndarray) -> None:
         """The step is over: every mask is there and allows something.

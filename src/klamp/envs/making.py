@@ -1,0 +1,82 @@
+"""From an environment's name to environments that can be stepped; errors that say what to do."""
+
+import multiprocessing
+import warnings
+from typing import Any
+
+import gymnasium
+
+from klamp.envs.copied import CopiedEnvironments
+from klamp.envs.copies import LocalCopies, one_line
+from klamp.envs.host import HostEnvironments
+from klamp.envs.vector import VectorEnvironments
+from klamp.errors import EnvironmentFault, closest
+from klamp.seeding import Purpose
+
+START_METHODS = multiprocessing.get_all_start_methods()
+
+
+def make_host(
+    env: str, num_envs: int, *, seed: int, purpose: Purpose, vectorization: str = "auto"
+) -> HostEnvironments:
+    """``num_envs`` copies of a Gymnasium id (or ``module:id``), ready to be reset.
+
+    ``auto`` takes the environment's own vector form where it has one, else steps copies in this
+    process; ``async`` gives each copy a process.
+    """
+    spec = specification(env)
+    try:
+        if vectorization == "auto" and spec.vector_entry_point is not None:
+            vector = gymnasium.make_vec(spec, num_envs=num_envs)
+            return VectorEnvironments(vector, env, seed, purpose)
+        # The contract has been checked once; it need not be checked at every step.
+        envs = [gymnasium.make(spec, disable_env_checker=True) for _ in range(num_envs)]
+    except EnvironmentFault:
+        raise
+    except Exception as error:
+        raise EnvironmentFault(cannot_make(env, error)) from error
+    return CopiedEnvironments(LocalCopies(envs), env, seed, purpose)
+
+
+def make_single(env: str, **options: Any) -> Any:
+    """One environment of its own, to be rendered."""
+    spec = specification(env)
+    try:
+        return gymnasium.make(spec, **options)
+    except Exception as error:
+        raise EnvironmentFault(cannot_make(env, error)) from error
+
+
+def specification(env: str) -> Any:
+    """The registered specification of an id; an error that suggests the nearest one."""
+    module, _, name = env.rpartition(":")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            # The loader of `module:id` imports the module, which registers the id.
+            if module:
+                __import__(module)
+            return gymnasium.spec(name)
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"The environment `{env}` needs the module `{module}`, which cannot be imported "
+            f"({error}). Install it, or run from the folder that holds it."
+        ) from error
+    except gymnasium.error.Error as error:
+        known = list(gymnasium.registry)
+        raise EnvironmentFault(
+            f"There is no environment `{env}` among the {len(known)} that Gymnasium knows here."
+            f"{closest(name, known)} For one of your own, give `module:id`, where importing "
+            "`module` registers `id`."
+        ) from error
+
+
+def cannot_make(env: str, error: Exception) -> str:
+    """Why an environment could not be made, in its own words, with the likely remedy."""
+    text = one_line(error)
+    missing = isinstance(error, gymnasium.error.DependencyNotInstalled | ImportError)
+    remedy = "Check the environment's own constructor."
+    if missing:
+        mujoco = "mujoco" in text or "imageio" in text
+        remedy = 'Do `pip install "klamp[mujoco]"`.' if mujoco else "Install what it names."
+    return f"The environment `{env}` could not be made: {type(error).__name__}: {text} {remedy}"

@@ -1,0 +1,171 @@
+"""Environments that Gymnasium, or their author, stepped together already: one vector environment.
+
+It resets its rows itself, in one of three modes. Where it draws for all rows from one generator,
+that generator begins anew at each iteration, from the iteration's number.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from klamp.envs.host import Shown, Transition
+from klamp.envs.observations import MASK_KEY, batch_of_one
+from klamp.errors import CheckpointError, EnvironmentFault
+from klamp.seeding import Purpose, environment_seed, generator
+
+
+class Attributes(NamedTuple):
+    """The arrays and numbers among a vector environment's attributes, and what it showed last."""
+
+    values: dict[str, np.ndarray]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """By name."""
+        return self.values
+
+
+class VectorEnvironments:
+    """A vector environment behind one reading of how episodes end."""
+
+    def __init__(
+        self, vector: VectorEnv[Any, Any, Any], env: str, seed: int, purpose: Purpose
+    ) -> None:
+        self.env, self.vector, self.num_envs = env, vector, vector.num_envs
+        self.observation_space = vector.single_observation_space
+        self.action_space = vector.single_action_space
+        self._shown = Shown(env, self.observation_space, self.action_space, self.num_envs)
+        self.seen_space = self._shown.space
+        self._seed, self._purpose = seed, purpose
+        self._own_generators = isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
+        self._episodes = np.full(self.num_envs, -1, np.int64)
+        self._phantom = np.zeros(self.num_envs, bool)
+        self._all, self._none = np.ones(self.num_envs, bool), np.zeros(self.num_envs, bool)
+        steps: dict[AutoresetMode, Callable[[Any], Transition]] = {
+            AutoresetMode.NEXT_STEP: self._step_next,
+            AutoresetMode.SAME_STEP: self._step_same,
+        }
+        self._step = steps[autoreset_mode(vector, env)]
+        self._observation = np.empty(0)
+
+    @property
+    def action_mask(self) -> np.ndarray | None:
+        """[N, entries]: the actions allowed next; None where the environment does not tell."""
+        return None if self._shown.masks is None else self._shown.masks.allowed
+
+    def begin(self, iteration: int) -> None:
+        """The generator that all rows share begins anew."""
+        if not self._own_generators:
+            self.vector.np_random = generator(self._seed, Purpose.RESET, self._purpose, iteration)
+
+    def reset(self) -> np.ndarray:
+        """Start a new episode in each row."""
+        self._phantom[:] = False
+        self._episodes += 1
+        seeds = [self.episode_seed(i) for i in range(self.num_envs)]
+        seed: Any = seeds if self._own_generators else seeds[0]
+        raw, info = self.vector.reset(seed=seed)
+        self._observation = self._shown.first(raw, self._told(info))
+        return self._observation
+
+    def step(self, action: Any) -> Transition:
+        """Step every row."""
+        self._shown.count_step()
+        return self._step(action)
+
+    def episode_seed(self, index: int) -> int:
+        """The seed of the running episode of one row."""
+        return environment_seed(self._seed, self._purpose, index, int(self._episodes[index]))
+
+    def position(self) -> Attributes:
+        """Where the rows stand: what the vector environment keeps in arrays and numbers."""
+        values = {f"own.{name}": np.array(value) for name, value in self._plain().items()}
+        values |= {"phantom": self._phantom.copy(), "episodes": self._episodes.copy()}
+        masks = self._shown.masks
+        if masks is not None:
+            values["mask"] = masks.allowed.copy()
+        return Attributes(values | {"observation": np.array(self._observation)})
+
+    def restore(self, saved: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
+        """Give the vector environment its arrays and numbers again.
+
+        Whether that is all it keeps is found by ``rehearsal``, not here.
+        """
+        self.reset()
+        now = self.position().values
+        shapes = {name: array.shape for name, array in now.items()}
+        if shapes != {name: array.shape for name, array in saved.items()}:
+            raise CheckpointError(
+                f"The checkpoint does not say where the {self.num_envs} rows of `{self.env}` "
+                "stood. It was saved with other environments, or another version of them; resume "
+                "with the config.json and the version that it was saved with."
+            )
+        for name, value in self._plain().items():
+            array = saved[f"own.{name}"]
+            same = array.copy() if isinstance(value, np.ndarray) else type(value)(array.item())
+            setattr(self.vector, name, same)
+        self._phantom, self._episodes = saved["phantom"].copy(), saved["episodes"].copy()
+        if self._shown.masks is not None:
+            self._shown.masks.allowed[:] = saved["mask"]
+        self._observation = saved["observation"].copy()
+        return self._observation, []
+
+    def close(self) -> None:
+        """Free the environments."""
+        self.vector.close()
+
+    def _plain(self) -> dict[str, Any]:
+        """Attributes that are arrays or numbers."""
+        kinds = np.ndarray | bool | int | float
+        return {
+            name: value
+            for name, value in vars(self.vector).items()
+            if isinstance(value, kinds) and name not in ("num_envs", "closed", "_np_random_seed")
+        }
+
+    def _told(self, info: dict[str, Any]) -> list[Any]:
+        """The mask of each row's info; None where a row told none."""
+        if MASK_KEY not in info:
+            return [None] * self.num_envs
+        given = info.get(f"_{MASK_KEY}", self._all)
+        return [mask if given[i] else None for i, mask in enumerate(info[MASK_KEY])]
+
+    def _see(self, raw: Any, info: dict[str, Any], ended: np.ndarray) -> np.ndarray:
+        """What the step showed, as arrays."""
+        seen = raw if self._shown.plain else self._shown.see(raw, self._told(info), ended)
+        self._observation = seen
+        return seen
+
+    def _step_next(self, action: Any) -> Transition:
+        """NEXT_STEP: the step after an end ignores the action and returns the reset observation."""
+        raw, reward, terminated, truncated, info = self.vector.step(action)
+        valid = ~self._phantom
+        self._phantom = terminated | truncated
+        after = self._see(raw, info, self._phantom)
+        return Transition(after, after, reward, terminated, truncated, valid)
+
+    def _step_same(self, action: Any) -> Transition:
+        """SAME_STEP: the final observation comes in ``info["final_obs"]``."""
+        raw, reward, terminated, truncated, info = self.vector.step(action)
+        ended = terminated | truncated
+        after = self._see(raw, info, self._none)
+        if not ended.any():
+            return Transition(after, after, reward, terminated, truncated, self._all)
+        final = np.array(after)
+        for i in np.flatnonzero(ended):
+            final[i] = self._shown.encode(batch_of_one(info["final_obs"][i]))[0]
+        return Transition(after, final, reward, terminated, truncated, self._all)
+
+
+def autoreset_mode(vector: VectorEnv[Any, Any, Any], env: str) -> AutoresetMode:
+    """How a vector environment resets its rows; an error where it does not, or does not say."""
+    mode = vector.metadata.get("autoreset_mode")
+    if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
+        raise EnvironmentFault(
+            f"The vector environment of {env} does not say how it resets: its "
+            f"metadata['autoreset_mode'] is {mode!r}, expected NEXT_STEP or SAME_STEP of "
+            "gymnasium.vector.AutoresetMode. Set it in the environment's class, or train with "
+            "`vectorization='sync'`."
+        )
+    return mode
