@@ -12,7 +12,7 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 # From the bottom up. A module imports from rooms below it and from its own room only.
 ROOMS = [
     ["errors"],
-    ["checks", "files", "seeding"],
+    ["checks", "files", "seeding", "signals"],
     ["algorithm_configs"],
     ["config"],
     ["types", "weighting", "schedules"],
@@ -25,6 +25,7 @@ ROOMS = [
     ["rollout", "learning", "policy"],
     ["checkpoint", "metrics", "presets"],
     ["state", "run_folder"],
+    ["iteration", "saving"],
     ["report", "evaluation", "svg"],
     ["training", "comparison"],
     ["cli"],

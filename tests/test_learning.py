@@ -8,11 +8,12 @@ import pytest
 
 from klamp.advantages import gae
 from klamp.config import PPO, TRPO, Settings
+from klamp.distributions import Categorical
 from klamp.learning import RowOrder, make_learn, prepare, refuse_non_finite
 from klamp.networks import build_network, flatten
 from klamp.normalize import Scaling
 from klamp.trust_region.step import Outcome
-from klamp.types import Inputs, Rollout, Update
+from klamp.types import Batch, Inputs, Rollout, Update
 
 T, N = 16, 4
 SETTINGS = Settings(num_envs=N, rollout_length=T, hidden_sizes=(8,), critic_epochs=2)
@@ -125,11 +126,38 @@ def test_a_poisoned_batch_moves_nothing(model, algorithm, poison: float) -> None
         np.testing.assert_array_equal(theta, model[0])
 
 
-def test_an_update_with_one_nan_is_refused_whole() -> None:
+POISONED = ("old_value", "old", "advantage", "value_target", "theta", "state")
+
+
+@pytest.mark.parametrize("what", [None, *POISONED])
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_an_update_with_one_nan_is_refused_whole_and_named(what: str | None, poison: float) -> None:
+    """θ and the state come back as they were, and the first quantity in the flow is named."""
     old = (jnp.zeros(3), (jnp.ones(2), jnp.asarray(4)))
-    bad = Update(jnp.array([1.0, 2.0, 3.0]), (jnp.array([1.0, jnp.nan]), jnp.asarray(5)), 0, {})
-    back = refuse_non_finite(*old, bad)
+    parts = {"theta": jnp.array([1.0, 2, 3]), "state": jnp.array([1.0, 2])}
+    rows = {name: jnp.ones(5) for name in ("advantage", "old_value", "value_target")}
+    logits = jnp.zeros((5, 3))
+    for group in (parts, rows):
+        if what in group:
+            group[what] = group[what].at[1].set(poison)
+    if what == "old":
+        logits = logits.at[2].set(jnp.array([poison, 0, 0]))
+    batch = Batch(
+        Inputs(jnp.zeros((5, 1))),
+        jnp.zeros(5, int),
+        old=Categorical(logits),
+        **rows,
+        weight=jnp.ones(5),
+    )
+    given = Update(parts["theta"], (parts["state"], jnp.asarray(5)), jnp.asarray(0), {})
+    back = refuse_non_finite(*old, batch, given)
+    if what is None:
+        assert int(back.outcome) == 0
+        assert int(back.details["non_finite"]) == -1
+        np.testing.assert_array_equal(back.theta, given.theta)
+        return
     assert int(back.outcome) == Outcome.NON_FINITE
+    assert int(back.details["non_finite"]) == POISONED.index(what)
     np.testing.assert_array_equal(back.theta, old[0])
     assert int(back.state[1]) == 4
 

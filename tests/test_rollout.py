@@ -168,4 +168,4 @@ def test_what_is_not_finite_is_named(where: str, message: str) -> None:
     fault = source.first_non_finite()
     assert fault is not None
     assert re.match(message, fault)
-    assert f"seed {host.episode_seed(1)}" in fault
+    assert f"reset(seed={host.episode_seed(1)})" in fault

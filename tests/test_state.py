@@ -11,17 +11,19 @@ import klamp
 from klamp.checkpoint import latest_checkpoint
 from klamp.config import PPO, RunConfig, Settings
 from klamp.episodes import no_episodes
+from klamp.iteration import start
 from klamp.normalize import empty_moments
 from klamp.state import (
     TrainState,
     action_std,
     count,
     dropout_keys,
+    note_refusal,
     observation_scaling,
     observe_rewards,
     restore,
+    skip_rollout,
 )
-from klamp.training import start
 from klamp.types import Rollout
 
 T, N = 5, 2
@@ -41,6 +43,7 @@ def state(size: int = 3) -> TrainState:
         episodes=no_episodes(N),
         step=np.zeros((), np.int64),
         update=np.zeros((), np.int64),
+        refused=np.zeros(2, np.int64),
     )
 
 
@@ -71,6 +74,20 @@ def test_rows_without_weight_are_not_counted() -> None:
     assert after.episodes.return_mean == 3
     kept = np.delete(rollout().observation.reshape(-1, 3), 3 * N, axis=0)
     np.testing.assert_allclose(after.observation_moments.mean, kept.mean(axis=0), rtol=1e-6)
+
+
+def test_a_skipped_rollout_counts_its_steps_and_nothing_else() -> None:
+    before = state()._replace(discounted_return=np.ones(N))
+    after = skip_rollout(before, rollout())
+    assert int(after.step) == T * N - 1
+    assert int(after.update) == 1
+    assert list(after.refused) == [1, 1]
+    assert not after.discounted_return.any()
+    assert int(after.episodes.finished) == 0
+    assert after.theta is before.theta
+    assert after.observation_moments is before.observation_moments
+    again = note_refusal(note_refusal(after, "NON_FINITE"), "ACCEPTED")
+    assert list(again.refused) == [0, 2]
 
 
 def test_the_first_iteration_sees_observations_as_they_are() -> None:
@@ -119,7 +136,7 @@ def test_a_saved_state_fills_a_fresh_one(trained: klamp.Result) -> None:
     run_config = trained.policy.config
     run, fresh = start(run_config)
     run.environments.close()
-    saved = restore(fresh, latest_checkpoint(Path(trained.folder)))
+    saved, _ = restore(fresh, latest_checkpoint(Path(trained.folder)))
     assert int(saved.step) == trained.summary["step"]
     assert int(saved.update) == trained.summary["update"]
     assert jax.tree.structure(saved) == jax.tree.structure(fresh)

@@ -60,7 +60,8 @@ def test_a_run_leaves_what_was_promised(algo: str, keys: list[str], tmp_path: Pa
     config = json.loads((folder / "config.json").read_text())
     assert config["env"] == "CartPole-v1"
     assert config["algo"] == algo
-    (checkpoint,) = (folder / "checkpoints").iterdir()
+    first, checkpoint = sorted((folder / "checkpoints").iterdir())
+    assert first.name == "step_000000000000"
     assert checkpoint.name == f"step_{summary['step']:012d}"
     assert (checkpoint / "MANIFEST.json").exists()
 

@@ -1,6 +1,5 @@
 """klamp, through its own loop: ``start`` once, then ``advance`` again and again."""
 
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -20,13 +19,6 @@ class Timed:
         result = self.wait(self.function(*arguments))
         self.seconds += time.perf_counter() - began
         return result
-
-
-class TimedCollector:
-    """The collector of a run, with its time summed."""
-
-    def __init__(self, collector: Any, wait: Callable[[Any], Any]) -> None:
-        self.collect = Timed(collector.collect, wait)
 
 
 def configuration(work: Work) -> Any:
@@ -64,20 +56,20 @@ def measure(work: Work) -> Measurement:
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    from klamp import training
+    from klamp.iteration import start
 
-    run, state = training.start(configuration(work))
-    learn = Timed(run.learn, jax.block_until_ready)
-    collector = TimedCollector(run.collector, jax.block_until_ready)
-    run = dataclasses.replace(run, collector=collector)
+    run, state = start(configuration(work))
+    run.learn = learn = Timed(run.learn, jax.block_until_ready)
+    collect = Timed(run.collector.collect, jax.block_until_ready)
+    run.collector.collect = collect
     start_s = time.perf_counter() - began
 
     def iterate(state: Any) -> tuple[Any, Iteration]:
         (wall, cpu), before = now(), int(state.step)
-        collector.collect.seconds = learn.seconds = 0.0
-        state, _ = training.advance(run, state, learn)
+        collect.seconds = learn.seconds = 0.0
+        state, _ = run.advance(state)
         (wall_end, cpu_end), steps = now(), int(state.step) - before
-        spent = (wall_end - wall, cpu_end - cpu, collector.collect.seconds, learn.seconds)
+        spent = (wall_end - wall, cpu_end - cpu, collect.seconds, learn.seconds)
         return state, Iteration(steps, *spent)
 
     state, first = iterate(state)

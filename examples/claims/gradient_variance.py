@@ -10,10 +10,10 @@ import numpy as np
 
 import klamp
 from klamp.config import RunConfig, Settings
+from klamp.iteration import start
 from klamp.learning import prepare
 from klamp.seeding import Purpose, key
 from klamp.surrogate import log_prob_surrogate
-from klamp.training import start
 
 TRAINED = {"steps": 30_000, "num_envs": 4, "rollout_length": 512}
 """How the policy came about."""

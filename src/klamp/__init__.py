@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from klamp.errors import ConfigError as ConfigError
     from klamp.errors import EnvironmentFault as EnvironmentFault
     from klamp.errors import KlampError as KlampError
+    from klamp.errors import KlampWarning as KlampWarning
+    from klamp.errors import NonFiniteError as NonFiniteError
     from klamp.errors import RunFolderError as RunFolderError
+    from klamp.errors import Stopped as Stopped
     from klamp.evaluation import evaluate as evaluate
     from klamp.policy import TrainedPolicy as TrainedPolicy
     from klamp.training import Result as Result
@@ -61,7 +64,10 @@ _ROOMS = {
         "ConfigError",
         "EnvironmentFault",
         "KlampError",
+        "KlampWarning",
+        "NonFiniteError",
         "RunFolderError",
+        "Stopped",
     ),
     "evaluation": ("evaluate",),
     "policy": ("TrainedPolicy",),

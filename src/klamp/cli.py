@@ -9,7 +9,7 @@ from dataclasses import fields, make_dataclass
 from pathlib import Path
 from typing import Any
 
-from klamp.errors import ConfigError, KlampError, closest
+from klamp.errors import ConfigError, KlampError, Stopped, closest
 
 USAGE = """\
 usage: klamp COMMAND …
@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KlampError as error:
         print(f"klamp: {error}", file=sys.stderr)
         return 2
+    except Stopped as stopped:
+        print(f"klamp: {stopped}", file=sys.stderr)
+        return 128 + stopped.number
     except KeyboardInterrupt:
         print("klamp: interrupted", file=sys.stderr)
         return 130

@@ -36,6 +36,22 @@ class NonFiniteError(KlampError, FloatingPointError):
     """NaN or infinity came up where it cannot be refused and stepped over."""
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal stopped the run, which has been saved; the text says how to go on.
+
+    It is a ``KeyboardInterrupt``, which no ``except Exception`` swallows. The command line exits
+    with 128 + ``number``.
+    """
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(text)
+        self.number = number
+
+
+class KlampWarning(UserWarning):
+    """Something was not as it should be, and the run went on: what, where, and what was done."""
+
+
 def closest(name: str, known: list[str] | tuple[str, ...]) -> str:
     """`` Did you mean …?`` for a misspelt name, or nothing."""
     import difflib  # noqa: PLC0415 - only a failing run pays for it

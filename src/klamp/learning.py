@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.advantages import estimate, standardize
 from klamp.algorithms import implementation, reinforce
@@ -141,15 +141,47 @@ def clips(update: Update) -> tuple[Array, Array]:
     return lower, update.details.get("clip_upper", lower)
 
 
-def refuse_non_finite(theta: Array, state: Any, update: Update) -> Update:
+NON_FINITE = (
+    "the critic's value",
+    "the log-probability of an action",
+    "the advantage",
+    "the value target",
+    "the new parameters, so the gradient",
+    "the algorithm's state, so the gradient",
+)
+"""What an update is refused for, in the order in which data flows."""
+
+
+def first_non_finite(batch: Batch, update: Update) -> Int[Array, ""]:
+    """Which of ``NON_FINITE`` comes first; −1 where all is finite."""
+    sources: list[Any] = [
+        batch.old_value,
+        batch.old.log_prob(batch.action),
+        batch.advantage,
+        batch.value_target,
+        update.theta,
+        update.state,
+    ]
+    finite = jnp.stack([_all_finite(source) for source in sources])
+    return jnp.where(jnp.all(finite), -1, jnp.argmin(finite))
+
+
+def _all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether every number of a tree is finite."""
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree) if leaf.size]
+    return jnp.all(jnp.stack([jnp.asarray(True), *leaves]))
+
+
+def refuse_non_finite(theta: Array, state: Any, batch: Batch, update: Update) -> Update:
     """The update itself where all of it is finite; else what was before, as NON_FINITE."""
-    leaves = [leaf for leaf in jax.tree.leaves((update.theta, update.state)) if leaf.size]
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+    first = first_non_finite(batch, update)
+    finite = first < 0
     new_theta, new_state = jax.tree.map(
         lambda new, old: jnp.where(finite, new, old), (update.theta, update.state), (theta, state)
     )
     outcome = jnp.where(finite, update.outcome, int(Outcome.NON_FINITE))
-    return update._replace(theta=new_theta, state=new_state, outcome=outcome)
+    details = update.details | {"non_finite": first}
+    return update._replace(theta=new_theta, state=new_state, outcome=outcome, details=details)
 
 
 def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> Any:
@@ -169,7 +201,7 @@ def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> 
     ) -> tuple[Array, Any, UpdateReport]:
         batch = prepare(model, theta, rollout, scaling, reward_factor, settings)
         update = parts.update(algorithm, settings, model, theta, state, batch, key, progress)
-        update = refuse_non_finite(theta, state, update)
+        update = refuse_non_finite(theta, state, batch, update)
         return update.theta, update.state, report(model, theta, batch, update, clips(update))
 
     return jax.jit(learn)

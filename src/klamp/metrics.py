@@ -1,13 +1,19 @@
 """The numbers of a run, one flat dictionary an update, as JSON lines."""
 
+import contextlib
+import errno
 import json
 import math
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from klamp.errors import KlampWarning
+from klamp.learning import NON_FINITE
 from klamp.trust_region.step import Outcome
 from klamp.types import UpdateReport
 
@@ -23,7 +29,14 @@ def report_metrics(report: UpdateReport) -> Metrics:
         scalar = np.asarray(value).item()
         flat[name] = scalar
     flat["outcome"] = Outcome(int(flat["outcome"])).name
-    return flat
+    first = int(flat.pop("non_finite", -1))
+    return flat if first < 0 else flat | {"non_finite": NON_FINITE[first]}
+
+
+def refused_metrics(what: str) -> Metrics:
+    """The line of an update that was not made, because of ``what``."""
+    unknown: Metrics = dict.fromkeys(UpdateReport._fields[:-1])
+    return unknown | {"outcome": Outcome.NON_FINITE.name, "non_finite": what}
 
 
 def to_json(metrics: Metrics) -> str:
@@ -36,15 +49,36 @@ def to_json(metrics: Metrics) -> str:
 
 
 class MetricsLog:
-    """`metrics.jsonl`, one line an update, flushed as it is written."""
+    """`metrics.jsonl`, one line an update, whole lines only.
+
+    Lines that a full disk does not take wait, and are tried again with the next one.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+        self._waiting = b""
+        self._warned = False
 
     def append(self, metrics: Metrics) -> None:
         """Write one update's line."""
-        self._file.write(to_json(metrics) + "\n")
-        self._file.flush()
+        self._waiting += (to_json(metrics) + "\n").encode()
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            if self._file.write(self._waiting) != len(self._waiting):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._waiting = b""
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, end)
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"{self._path} could not be written ({error.strerror}). Its lines are kept in "
+                    "memory and tried again at each update.",
+                    KlampWarning,
+                    stacklevel=2,
+                )
 
     def close(self) -> None:
         """Close the file."""

@@ -139,9 +139,10 @@ def progress_line(metrics: Metrics, steps: int) -> str:
     mean, speed = metrics["return_mean"], metrics["steps_per_second"]
     left = max(steps - metrics["step"], 0) / max(speed, 1e-9)
     shown = "none yet" if mean is None else f"{mean:.1f}"
+    kl = "not made" if metrics["kl"] is None else f"{metrics['kl']:.4f}"
     return (
         f"step {metrics['step']:,} · {speed:,.0f} steps/s · return {shown} · "
-        f"KL {metrics['kl']:.4f} · {metrics['outcome']} · {duration(left)} left"
+        f"KL {kl} · {metrics['outcome']} · {duration(left)} left"
     )
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from klamp.algorithms import implementation
-from klamp.checkpoint import load_checkpoint, restore_tensors
+from klamp.checkpoint import load_checkpoint, restore_tensors, save_checkpoint
 from klamp.config import RunConfig
+from klamp.envs.host import Position
 from klamp.episodes import EpisodeStatistics, add_rollout, no_episodes
 from klamp.networks import Model
 from klamp.normalize import (
@@ -25,6 +26,7 @@ from klamp.normalize import (
 )
 from klamp.schedules import decayed
 from klamp.seeding import Purpose, key
+from klamp.trust_region.step import Outcome
 from klamp.types import Rollout
 
 
@@ -45,6 +47,8 @@ class TrainState(NamedTuple):
     """Environment steps so far."""
     update: Any
     """Updates so far."""
+    refused: Any
+    """[2]: updates refused because something was not finite, in a row up to now, and in all."""
 
 
 def fresh_state(
@@ -60,6 +64,7 @@ def fresh_state(
         episodes=no_episodes(config.settings.num_envs),
         step=np.zeros((), np.int64),
         update=np.zeros((), np.int64),
+        refused=np.zeros(2, np.int64),
     )
 
 
@@ -98,13 +103,25 @@ def dropout_keys(config: RunConfig, state: TrainState) -> np.ndarray | None:
     return np.asarray(words)
 
 
-def restore(fresh: TrainState, path: Path) -> TrainState:
-    """The state saved at ``path``, in the structure of a fresh one."""
+def save(config: RunConfig, state: TrainState, position: Position, folder: Path) -> Path:
+    """A checkpoint of the whole state, and of where the environments stand."""
+    counters = {"step": int(state.step), "update": int(state.update), "env": config.env}
+    tree = {"state": state, "position": position.arrays()}
+    return save_checkpoint(folder / "checkpoints", int(state.step), tree, counters)
+
+
+def restore(fresh: TrainState, path: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """The state saved at ``path``, in the structure of a fresh one, and the position beside it."""
     tensors, _ = load_checkpoint(path)
-    saved = restore_tensors(fresh, tensors, path)
+    parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "position": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.removeprefix("['").partition("']")
+        parts.setdefault(part, {})[rest] = tensor
+    saved = restore_tensors(fresh, parts["state"], path)
+    position = {name[2:-2]: tensor for name, tensor in parts["position"].items()}
     return saved._replace(
         theta=jnp.asarray(saved.theta), algorithm=jax.tree.map(jnp.asarray, saved.algorithm)
-    )
+    ), position
 
 
 def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:
@@ -129,6 +146,29 @@ def observe_rewards(
     moments = update_moments(state.reward_moments, sums.reshape(-1), keep)
     state = state._replace(reward_moments=moments, discounted_return=running)
     return state, jnp.asarray(scaling(moments, centre=False).factor)
+
+
+def skip_rollout(state: TrainState, rollout: Rollout) -> TrainState:
+    """A rollout that nothing is learnt from: its steps count, its unfinished episodes do not."""
+    running = np.zeros_like(state.discounted_return)
+    episodes = state.episodes._replace(running_return=running, running_length=running.copy())
+    return note_refusal(
+        state._replace(
+            discounted_return=running.copy(),
+            episodes=episodes,
+            step=state.step + int((np.asarray(rollout.weight) > 0).sum()),
+            update=state.update + 1,
+        ),
+        Outcome.NON_FINITE.name,
+    )
+
+
+def note_refusal(state: TrainState, outcome: str) -> TrainState:
+    """Count the updates that were refused because something was not finite."""
+    in_a_row, total = (int(n) for n in state.refused)
+    refused = outcome == Outcome.NON_FINITE.name
+    counts = (in_a_row + 1, total + 1) if refused else (0, total)
+    return state._replace(refused=np.array(counts, np.int64))
 
 
 def count(state: TrainState, rollout: Rollout, config: RunConfig) -> TrainState:

@@ -1,37 +1,24 @@
-"""The loop: collect → prepare → update → report, and the state that a run carries through it."""
+"""The loop: collect → prepare → update → report, saved so that it can be stopped at any moment."""
 
+import sys
 import time
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array
-
-from klamp.checkpoint import latest_checkpoint, save_checkpoint
+from klamp.checkpoint import latest_checkpoint
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
-from klamp.envs.host import HostEnvironments
 from klamp.envs.making import make_host
-from klamp.envs.spaces import check_spaces
-from klamp.errors import ConfigError, EnvironmentFault
+from klamp.errors import KlampWarning, NonFiniteError
 from klamp.files import write_atomically
-from klamp.learning import make_learn
-from klamp.metrics import Metrics, MetricsLog, read_metrics, report_metrics, to_json
-from klamp.networks import (
-    Model,
-    NetworkBuilder,
-    build_network,
-    check_network,
-    flatten,
-    name_of,
-)
+from klamp.iteration import Boundary, Iteration, make_network, make_policy, start
+from klamp.metrics import Metrics, MetricsLog, read_metrics, to_json
+from klamp.networks import NetworkBuilder, name_of
 from klamp.policy import TrainedPolicy
 from klamp.presets import configure
 from klamp.report import Reporter, Silent, reporter
-from klamp.rollout import HostCollector
 from klamp.run_folder import (
     choose_folder,
     create_folder,
@@ -39,18 +26,13 @@ from klamp.run_folder import (
     read_config,
     write_config,
 )
-from klamp.seeding import Purpose, key
-from klamp.state import (
-    TrainState,
-    action_std,
-    count,
-    dropout_keys,
-    fresh_state,
-    observation_scaling,
-    observe_rewards,
-    restore,
-    scheduled_log_std,
-)
+from klamp.saving import Saver
+from klamp.seeding import Purpose
+from klamp.signals import Signals, StopAsked, stop_line
+from klamp.state import TrainState, fresh_state, restore
+
+REFUSALS = 10
+"""Updates in a row that may be refused because something is not finite."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +47,6 @@ class Result:
     """The lines of `metrics.jsonl`."""
     folder: Path
     """The run's folder."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """The parts of a run that do not change: configuration, environments, functions."""
-
-    config: RunConfig
-    environments: HostEnvironments
-    model: Model
-    collector: HostCollector
-    learn: Any
-    """The jitted iteration of ``learning.make_learn``."""
 
 
 def train(
@@ -119,7 +89,7 @@ def train_config(
     check_environment(config.env, config.settings.vectorization, config.settings.seed)
     run, state = start(config, network)
     create_folder(folder, config)
-    return _loop(run, state, folder, to)
+    return _loop(run, state, folder, to, saved_at=None)
 
 
 def resume(
@@ -129,16 +99,34 @@ def resume(
     quiet: bool = False,
     network: NetworkBuilder | None = None,
 ) -> Result:
-    """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``."""
+    """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
+
+    The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
+    as an environment that does not repeat itself, is warned of (``KlampWarning``).
+    """
     folder = Path(folder)
     config = read_config(folder)
     if steps is not None:
         config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
         write_config(folder, config)
     run, fresh = start(config, network)
-    state = restore(fresh, latest_checkpoint(folder))
-    drop_metrics_after(folder / "metrics.jsonl", int(state.update))
-    return _loop(run, state, folder, Silent() if quiet else reporter())
+    try:
+        path = latest_checkpoint(folder)
+        state, position = restore(fresh, path)
+        for problem in run.restore(position):
+            warnings.warn(
+                f"{folder} goes on from {path.name}, but not exactly as if it had never been "
+                f"stopped: {problem}. The environment does not repeat itself from its seed and "
+                "actions.",
+                KlampWarning,
+                stacklevel=2,
+            )
+        drop_metrics_after(folder / "metrics.jsonl", int(state.update))
+    except BaseException:
+        run.close()
+        raise
+    to = Silent() if quiet else reporter()
+    return _loop(run, state, folder, to, saved_at=int(state.step))
 
 
 def load(folder: str | Path, *, network: NetworkBuilder | None = None) -> TrainedPolicy:
@@ -148,143 +136,98 @@ def load(folder: str | Path, *, network: NetworkBuilder | None = None) -> Traine
     path = latest_checkpoint(folder)
     environments = make_host(config.env, 1, seed=0, purpose=Purpose.EVALUATE)
     try:
-        theta, model = _network(config, environments, network)
+        theta, model = make_network(config, environments, network)
         fresh = fresh_state(config, environments.seen_space, theta, model)
-        state = restore(fresh, path)
-        return _policy(config, environments, model, state)
+        state, _ = restore(fresh, path)
+        return make_policy(config, environments, model, state)
     finally:
         environments.close()
 
 
-def start(config: RunConfig, network: NetworkBuilder | None = None) -> tuple[Run, TrainState]:
-    """Environments, networks and functions, and the state before the first step.
-
-    Turns JAX's asynchronous dispatch on the CPU off for this process: every policy call is waited
-    for anyway, and handing it to another thread costs more than the call.
-    """
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
-    settings = config.settings
-    environments = make_host(
-        config.env,
-        settings.num_envs,
-        seed=settings.seed,
-        purpose=Purpose.EPISODE,
-        vectorization=settings.vectorization,
-    )
-    check_spaces(config.env, environments.observation_space, environments.action_space)
-    theta, model = _network(config, environments, network)
-    state = fresh_state(config, environments.seen_space, theta, model)
-    collector = HostCollector(
-        environments,
-        model,
-        theta,
-        settings.rollout_length,
-        settings.action_bounds,
-        settings.recurrent_size,
-    )
-    learn = make_learn(model, config.algorithm, settings)
-    return Run(config, environments, model, collector, learn), state
-
-
-def _network(
-    config: RunConfig, environments: HostEnvironments, network: NetworkBuilder | None
-) -> tuple[Array, Model]:
-    """The networks of the settings, or a user's own; the same ones that the run began with."""
-    initial = key(config.settings.seed, Purpose.INITIALISE)
-    seen, actions = environments.seen_space, environments.action_space
-    if (network is None) != (config.network is None):
-        raise ConfigError(
-            "The run has the built-in networks; leave `network` out."
-            if config.network is None
-            else f"The run has networks of its own, built by `{config.network}`, which no file "
-            "holds. Give that function again, in Python: `klamp.load(folder, network=…)` or "
-            "`klamp.resume(folder, network=…)`."
-        )
-    if network is None:
-        return flatten(build_network(seen, actions, config.settings, key=initial))
-    return flatten(check_network(network(seen, actions, initial), seen, actions))
-
-
-def advance(run: Run, state: TrainState, learn: Callable[..., Any]) -> tuple[TrainState, Metrics]:
-    """One iteration: Algorithm 1 of the papers."""
-    settings, update = run.config.settings, int(state.update)
-    seen = observation_scaling(run.config, state)
-    rollout = run.collector.collect(
-        state.theta,
-        seen,
-        key(settings.seed, Purpose.ACT, update),
-        scheduled_log_std(run.config, state),
-        dropout_keys(run.config, state),
-        iteration=update,
-    )
-    if (fault := run.collector.first_non_finite()) is not None:
-        raise EnvironmentFault(f"The {fault}; expected finite numbers.")
-    std = action_std(run.config, state)
-    state, factor = observe_rewards(run.config, state, rollout)
-    theta, algorithm, report = learn(
-        state.theta,
-        state.algorithm,
-        rollout,
-        seen,
-        factor,
-        key(settings.seed, Purpose.SHUFFLE, update),
-        jnp.asarray(min(int(state.step) / settings.steps, 1.0), jnp.float32),
-    )
-    state = count(state._replace(theta=theta, algorithm=algorithm), rollout, run.config)
-    metrics = report_metrics(report)
-    return state, metrics if std is None else metrics | {"action_std": std}
-
-
-def compile_run(run: Run, state: TrainState) -> tuple[Callable[..., Any], float]:
-    """The compiled update, and the seconds that compiling the run's functions took."""
-    began = time.perf_counter()
-    seen = observation_scaling(run.config, state)
-    rollout = run.collector.compile(
-        state.theta,
-        seen,
-        scheduled_log_std(run.config, state),
-        dropout_keys(run.config, state),
-    )
-    some_key = key(run.config.settings.seed, Purpose.SHUFFLE)
-    number = jnp.asarray(1.0, jnp.float32)
-    lowered = run.learn.lower(state.theta, state.algorithm, rollout, seen, number, some_key, number)
-    return lowered.compile(), time.perf_counter() - began
-
-
-def _loop(run: Run, state: TrainState, folder: Path, to: Reporter) -> Result:
+def _loop(
+    run: Iteration, state: TrainState, folder: Path, to: Reporter, *, saved_at: int | None
+) -> Result:
     """Iterate until the steps are done; keep metrics, checkpoints and the summary."""
-    began, settings = time.perf_counter(), run.config.settings
-    log = MetricsLog(folder / "metrics.jsonl")
-    to.start(run.config, str(folder))
-    metrics: Metrics = {}
-    saved = int(state.step)
+    began = time.perf_counter()
+    saver, log = Saver(run.config, folder), MetricsLog(folder / "metrics.jsonl")
+    boundary = Boundary(state, run.position())
+    if saved_at is None:
+        saver.save(boundary)
+
+    def last_resort(number: int) -> None:
+        saver.save(boundary)
+        print(stop_line(number, _saved(boundary), folder), file=sys.stderr, flush=True)
+
     try:
-        learn, compile_s = compile_run(run, state)
-        while int(state.step) < settings.steps:
-            tick, before = time.perf_counter(), int(state.step)
-            state, reported = advance(run, state, learn)
-            spent = time.perf_counter() - tick
-            metrics = _metrics(state, reported, time.perf_counter() - began, spent, before)
-            log.append(metrics)
-            to.update(metrics)
-            if int(state.step) - saved >= settings.checkpoint_interval:
-                save(run.config, state, folder)
-                saved = int(state.step)
-        save(run.config, state, folder)
-        metrics = metrics or (read_metrics(folder / "metrics.jsonl") or [{}])[-1]
-        summary = metrics | {
-            "wall_s": time.perf_counter() - began,
-            "compile_s": compile_s,
-            "folder": str(folder),
-        }
-        write_atomically(folder / "summary.json", to_json(summary) + "\n")
+        with Signals(last_resort) as signals:
+            to.start(run.config, str(folder))
+            compile_s = run.compile(boundary.state)
+            try:
+                while int(boundary.state.step) < run.config.settings.steps:
+                    boundary = _step(run, boundary, signals, log, to, began)
+                    if _due(boundary, saver, run.config):
+                        saver.save(boundary)
+                signals.check()
+            except StopAsked:
+                saver.save(boundary)
+                raise signals.stopped(_saved(boundary), folder) from None
+            except NonFiniteError:
+                saver.save(boundary)
+                raise
+        saver.save(boundary)
+        summary = _summarize(folder, time.perf_counter() - began, compile_s)
         to.finish(summary)
     finally:
         to.stop()
         log.close()
-        run.environments.close()
-    policy = _policy(run.config, run.environments, run.model, state)
+        run.close()
+    policy = run.policy(boundary.state)
     return Result(policy, summary, read_metrics(folder / "metrics.jsonl"), folder)
+
+
+def _step(
+    run: Iteration,
+    boundary: Boundary,
+    signals: Signals,
+    log: MetricsLog,
+    to: Reporter,
+    began: float,
+) -> Boundary:
+    """One iteration, its line of metrics, and where the run stands after it."""
+    tick, before = time.perf_counter(), int(boundary.state.step)
+    signals.check()
+    state, reported = run.advance(boundary.state, signals.check)
+    now = time.perf_counter()
+    metrics = _metrics(state, reported, now - began, now - tick, before)
+    log.append(metrics)
+    to.update(metrics)
+    boundary = Boundary(state, run.position())
+    if int(state.refused[0]) >= REFUSALS:
+        raise NonFiniteError(
+            f"{REFUSALS} updates in a row were refused, the last because of "
+            f"{reported['non_finite']}. No parameter has changed since; the run was saved at step "
+            f"{int(state.step):,}. Scale the rewards and observations (--normalize-reward, "
+            "--normalize-observation), lower the step size, or mend the environment."
+        )
+    return boundary
+
+
+def _due(boundary: Boundary, saver: Saver, config: RunConfig) -> bool:
+    """Whether enough steps were made since the last checkpoint."""
+    interval = config.settings.checkpoint_interval
+    return int(boundary.state.step) // interval > max(saver.saved_at, 0) // interval
+
+
+def _saved(boundary: Boundary) -> str:
+    return f"saved at step {int(boundary.state.step):,}"
+
+
+def _summarize(folder: Path, wall_s: float, compile_s: float) -> Metrics:
+    """`summary.json`: the last line of metrics, and how long it all took."""
+    metrics = (read_metrics(folder / "metrics.jsonl") or [{}])[-1]
+    summary = metrics | {"wall_s": wall_s, "compile_s": compile_s, "folder": str(folder)}
+    write_atomically(folder / "summary.json", to_json(summary) + "\n")
+    return summary
 
 
 def _metrics(
@@ -300,23 +243,3 @@ def _metrics(
         "return_mean": state.episodes.return_mean,
         "length_mean": state.episodes.length_mean,
     } | reported
-
-
-def save(config: RunConfig, state: TrainState, folder: Path) -> Path:
-    """A checkpoint of the whole state."""
-    counters = {"step": int(state.step), "update": int(state.update), "env": config.env}
-    return save_checkpoint(folder / "checkpoints", int(state.step), state, counters)
-
-
-def _policy(
-    config: RunConfig, environments: HostEnvironments, model: Model, state: TrainState
-) -> TrainedPolicy:
-    return TrainedPolicy(
-        model,
-        state.theta,
-        observation_scaling(config, state),
-        environments.observation_space,
-        environments.action_space,
-        config,
-        scheduled_log_std(config, state),
-    )

@@ -100,9 +100,10 @@ class CopiedEnvironments:
             seen, final, stepped.reward, stepped.terminated, stepped.truncated, self._all
         )
 
-    def episode_seed(self, index: int) -> int:
-        """The seed of the running episode of one environment."""
-        return environment_seed(self._seed, self._purpose, index, int(self._episodes[index]))
+    def episode_seed(self, index: int, *, earlier: int = 0) -> int:
+        """The seed of one environment's running episode, or of one that many ``earlier``."""
+        episode = int(self._episodes[index]) - earlier
+        return environment_seed(self._seed, self._purpose, index, episode)
 
     def position(self) -> EpisodesSoFar:
         """Where the environments stand; cheap, so it is taken at each iteration."""

@@ -67,8 +67,8 @@ class HostEnvironments(Protocol):
         """Step every environment."""
         ...
 
-    def episode_seed(self, index: int) -> int:
-        """The seed of the running episode of one environment."""
+    def episode_seed(self, index: int, *, earlier: int = 0) -> int:
+        """The seed of one environment's running episode, or of one that many ``earlier``."""
         ...
 
     def position(self) -> Position:

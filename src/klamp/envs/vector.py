@@ -74,8 +74,8 @@ class VectorEnvironments:
         self._shown.count_step()
         return self._step(action)
 
-    def episode_seed(self, index: int) -> int:
-        """The seed of the running episode of one row."""
+    def episode_seed(self, index: int, *, earlier: int = 0) -> int:
+        """The seed of the row's last reset by us; episodes in between drew from a generator."""
         return environment_seed(self._seed, self._purpose, index, int(self._episodes[index]))
 
     def position(self) -> Attributes:

@@ -1,0 +1,102 @@
+"""SIGTERM, SIGINT and SIGUSR1 ask a run to stop; the second one leaves at once.
+
+The loop looks at every step of the environments, and around every update, whether it has been
+asked. An update is one compiled program, and an environment may hang: where the loop has not
+answered within ``GRACE_S``, a thread that waits for nothing else does what is left to do.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from klamp.errors import Stopped
+
+ASKED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+GRACE_S = 6.0
+"""Seconds for the loop to answer; then the thread saves and leaves."""
+
+
+class StopAsked(Exception):
+    """Raised by ``Signals.check`` where the loop can leave."""
+
+
+class Signals:
+    """Handlers of the three signals, for the time of a ``with`` block.
+
+    Outside the main thread, where Python sets no handlers, nothing is changed. A signal that the
+    process was told to ignore stays ignored. A handler of the user's own is called, too, and all
+    of them are given back at the end. ``last_resort`` is called with the signal by the waiting
+    thread; the process then ends with 128 + the signal's number.
+    """
+
+    def __init__(self, last_resort: Callable[[int], None]) -> None:
+        self.number = 0
+        self._last_resort = last_resort
+        self._before: dict[int, Any] = {}
+        self._left = threading.Event()
+        self._pipe: tuple[int, int] | None = None
+        self._wakeup = -1
+
+    def __enter__(self) -> "Signals":
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        for number in ASKED_BY:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._asked)
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
+        self._wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._left.set()
+        if self._pipe is None:
+            return
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        # The thread ends when its pipe does.
+        os.close(self._pipe[1])
+        self._pipe = None
+
+    def check(self) -> None:
+        """Raise ``StopAsked`` if a signal has come."""
+        if self.number:
+            raise StopAsked
+
+    def stopped(self, saved: str, folder: object) -> Stopped:
+        """What the run ends with: which signal, what was saved, and how to go on."""
+        return Stopped(self.number, stop_line(self.number, saved, folder))
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.number = number
+        before = self._before.get(number)
+        if callable(before) and before is not signal.default_int_handler:
+            before(number, frame)
+
+    def _watch(self, pipe: int) -> None:
+        """Wait for the first of the three signals, then for the loop."""
+        while True:
+            byte = os.read(pipe, 1)
+            if not byte:
+                os.close(pipe)
+                return
+            if byte[0] in self._before:
+                break
+        if self._left.wait(GRACE_S):
+            os.close(pipe)
+            return
+        self._last_resort(byte[0])
+        os._exit(128 + byte[0])
+
+
+def stop_line(number: int, saved: str, folder: object) -> str:
+    """One line: which signal, what was saved, and how to go on."""
+    return f"{signal.Signals(number).name}: {saved}; go on with: klamp resume {folder}"

@@ -1,0 +1,91 @@
+"""A disk that fails: warned of, tried again, and given up with the last good checkpoint intact."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import klamp
+from klamp.checkpoint import latest_checkpoint
+from klamp.iteration import Boundary, start
+from klamp.saving import Saver
+
+CONFIG = klamp.RunConfig(
+    "CartPole-v1", klamp.PPO(), klamp.Settings(num_envs=2, rollout_length=8, hidden_sizes=(4,))
+)
+
+
+@pytest.fixture(scope="module")
+def boundary() -> Boundary:
+    run, state = start(CONFIG)
+    position = run.position()
+    run.close()
+    return Boundary(state, position)
+
+
+def later(boundary: Boundary, step: int) -> Boundary:
+    return boundary._replace(state=boundary.state._replace(step=boundary.state.step + step))
+
+
+def test_a_full_disk_is_warned_of_and_tried_again(
+    boundary: Boundary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saver, works = Saver(CONFIG, tmp_path), True
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        if not works:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert saver.save(boundary)
+    works = False
+    for failures in (1, 2):
+        with pytest.warns(
+            klamp.KlampWarning, match=f"{failures} in a row; the last good one is of step 0"
+        ):
+            assert not saver.save(later(boundary, failures))
+    works = True
+    assert saver.save(later(boundary, 3))
+    works = False
+    for failures in (1, 2):
+        with pytest.warns(klamp.KlampWarning, match=f"{failures} in a row"):
+            saver.save(later(boundary, 3 + failures))
+    with pytest.raises(klamp.RunFolderError, match="3 in a row; the last good one is of step 3"):
+        saver.save(later(boundary, 6))
+    assert latest_checkpoint(tmp_path).name == "step_000000000003"
+
+
+def test_a_run_on_a_full_disk_goes_on_until_it_is_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every save after the first fails: two warnings, then the error."""
+    real, saves = os.fsync, [0]
+
+    def fsync(handle: int) -> None:
+        if (tmp_path / "run" / "checkpoints" / "step_000000000000").exists():
+            saves[0] += 1
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    settings: dict[str, Any] = {"num_envs": 2, "rollout_length": 8, "hidden_sizes": (4,)}
+    with (
+        pytest.warns(klamp.KlampWarning, match="could not be written"),
+        pytest.raises(klamp.RunFolderError, match="3 in a row"),
+    ):
+        klamp.train(
+            "CartPole-v1",
+            klamp.PPO(epochs=1, minibatch_size=8),
+            steps=160,
+            checkpoint_interval=16,
+            out=tmp_path / "run",
+            quiet=True,
+            **settings,
+        )
+    monkeypatch.undo()
+    result = klamp.resume(tmp_path / "run", quiet=True)
+    assert result.summary["step"] >= 160

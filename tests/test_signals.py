@@ -1,0 +1,122 @@
+"""Asked once, the loop leaves where it can; the thread of last resort where it does not."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from klamp.errors import Stopped
+from klamp.signals import ASKED_BY, Signals, StopAsked, stop_line
+
+
+def nobody(number: int) -> None:
+    raise AssertionError(f"not asked for {number}")
+
+
+@pytest.mark.parametrize("number", ASKED_BY)
+def test_the_loop_leaves_at_its_next_look(number: int) -> None:
+    before = {each: signal.getsignal(each) for each in ASKED_BY}
+    with Signals(nobody) as signals:
+        signals.check()
+        os.kill(os.getpid(), number)
+        with pytest.raises(StopAsked):
+            signals.check()
+        stopped = signals.stopped("saved at step 7", "runs/x")
+    assert {each: signal.getsignal(each) for each in ASKED_BY} == before
+    assert isinstance(stopped, KeyboardInterrupt)
+    assert isinstance(stopped, Stopped)
+    assert stopped.number == number
+    name = signal.Signals(number).name
+    assert str(stopped) == f"{name}: saved at step 7; go on with: klamp resume runs/x"
+
+
+def test_a_handler_of_the_users_own_is_called_and_given_back() -> None:
+    seen: list[int] = []
+    mine = lambda number, frame: seen.append(number)  # noqa: E731
+    before = signal.signal(signal.SIGUSR1, mine)
+    try:
+        with Signals(nobody):
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert seen == [signal.SIGUSR1]
+        assert signal.getsignal(signal.SIGUSR1) is mine
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with Signals(nobody) as signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signals.check()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_other_threads_change_nothing() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    found: list[object] = []
+
+    def inside() -> None:
+        with Signals(nobody) as signals:
+            signals.check()
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    assert found == [before]
+
+
+def test_its_thread_and_its_pipe_end_with_it() -> None:
+    handles, threads = len(os.listdir("/dev/fd")), threading.active_count()
+    for _ in range(5):
+        with Signals(nobody):
+            pass
+    deadline = time.monotonic() + 5
+    while threading.active_count() > threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == threads
+    assert len(os.listdir("/dev/fd")) == handles
+
+
+PROGRAM = """
+import sys, time, signal
+import klamp.signals
+from klamp.signals import Signals, stop_line
+klamp.signals.GRACE_S = 0.2
+def last(number): print(stop_line(number, "saved", "here"), flush=True)
+with Signals(last) as signals:
+    print("ready", flush=True)
+    {body}
+"""
+
+
+def run(body: str, *numbers: int) -> tuple[int, str]:
+    program = PROGRAM.format(body=body)
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        for number in numbers:
+            child.send_signal(number)
+            time.sleep(0.05)
+        said = child.stdout.read()
+        return child.wait(timeout=10), said
+
+
+def test_a_loop_that_hangs_is_left_by_the_thread() -> None:
+    assert run("time.sleep(60)", signal.SIGTERM) == (
+        128 + signal.SIGTERM,
+        stop_line(signal.SIGTERM, "saved", "here") + "\n",
+    )
+
+
+def test_the_second_signal_leaves_at_once() -> None:
+    body = "klamp.signals.GRACE_S = 50\n    while True: time.sleep(0.01)"
+    assert run(body, signal.SIGTERM, signal.SIGTERM) == (-signal.SIGTERM, "")
