@@ -8,6 +8,7 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
+from klamp.checkpoint import checkpoints
 from klamp.config import RunConfig, algorithm_name
 from klamp.errors import CheckpointError, ConfigError, RunFolderError
 from klamp.files import write_atomically
@@ -18,12 +19,23 @@ def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
     """The folder a run will get; an error where something lies there already."""
     name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
     folder = Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
         raise RunFolderError(
             f"The run folder {folder} exists already, and nothing in it was touched. Go on with it "
             f"by `klamp resume {folder}`, or choose another with `--out`, or another seed."
         )
     return folder
+
+
+def _matters(path: Path) -> bool:
+    """Whether a file is more than what a kill left of one that was being written."""
+    return not (path.name.startswith(".") and path.name.endswith((".tmp", ".lock")))
+
+
+def nothing_trained(folder: Path) -> bool:
+    """Whether a run was stopped after its config was written and before its first checkpoint."""
+    lines = folder / "metrics.jsonl"
+    return not checkpoints(folder / "checkpoints") and not (lines.exists() and lines.stat().st_size)
 
 
 def create_folder(folder: Path, config: RunConfig) -> None:

@@ -117,11 +117,16 @@ def restore(fresh: TrainState, path: Path) -> tuple[TrainState, dict[str, np.nda
     for name, tensor in tensors.items():
         part, _, rest = name.removeprefix("['").partition("']")
         parts.setdefault(part, {})[rest] = tensor
-    saved = restore_tensors(fresh, parts["state"], path)
     position = {name[2:-2]: tensor for name, tensor in parts["position"].items()}
+    return filled(fresh, parts["state"], path), position
+
+
+def filled(fresh: TrainState, tensors: dict[str, np.ndarray], where: Path) -> TrainState:
+    """A state of saved arrays; θ and the algorithm's own state are JAX's again."""
+    saved = restore_tensors(fresh, tensors, where)
     return saved._replace(
         theta=jnp.asarray(saved.theta), algorithm=jax.tree.map(jnp.asarray, saved.algorithm)
-    ), position
+    )
 
 
 def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:

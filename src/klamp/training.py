@@ -23,6 +23,7 @@ from klamp.run_folder import (
     choose_folder,
     create_folder,
     drop_metrics_after,
+    nothing_trained,
     read_config,
     write_config,
 )
@@ -110,6 +111,15 @@ def resume(
         config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
         write_config(folder, config)
     run, fresh = start(config, network)
+    to = Silent() if quiet else reporter()
+    if nothing_trained(folder):
+        warnings.warn(
+            f"{folder} was stopped before its first step: nothing had been trained, so the run "
+            "begins at step 0.",
+            KlampWarning,
+            stacklevel=2,
+        )
+        return _loop(run, fresh, folder, to, saved_at=None)
     try:
         path = latest_checkpoint(folder)
         state, position = restore(fresh, path)
@@ -125,7 +135,6 @@ def resume(
     except BaseException:
         run.close()
         raise
-    to = Silent() if quiet else reporter()
     return _loop(run, state, folder, to, saved_at=int(state.step))
 
 
