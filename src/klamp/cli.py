@@ -149,11 +149,15 @@ def _train(words: list[str]) -> int:
         # ENV stood behind some options, so the defaults shown to the parser were not its own.
         given = _train_options(words, env=given.env)
     from klamp.config import RunConfig
-    from klamp.report import Silent, reporter
-    from klamp.training import train_config
+    from klamp.signals import Signals
 
     config = RunConfig(env=given.env, algorithm=given.algorithm, settings=given.settings)
-    train_config(config, out=given.out, to=Silent() if given.quiet else reporter())
+    with Signals() as signals:
+        from klamp.report import Silent, reporter
+        from klamp.training import train_config
+
+        to = Silent() if given.quiet else reporter()
+        train_config(config, out=given.out, to=to, signals=signals)
     return 0
 
 
@@ -216,9 +220,12 @@ def _resume(words: list[str]) -> int:
         description="Go on with a run from its latest checkpoint.",
         default=None,
     )
-    from klamp.training import resume
+    from klamp.signals import Signals
 
-    resume(given.folder, steps=given.steps, quiet=given.quiet)
+    with Signals() as signals:
+        from klamp.training import resume
+
+        resume(given.folder, steps=given.steps, quiet=given.quiet, signals=signals)
     return 0
 
 

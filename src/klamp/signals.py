@@ -29,19 +29,22 @@ class Signals:
     Outside the main thread, where Python sets no handlers, nothing is changed. A signal that the
     process was told to ignore stays ignored. A handler of the user's own is called, too, and all
     of them are given back at the end. ``last_resort`` is called with the signal by the waiting
-    thread; the process then ends with 128 + the signal's number.
+    thread; the process then ends with 128 + the signal's number. Entered again, nothing happens: a
+    command enters it before it imports or compiles anything, and the loop inside.
     """
 
-    def __init__(self, last_resort: Callable[[int], None]) -> None:
+    def __init__(self, last_resort: Callable[[int], None] = lambda number: None) -> None:
         self.number = 0
-        self._last_resort = last_resort
+        self.last_resort = last_resort
+        self._entered = 0
         self._before: dict[int, Any] = {}
         self._left = threading.Event()
         self._pipe: tuple[int, int] | None = None
         self._wakeup = -1
 
     def __enter__(self) -> "Signals":
-        if threading.current_thread() is not threading.main_thread():
+        self._entered += 1
+        if self._entered > 1 or threading.current_thread() is not threading.main_thread():
             return self
         for number in ASKED_BY:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -53,9 +56,10 @@ class Signals:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._left.set()
-        if self._pipe is None:
+        self._entered -= 1
+        if self._entered or self._pipe is None:
             return
+        self._left.set()
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -93,7 +97,7 @@ class Signals:
         if self._left.wait(GRACE_S):
             os.close(pipe)
             return
-        self._last_resort(byte[0])
+        self.last_resort(byte[0])
         os._exit(128 + byte[0])
 
 

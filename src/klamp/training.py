@@ -84,13 +84,14 @@ def train_config(
     out: str | Path | None,
     to: Reporter,
     network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
 ) -> Result:
     """Train a complete configuration from the beginning."""
     folder = choose_folder(config, out)
     check_environment(config.env, config.settings.vectorization, config.settings.seed)
     run, state = start(config, network)
     create_folder(folder, config)
-    return _loop(run, state, folder, to, saved_at=None)
+    return _loop(run, state, folder, to, signals or Signals(), saved_at=None)
 
 
 def resume(
@@ -99,6 +100,7 @@ def resume(
     steps: int | None = None,
     quiet: bool = False,
     network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
@@ -111,7 +113,7 @@ def resume(
         config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
         write_config(folder, config)
     run, fresh = start(config, network)
-    to = Silent() if quiet else reporter()
+    to, signals = Silent() if quiet else reporter(), signals or Signals()
     if nothing_trained(folder):
         warnings.warn(
             f"{folder} was stopped before its first step: nothing had been trained, so the run "
@@ -119,7 +121,7 @@ def resume(
             KlampWarning,
             stacklevel=2,
         )
-        return _loop(run, fresh, folder, to, saved_at=None)
+        return _loop(run, fresh, folder, to, signals, saved_at=None)
     try:
         path = latest_checkpoint(folder)
         state, position = restore(fresh, path)
@@ -135,7 +137,7 @@ def resume(
     except BaseException:
         run.close()
         raise
-    return _loop(run, state, folder, to, saved_at=int(state.step))
+    return _loop(run, state, folder, to, signals, saved_at=int(state.step))
 
 
 def load(folder: str | Path, *, network: NetworkBuilder | None = None) -> TrainedPolicy:
@@ -154,7 +156,13 @@ def load(folder: str | Path, *, network: NetworkBuilder | None = None) -> Traine
 
 
 def _loop(
-    run: Iteration, state: TrainState, folder: Path, to: Reporter, *, saved_at: int | None
+    run: Iteration,
+    state: TrainState,
+    folder: Path,
+    to: Reporter,
+    signals: Signals,
+    *,
+    saved_at: int | None,
 ) -> Result:
     """Iterate until the steps are done; keep metrics, checkpoints and the summary."""
     began = time.perf_counter()
@@ -167,11 +175,13 @@ def _loop(
         saver.save(boundary)
         print(stop_line(number, _saved(boundary), folder), file=sys.stderr, flush=True)
 
+    signals.last_resort = last_resort
     try:
-        with Signals(last_resort) as signals:
+        with signals:
             to.start(run.config, str(folder))
-            compile_s = run.compile(boundary.state)
             try:
+                signals.check()
+                compile_s = run.compile(boundary.state)
                 while int(boundary.state.step) < run.config.settings.steps:
                     boundary = _step(run, boundary, signals, log, to, began)
                     if _due(boundary, saver, run.config):
