@@ -12,7 +12,8 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 # From the bottom up. A module imports from rooms below it and from its own room only.
 ROOMS = [
     ["errors"],
-    ["checks", "files", "seeding", "signals"],
+    ["checks", "files", "reading", "fingerprint", "seeding", "signals"],
+    ["manifest"],
     ["algorithm_configs"],
     ["config"],
     ["types", "weighting", "schedules"],

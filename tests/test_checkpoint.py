@@ -1,6 +1,9 @@
 """Checkpoints: complete or absent, verified, pruned, and never taken for something else."""
 
+import errno
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +11,6 @@ import numpy as np
 import pytest
 
 from klamp.checkpoint import (
-    KEEP,
     checkpoints,
     latest_checkpoint,
     load_checkpoint,
@@ -16,7 +18,7 @@ from klamp.checkpoint import (
     save_checkpoint,
     verify,
 )
-from klamp.errors import CheckpointError
+from klamp.errors import CheckpointError, KlampWarning
 
 
 class State(NamedTuple):
@@ -39,17 +41,70 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert back.moments[0].dtype == np.float64
 
 
-def test_old_ones_are_removed_and_debris_is_ignored(tmp_path: Path) -> None:
+def test_the_last_the_best_and_the_marked_stay(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
-    for step in range(6):
-        save_checkpoint(folder, step, state(step), {})
-    for debris in ("step_999999999999.tmp", "step_12", "checkpoint_temp", ".tmp-1234"):
+    for step, score in enumerate([None, 3.0, 9.0, 1.0, 9.0, 2.0, 4.0, float("nan")]):
+        save_checkpoint(folder, step, state(step), {}, score=score, keep=step == 3)
+    # Of two equally good ones the later.
+    assert [int(path.name[5:]) for path in checkpoints(folder)] == [3, 4, 5, 6, 7]
+    assert latest_checkpoint(tmp_path).name == f"step_{7:012d}"
+
+
+def test_debris_is_ignored_and_that_of_writers_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    save_checkpoint(folder, 5, state(5), {})
+    for debris in (
+        "step_999999999999.tmp",
+        "step_12",
+        "checkpoint_temp",
+        "step_000000000012 (copy)",
+    ):
         (folder / debris).mkdir()
+    for left in (".tmp-1234", ".trash-step_000000000001-12"):
+        (folder / left).mkdir()
     (folder / "step_999999999998").write_text("a file, not a folder")
-    assert [path.name for path in checkpoints(folder)] == [
-        f"step_{step:012d}" for step in range(6 - KEEP, 6)
-    ]
+    assert [path.name for path in checkpoints(folder)] == [f"step_{5:012d}"]
     assert latest_checkpoint(tmp_path).name == f"step_{5:012d}"
+    save_checkpoint(folder, 6, state(6), {})
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    assert (folder / "checkpoint_temp").exists()
+
+
+def test_the_last_whole_one_is_taken_and_the_damaged_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    for step in (1, 2, 3):
+        save_checkpoint(folder, step, state(step), {})
+    (folder / f"step_{3:012d}" / "MANIFEST.json").unlink()
+    flip(folder / f"step_{2:012d}" / "tensors.safetensors", -1)
+    (folder / "step_999999999999").mkdir()
+    with pytest.warns(KlampWarning) as said:
+        assert latest_checkpoint(tmp_path).name == f"step_{1:012d}"
+    told = " ".join(str(warning.message) for warning in said)
+    assert len(said) == 3
+    assert "step_999999999999 is damaged" in told
+    assert "tensors.safetensors has the SHA-256 sum" in told
+    assert "step_000000000001 is taken instead" in told
+    # What was asked for by its path is not replaced by another.
+    with pytest.raises(CheckpointError, match=r"tensors\.safetensors has the SHA-256 sum"):
+        latest_checkpoint(folder / f"step_{2:012d}")
+    assert latest_checkpoint(folder / f"step_{1:012d}").name == f"step_{1:012d}"
+    # A damaged one of the same step makes way.
+    save_checkpoint(folder, 2, state(2), {})
+    verify(folder / f"step_{2:012d}")
+
+
+def test_where_none_is_whole_all_are_named_and_nothing_begins_anew(tmp_path: Path) -> None:
+    for step in (1, 2):
+        path = save_checkpoint(tmp_path / "checkpoints", step, state(step), {})
+        flip(path / "state.json", 0)
+    with pytest.raises(CheckpointError, match=r"no checkpoint that is whole.*state.json.*state.js"):
+        latest_checkpoint(tmp_path)
+
+
+def flip(file: Path, offset: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[offset] ^= 1
+    file.write_bytes(data)
 
 
 def test_an_existing_checkpoint_is_not_written_again(tmp_path: Path) -> None:
@@ -59,25 +114,153 @@ def test_an_existing_checkpoint_is_not_written_again(tmp_path: Path) -> None:
     assert (first / "tensors.safetensors").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["tensors.safetensors", "state.json", "MANIFEST.json"])
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "empty"])
+FILES = ["tensors.safetensors", "state.json", "MANIFEST.json"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["truncate", "remove", "empty", "append", "link", "foreign"])
 def test_damage_is_named(name: str, damage: str, tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, 1, state(1.0), {"step": 1})
     file = path / name
-    data = bytearray(file.read_bytes())
+    data = file.read_bytes()
     match damage:
-        case "flip":
-            data[len(data) // 2] ^= 1
-            file.write_bytes(data)
         case "truncate":
             file.write_bytes(data[:-3])
+        case "append":
+            file.write_bytes(data + b"x")
         case "empty":
             file.write_bytes(b"")
+        case "foreign":
+            file.write_bytes(b"PK\x03\x04" + data[4:])
+        case "link":
+            file.rename(tmp_path / "elsewhere")
+            file.symlink_to(tmp_path / "elsewhere")
         case _:
             file.unlink()
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(CheckpointError, match=f"is damaged or no checkpoint: {name}"):
         load_checkpoint(path)
-    assert name in str(caught.value) or "damaged" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_flipped_bit_anywhere_is_noticed(name: str, tmp_path: Path) -> None:
+    """Every byte of the small files; of the tensors, header, numbers and last byte."""
+    path = save_checkpoint(tmp_path, 1, state(1.0), {"step": 1, "env": "CartPole-v1"})
+    file = path / name
+    whole = file.read_bytes()
+    before, _ = load_checkpoint(path)
+    for offset in range(len(whole)):
+        for bit in (0, 5):
+            data = bytearray(whole)
+            data[offset] ^= 1 << bit
+            file.write_bytes(data)
+            try:
+                after, _ = load_checkpoint(path)
+            except CheckpointError:
+                continue
+            # Only what describes the checkpoint may change without its numbers: names of versions.
+            assert name == "MANIFEST.json"
+            assert {k: v.tobytes() for k, v in after.items()} == {
+                k: v.tobytes() for k, v in before.items()
+            }
+
+
+def test_a_file_that_does_not_belong_there_is_named(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, 1, state(1.0), {})
+    (path / "extra.pkl").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"'extra\.pkl' does not belong there"):
+        verify(path)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO])
+def test_a_disk_that_fails_leaves_nothing_and_the_old_one(
+    error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, 1, state(1.0), {})
+    for call in range(1, 6):
+        calls = [0]
+
+        def fails(handle: int, call: int = call, calls: list[int] = calls) -> None:
+            calls[0] += 1
+            if calls[0] == call:
+                raise OSError(error, os.strerror(error))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fails)
+            if call == 5:
+                # The fifth call syncs the parent, when all is in place.
+                with pytest.raises(OSError, match=re.escape(os.strerror(error))):
+                    save_checkpoint(tmp_path, 2, state(2.0), {})
+                break
+            with pytest.raises(OSError, match=re.escape(os.strerror(error))):
+                save_checkpoint(tmp_path, 2, state(2.0), {})
+        assert [path.name for path in tmp_path.iterdir()] == [f"step_{1:012d}"]
+        verify(tmp_path / f"step_{1:012d}")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it runs but what the system does."""
+
+
+def test_killed_at_any_call_to_the_disk_the_old_or_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after each call that writes, syncs, renames or removes, in turn."""
+    names = ("open", "fsync", "rename", "replace", "mkdir", "rmdir", "unlink")
+    real = {name: getattr(os, name) for name in names}
+    outcomes: set[int] = set()
+    killed = True
+    moment = 0
+    while killed:
+        moment += 1
+        root = tmp_path / str(moment)
+        for step in (1, 2, 3):
+            save_checkpoint(root / "checkpoints", step, state(step), {})
+        left = [moment]
+
+        def counted(name: str, left: list[int] = left) -> Any:
+            def call(*args: Any, **options: Any) -> Any:
+                for done in (False, True):
+                    left[0] -= 1
+                    if left[0] == 0:
+                        raise Killed
+                    result = None if done else real[name](*args, **options)
+                    if not done:
+                        kept = result
+                return kept
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in names:
+                patch.setattr(os, name, counted(name))
+            # What cleans up after an error does not run after a kill.
+            patch.setattr("shutil.rmtree", counted_removal(left))
+            try:
+                save_checkpoint(root / "checkpoints", 4, state(4), {})
+                killed = False
+            except Killed:
+                pass
+        latest = latest_checkpoint(root)
+        outcomes.add(int(latest.name[5:]))
+        tensors, _ = load_checkpoint(latest)
+        np.testing.assert_array_equal(tensors[".theta"], state(int(latest.name[5:])).theta)
+        # The next process goes on over what was left.
+        save_checkpoint(root / "checkpoints", 5, state(5), {})
+        assert len(checkpoints(root / "checkpoints")) == 3
+    assert moment > 20
+    assert outcomes == {3, 4}
+
+
+def counted_removal(left: list[int]) -> Any:
+    def remove(path: Path, ignore_errors: bool = False) -> None:
+        for file in sorted(path.iterdir()):
+            left[0] -= 1
+            if left[0] == 0:
+                raise Killed
+            file.unlink()
+        path.rmdir()
+
+    return remove
 
 
 def test_another_shape_is_refused(tmp_path: Path) -> None:

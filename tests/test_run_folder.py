@@ -1,13 +1,24 @@
 """The run's folder: chosen before anything is made, never one that holds something."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from klamp.config import PPO, TRPO, RunConfig, Settings
 from klamp.errors import CheckpointError, ConfigError, RunFolderError
-from klamp.run_folder import choose_folder, create_folder, drop_metrics_after, read_config
+from klamp.run_folder import (
+    choose_folder,
+    drop_metrics_after,
+    locked,
+    nothing_trained,
+    read_config,
+    run_of,
+    write_config,
+)
 
 CONFIG = RunConfig("CartPole-v1", TRPO(), Settings(seed=5))
 
@@ -31,12 +42,12 @@ def test_an_empty_folder_will_do_and_a_full_one_will_not(tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFolderError, match="cannot be written"):
-        create_folder(tmp_path / "file" / "run", CONFIG)
+        locked(tmp_path / "file" / "run").__enter__()
 
 
 def test_the_configuration_comes_back(tmp_path: Path) -> None:
-    create_folder(tmp_path / "run", CONFIG)
-    assert read_config(tmp_path / "run") == CONFIG
+    write_config(tmp_path, CONFIG)
+    assert read_config(tmp_path) == CONFIG
 
 
 @pytest.mark.parametrize(
@@ -44,13 +55,21 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
     [
         ("{", "cannot be read as JSON"),
         ("[1]", "expected a JSON object"),
+        ("{} {}", "line 1, column 4"),
+        ('{"env": NaN}', "NaN is no JSON number"),
+        ('{"env": "a", "env": "b"}', "the name 'env' stands twice"),
+        ('{"env": ' + "[" * 40 + "]" * 40 + "}", "nested more than 32 deep"),
+        ('{"env": ' + "[" * 90_000, "cannot be read as JSON"),
+        ("\udcff", "is not UTF-8 at byte 0"),
+        ("<html>", "is a web page"),
+        (" " * 2**21, "2,097,152 bytes, at most 1,048,576 expected"),
         ('{"env": "CartPole-v1", "algo": "nothing"}', "expected a string and one of"),
         ('{"env": "CartPole-v1", "algo": "ppo", "clipp": 1}', "unknown settings: clipp"),
         ('{"env": "CartPole-v1", "algo": "ppo", "clip": -1}', "`clip` of PPO is -1"),
     ],
 )
 def test_a_broken_configuration_is_named(content: str, wanted: str, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(content)
+    (tmp_path / "config.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(ConfigError) as caught:
         read_config(tmp_path)
     assert wanted in str(caught.value)
@@ -66,3 +85,38 @@ def test_lines_that_the_checkpoint_does_not_know_are_dropped(tmp_path: Path) -> 
     path.write_text("".join(json.dumps({"update": i}) + "\n" for i in (1, 2, 3)))
     drop_metrics_after(path, 2)
     assert path.read_text().count("\n") == 2
+
+
+def test_the_second_to_lock_a_folder_is_told_who_holds_it(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with locked(folder):
+        message = rf"being trained in by process {os.getpid()} on "
+        with pytest.raises(RunFolderError, match=message), locked(folder):
+            pass
+        assert choose_folder(CONFIG, folder) == folder
+    assert sorted(path.name for path in folder.iterdir()) in ([], [".lock"])
+    with locked(folder):
+        pass
+
+
+def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
+    program = "import os, sys; from pathlib import Path; from klamp.run_folder import locked\n"
+    program += "held = locked(Path(sys.argv[1])); held.__enter__(); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert (tmp_path / ".owner.json").exists()
+    with locked(tmp_path):
+        owner = json.loads((tmp_path / ".owner.json").read_text())
+        assert owner["pid"] == os.getpid()
+
+
+def test_a_checkpoint_tells_its_run(tmp_path: Path) -> None:
+    assert run_of(tmp_path / "checkpoints" / "step_000000000012") == tmp_path
+    assert run_of(tmp_path) == tmp_path
+
+
+def test_nothing_is_trained_before_the_first_checkpoint(tmp_path: Path) -> None:
+    assert nothing_trained(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("")
+    assert nothing_trained(tmp_path)
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    assert not nothing_trained(tmp_path)

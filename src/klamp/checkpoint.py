@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,15 +19,20 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from klamp.errors import CheckpointError
+from klamp.errors import CheckpointError, KlampWarning
 from klamp.files import sync_folder, write_synced
+from klamp.manifest import FileFacts, Manifest, read_manifest
+from klamp.reading import Unreadable, first_bytes, read_bounded, read_object, recognise
 
-FORMAT = 1
 KEEP = 3
-"""Checkpoints that stay; older ones are removed after the newest has been verified."""
+"""Last checkpoints that stay, besides the best one and those that are marked to be kept."""
+
+STATE_LIMIT = 2**24
+"""Bytes that ``state.json`` may have."""
 
 _NAME = re.compile(r"step_(\d{12})")
-_FILES = ("tensors.safetensors", "state.json")
+_DEBRIS = re.compile(r"\.(tmp|trash)-.*")
+TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "MANIFEST.json"
 
 Tree = TypeVar("Tree")
 
@@ -58,112 +64,193 @@ def restore_tensors(template: Tree, tensors: dict[str, np.ndarray], where: Path)
     )
 
 
-def save_checkpoint(folder: Path, step: int, tree: Any, state: dict[str, Any]) -> Path:
-    """Write the checkpoint of ``step`` below ``folder``; an existing one is left as it is."""
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    tree: Any,
+    state: dict[str, Any],
+    *,
+    score: float | None = None,
+    keep: bool = False,
+) -> Path:
+    """Write the checkpoint of ``step`` below ``folder``; a valid one of that step stays as it is.
+
+    ``score`` says how good the policy is: the best one stays. One that is to be ``keep``-t stays,
+    too. Older ones are removed after this one has been read back. Raises ``OSError`` where the disk
+    does not take it, and leaves nothing of it then.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step_{step:012d}"
-    if final.exists():
+    if final.exists() and _is_valid(final):
         return final
-    temporary = folder / f".tmp-{secrets.token_hex(8)}"
-    temporary.mkdir()
     # A copy: safetensors writes the memory as it lies, and a view need not lie contiguously.
     arrays = {name: np.array(array, order="C") for name, array in tensors_of(tree).items()}
     contents = {
-        "tensors.safetensors": safetensors.numpy.save(arrays),
-        "state.json": json.dumps(state, indent=1, sort_keys=True).encode(),
+        TENSORS: safetensors.numpy.save(arrays),
+        STATE: json.dumps(state, indent=1, sort_keys=True).encode(),
     }
-    manifest = {
-        "format": FORMAT,
-        "step": step,
-        "files": {
-            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for name, data in contents.items()
-        },
+    files = {
+        name: FileFacts(len(data), hashlib.sha256(data).hexdigest())
+        for name, data in contents.items()
     }
-    for name, data in contents.items():
-        write_synced(temporary / name, data)
-    write_synced(temporary / "MANIFEST.json", json.dumps(manifest, indent=1).encode())
-    sync_folder(temporary)
-    temporary.rename(final)
-    sync_folder(folder)
+    contents[MANIFEST] = Manifest(step, files, score, keep).to_json().encode()
+    _remove_debris(folder)
+    temporary = folder / f".tmp-{secrets.token_hex(8)}"
+    temporary.mkdir()
+    try:
+        for name, data in contents.items():
+            write_synced(temporary / name, data)
+        sync_folder(temporary)
+        if final.exists():
+            final.rename(_trash(final))
+        temporary.rename(final)
+        sync_folder(folder)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     _prune(folder, final)
     return final
 
 
+def _trash(path: Path) -> Path:
+    return path.with_name(f".trash-{path.name}-{secrets.token_hex(4)}")
+
+
+def _remove_debris(folder: Path) -> None:
+    """What writers that were killed have left; only one process writes below a run's folder."""
+    for path in folder.iterdir():
+        if _DEBRIS.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _prune(folder: Path, newest: Path) -> None:
-    """Remove all but the last checkpoints, once the newest has been read back."""
+    """Remove older checkpoints, once the newest has been read back."""
     verify(newest)
-    for old in checkpoints(folder)[:-KEEP]:
-        trash = folder / f".trash-{old.name}-{secrets.token_hex(4)}"
+    known = {path: manifest for path in checkpoints(folder) if (manifest := _manifest(path))}
+    scored = [path for path, manifest in known.items() if manifest.score is not None]
+    best = max(scored, key=lambda path: (known[path].score or 0.0, path), default=newest)
+    stay = {newest, best, *list(known)[-KEEP:]}
+    stay |= {path for path, manifest in known.items() if manifest.keep}
+    for old in set(known) - stay:
+        trash = _trash(old)
         old.rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
+
+
+def _manifest(path: Path) -> Manifest | None:
+    """The manifest, where it can be read."""
+    try:
+        return read_manifest(path / MANIFEST)
+    except Unreadable:
+        return None
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoint folders, oldest first; anything whose name is not a step's is ignored."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_dir())
+    found = (path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
 
 
-def verify(path: Path) -> None:
-    """Raise ``CheckpointError`` unless every file is there with the size and sum it was given."""
-    manifest = _read_manifest(path)
-    for name in _FILES:
-        file = path / name
-        expected = manifest["files"].get(name, {})
-        if not file.is_file() or file.is_symlink():
-            raise CheckpointError(
-                f"{path} is damaged: {name} is missing. Resume from an earlier checkpoint."
-            )
-        if file.stat().st_size != expected.get("bytes"):
-            raise CheckpointError(
-                f"{path} is damaged: {name} has {file.stat().st_size} bytes, expected "
-                f"{expected.get('bytes')}. Resume from an earlier checkpoint."
-            )
-        found = hashlib.sha256(file.read_bytes()).hexdigest()
-        if found != expected.get("sha256"):
-            raise CheckpointError(
-                f"{path} is damaged: {name} has the SHA-256 sum {found}, expected "
-                f"{expected.get('sha256')}. Resume from an earlier checkpoint."
-            )
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest, checked for its form."""
-    file = path / "MANIFEST.json"
+def verify(path: Path) -> Manifest:
+    """The manifest; ``CheckpointError`` unless every file has the size and sum it was given."""
     try:
-        manifest = json.loads(file.read_bytes())
-        usable = manifest["format"] == FORMAT and isinstance(manifest["files"], dict)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path} is no checkpoint: MANIFEST.json cannot be read ({type(error).__name__}: "
-            f"{error}). Expected a folder `step_…` of a klamp run."
-        ) from error
-    if not usable:
-        raise CheckpointError(
-            f"{path} has the checkpoint format {manifest['format']!r}; this klamp reads {FORMAT}."
-        )
+        manifest = read_manifest(path / MANIFEST)
+        _read_verified(path, manifest)
+    except Unreadable as error:
+        raise _damaged(path, error) from error
     return manifest
+
+
+def _is_valid(path: Path) -> bool:
+    try:
+        verify(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _read_verified(path: Path, manifest: Manifest) -> dict[str, bytes]:
+    """The files, each with the size and sum that the manifest says. Raises ``Unreadable``."""
+    if f"step_{manifest.step:012d}" != path.name:
+        raise Unreadable(f"{MANIFEST} is of step {manifest.step}, and the folder is {path.name}")
+    if set(manifest.files) != {TENSORS, STATE}:
+        raise Unreadable(f"{MANIFEST} lists {sorted(manifest.files)[:4]}")
+    extra = sorted(
+        file.name for file in path.iterdir() if file.name not in (TENSORS, STATE, MANIFEST)
+    )
+    if extra:
+        raise Unreadable(f"{extra[0][:60]!r} does not belong there")
+    contents: dict[str, bytes] = {}
+    for name, facts in manifest.files.items():
+        if name == STATE and facts.size > STATE_LIMIT:
+            raise Unreadable(f"{STATE} is said to have {facts.size:,} bytes")
+        data = read_bounded(path / name, facts.size)
+        if len(data) != facts.size:
+            raise Unreadable(f"{name} has {len(data):,} bytes, expected {facts.size:,}")
+        found = hashlib.sha256(data).hexdigest()
+        if found != facts.sha256:
+            foreign = recognise(data)
+            what = f" (it is {foreign})" if foreign else ""
+            raise Unreadable(f"{name} has the SHA-256 sum {found}, expected {facts.sha256}{what}")
+        contents[name] = data
+    return contents
+
+
+def _damaged(path: Path, error: Unreadable) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is damaged or no checkpoint: {error}. Resume from an earlier checkpoint; "
+        "`klamp resume` on the run's folder takes the last one that is whole."
+    )
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and the JSON state of one checkpoint, verified."""
-    verify(path)
     try:
-        tensors = safetensors.numpy.load((path / "tensors.safetensors").read_bytes())
-        state = json.loads((path / "state.json").read_bytes())
-    except (safetensors.SafetensorError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}.") from error
-    return tensors, state
+        contents = _read_verified(path, read_manifest(path / MANIFEST))
+        state = read_object(path / STATE, STATE_LIMIT)
+        return safetensors.numpy.load(contents[TENSORS]), state
+    except Unreadable as error:
+        raise _damaged(path, error) from error
+    except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path, Unreadable(f"{TENSORS}: {error}")) from error
 
 
 def latest_checkpoint(folder: Path) -> Path:
-    """The newest checkpoint below a run's folder; an error where there is none."""
-    found = checkpoints(folder / "checkpoints")
-    if not found:
+    """The newest whole checkpoint of a run's folder; ``folder`` itself where it is a checkpoint.
+
+    Each newer one that is damaged is named in a ``KlampWarning``. A checkpoint that was asked for
+    by its path is never replaced by another. Raises ``CheckpointError`` where none is whole.
+    """
+    if _NAME.fullmatch(folder.name) and (folder / MANIFEST).exists():
+        verify(folder)
+        return folder
+    problems: list[str] = []
+    for path in reversed(checkpoints(folder / "checkpoints")):
+        try:
+            verify(path)
+        except CheckpointError as error:
+            problems.append(str(error).split(". Resume from")[0])
+            continue
+        for problem in problems:
+            warnings.warn(f"{problem}. {path.name} is taken instead.", KlampWarning, stacklevel=3)
+        return path
+    if problems:
         raise CheckpointError(
-            f"{folder} holds no checkpoint. Expected a run's folder with `checkpoints/step_…` in "
-            "it, such as `runs/CartPole-v1-ppo-0`."
+            f"{folder} holds no checkpoint that is whole: {'; '.join(problems)}. Nothing was begun "
+            "anew; bring one back from a copy, or train another run."
         )
-    return found[-1]
+    raise CheckpointError(
+        f"{folder} holds no checkpoint. Expected a run's folder with `checkpoints/step_…` in "
+        f"it, such as `runs/CartPole-v1-ppo-0`{foreign(folder)}."
+    )
+
+
+def foreign(path: Path) -> str:
+    """What a file is that was given in place of a folder."""
+    try:
+        kind = recognise(first_bytes(path)) if path.is_file() else None
+    except Unreadable:
+        kind = None
+    return "" if kind is None else f"; this is {kind}, which klamp does not read"

@@ -111,6 +111,8 @@ class Settings:
     """Adam's step size of that fit."""
     checkpoint_interval: int = 50_000
     """Environment steps between two checkpoints; one is always made at the end."""
+    keep_checkpoint_every: int = 10
+    """Of so many checkpoints one stays for good, besides the last three and the best; 0: none."""
     vectorization: Vectorization = "auto"
     """auto: the environment's own vector form, else one process; sync: one process; async: one
     process an environment, for environments that take over a millisecond a step. A script that
@@ -156,8 +158,8 @@ class Settings:
             "dropout",
             "a number from 0 to below 1",
         )
-        is_size = is_integer(self.recurrent_size, 0)
-        require(is_size, self, "recurrent_size", "an integer ≥ 0")
+        for name in ("recurrent_size", "keep_checkpoint_every"):
+            require(is_integer(getattr(self, name), 0), self, name, "an integer ≥ 0")
         divides = not self.recurrent_size or self.rollout_length % self.sequence_length == 0
         require(divides, self, "sequence_length", f"a divisor of {self.rollout_length} steps")
         seed_fits = is_integer(self.seed, 0) and self.seed < 2**63

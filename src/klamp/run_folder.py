@@ -4,15 +4,31 @@
 `summary.json` and `checkpoints/`.
 """
 
+import contextlib
 import json
+import os
+import platform
+import re
+from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
 
-from klamp.checkpoint import checkpoints
+import filelock
+
+from klamp.checkpoint import checkpoints, foreign
 from klamp.config import RunConfig, algorithm_name
 from klamp.errors import CheckpointError, ConfigError, RunFolderError
 from klamp.files import write_atomically
 from klamp.metrics import read_metrics, to_json
+from klamp.reading import Unreadable, read_object
+
+CONFIG_LIMIT = 2**20
+"""Bytes that a `config.json` may have."""
+
+LOCK, OWNER = ".lock", ".owner.json"
+"""What is locked while a run trains, and who locked it."""
+
+_DEBRIS = re.compile(r"\..*\.\d+\.tmp")
 
 
 def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
@@ -29,7 +45,7 @@ def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
 
 def _matters(path: Path) -> bool:
     """Whether a file is more than what a kill left of one that was being written."""
-    return not (path.name.startswith(".") and path.name.endswith((".tmp", ".lock")))
+    return not (path.name in (LOCK, OWNER) or _DEBRIS.fullmatch(path.name))
 
 
 def nothing_trained(folder: Path) -> bool:
@@ -38,39 +54,85 @@ def nothing_trained(folder: Path) -> bool:
     return not checkpoints(folder / "checkpoints") and not (lines.exists() and lines.stat().st_size)
 
 
-def create_folder(folder: Path, config: RunConfig) -> None:
-    """Make a run's folder, with its `config.json`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_config(folder, config)
-    except OSError as error:
-        raise RunFolderError(
-            f"The run folder {folder} cannot be written ({error.strerror}). Choose another with "
-            "`--out`."
-        ) from error
+def run_of(folder: Path) -> Path:
+    """The run's folder, of itself or of one of its checkpoints."""
+    inside = folder.parent.name == "checkpoints" and not (folder / "config.json").exists()
+    return folder.parent.parent if inside else folder
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
     """`config.json`, with the version that wrote it."""
     data = {"klamp_version": version("klamp")} | config.to_dict()
-    write_atomically(folder / "config.json", json.dumps(data, indent=1) + "\n")
+    with _writable(folder):
+        write_atomically(folder / "config.json", json.dumps(data, indent=1) + "\n")
 
 
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a run's folder."""
     path = folder / "config.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not path.exists():
         raise CheckpointError(
-            f"{folder} is no run's folder: it has no config.json. Expected one that `klamp train` "
-            "made, such as `runs/CartPole-v1-ppo-0`."
+            f"{folder} is no run's folder: it has no config.json{foreign(folder)}. Expected one "
+            "that `klamp train` made, such as `runs/CartPole-v1-ppo-0`."
+        )
+    try:
+        data = read_object(path, CONFIG_LIMIT)
+    except Unreadable as error:
+        raise ConfigError(
+            f"The configuration {path} cannot be used: {error}. Bring back the one that `klamp "
+            "train` wrote."
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read as JSON: {error}.") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} holds a {type(data).__name__}; expected a JSON object.")
     return RunConfig.from_dict(data)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """Make a run's folder and hold it; ``RunFolderError`` names the process that holds it already.
+
+    The system gives the lock back when a process ends, however it ends.
+    """
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        with _writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+    except filelock.Timeout as error:
+        raise RunFolderError(
+            f"The run folder {folder} is being trained in by {_owner(folder)}. Wait for it, stop "
+            "it, or choose another folder with `--out`."
+        ) from error
+    try:
+        with _writable(folder):
+            owner = {"pid": os.getpid(), "host": platform.node()}
+            write_atomically(folder / OWNER, json.dumps(owner))
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / OWNER).unlink(missing_ok=True)
+        lock.release()
+
+
+@contextlib.contextmanager
+def _writable(folder: Path) -> Generator[None]:
+    """Turn what the disk says into an error that a person can mend."""
+    try:
+        yield
+    except filelock.Timeout:
+        raise
+    except OSError as error:
+        raise RunFolderError(
+            f"The run folder {folder} cannot be written ({error.strerror or error}). Choose "
+            "another with `--out`."
+        ) from error
+
+
+def _owner(folder: Path) -> str:
+    """Who holds the lock, as far as it is known."""
+    try:
+        owner = read_object(folder / OWNER, 4096)
+        return f"process {owner['pid']} on {str(owner['host'])[:80]}"
+    except (Unreadable, KeyError):
+        return "another process"
 
 
 def drop_metrics_after(path: Path, update: int) -> None:

@@ -105,9 +105,17 @@ def dropout_keys(config: RunConfig, state: TrainState) -> np.ndarray | None:
 
 def save(config: RunConfig, state: TrainState, position: Position, folder: Path) -> Path:
     """A checkpoint of the whole state, and of where the environments stand."""
-    counters = {"step": int(state.step), "update": int(state.update), "env": config.env}
-    tree = {"state": state, "position": position.arrays()}
-    return save_checkpoint(folder / "checkpoints", int(state.step), tree, counters)
+    step, settings = int(state.step), config.settings
+    counters = {"step": step, "update": int(state.update), "env": config.env}
+    every = settings.keep_checkpoint_every
+    return save_checkpoint(
+        folder / "checkpoints",
+        step,
+        {"state": state, "position": position.arrays()},
+        counters,
+        score=state.episodes.return_mean,
+        keep=bool(every) and step // settings.checkpoint_interval % every == 0,
+    )
 
 
 def restore(fresh: TrainState, path: Path) -> tuple[TrainState, dict[str, np.ndarray]]:

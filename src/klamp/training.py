@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from klamp.checkpoint import latest_checkpoint
+from klamp.checkpoint import latest_checkpoint, verify
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.making import make_host
 from klamp.errors import KlampWarning, NonFiniteError
 from klamp.files import write_atomically
+from klamp.fingerprint import differences, fingerprint
 from klamp.iteration import Boundary, Iteration, make_network, make_policy, start
 from klamp.metrics import Metrics, MetricsLog, read_metrics, to_json
 from klamp.networks import NetworkBuilder, name_of
@@ -21,10 +22,11 @@ from klamp.presets import configure
 from klamp.report import Reporter, Silent, reporter
 from klamp.run_folder import (
     choose_folder,
-    create_folder,
     drop_metrics_after,
+    locked,
     nothing_trained,
     read_config,
+    run_of,
     write_config,
 )
 from klamp.saving import Saver
@@ -90,8 +92,13 @@ def train_config(
     folder = choose_folder(config, out)
     check_environment(config.env, config.settings.vectorization, config.settings.seed)
     run, state = start(config, network)
-    create_folder(folder, config)
-    return _loop(run, state, folder, to, signals or Signals(), saved_at=None)
+    try:
+        with locked(folder):
+            # Another process may have been faster.
+            write_config(choose_folder(config, folder), config)
+            return _loop(run, state, folder, to, signals or Signals(), saved_at=None)
+    finally:
+        run.close()
 
 
 def resume(
@@ -104,47 +111,57 @@ def resume(
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
+    ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken.
+
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
     """
-    folder = Path(folder)
-    config = read_config(folder)
-    if steps is not None:
-        config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
-        write_config(folder, config)
-    run, fresh = start(config, network)
+    path = Path(folder)
+    root = run_of(path)
+    config = read_config(root)
     to, signals = Silent() if quiet else reporter(), signals or Signals()
-    if nothing_trained(folder):
+    with locked(root):
+        if steps is not None:
+            config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
+            write_config(root, config)
+        run, fresh = start(config, network)
+        try:
+            if nothing_trained(root):
+                warnings.warn(
+                    f"{root} was stopped before its first step: nothing had been trained, so the "
+                    "run begins at step 0.",
+                    KlampWarning,
+                    stacklevel=2,
+                )
+                return _loop(run, fresh, root, to, signals, saved_at=None)
+            state = _put_back(run, fresh, root, latest_checkpoint(path))
+            return _loop(run, state, root, to, signals, saved_at=int(state.step))
+        finally:
+            run.close()
+
+
+def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> TrainState:
+    """The state of a checkpoint, with the environments and the metrics where they were then."""
+    state, position = restore(fresh, path)
+    problems = run.restore(position)
+    if problems:
+        problems = [f"{'; '.join(problems)} (the environment does not repeat itself)"]
+    problems += differences(verify(path).made_with, fingerprint())
+    if problems:
         warnings.warn(
-            f"{folder} was stopped before its first step: nothing had been trained, so the run "
-            "begins at step 0.",
+            f"{root} goes on from {path.name}, but perhaps not to the last bit as if it had never "
+            f"been stopped: {'; '.join(problems)}.",
             KlampWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-        return _loop(run, fresh, folder, to, signals, saved_at=None)
-    try:
-        path = latest_checkpoint(folder)
-        state, position = restore(fresh, path)
-        for problem in run.restore(position):
-            warnings.warn(
-                f"{folder} goes on from {path.name}, but not exactly as if it had never been "
-                f"stopped: {problem}. The environment does not repeat itself from its seed and "
-                "actions.",
-                KlampWarning,
-                stacklevel=2,
-            )
-        drop_metrics_after(folder / "metrics.jsonl", int(state.update))
-    except BaseException:
-        run.close()
-        raise
-    return _loop(run, state, folder, to, signals, saved_at=int(state.step))
+    drop_metrics_after(root / "metrics.jsonl", int(state.update))
+    return state
 
 
 def load(folder: str | Path, *, network: NetworkBuilder | None = None) -> TrainedPolicy:
     """The policy of a run's latest checkpoint, with its normaliser; no environment stays open."""
-    folder = Path(folder)
-    config = read_config(folder)
-    path = latest_checkpoint(folder)
+    config = read_config(run_of(Path(folder)))
+    path = latest_checkpoint(Path(folder))
     environments = make_host(config.env, 1, seed=0, purpose=Purpose.EVALUATE)
     try:
         theta, model = make_network(config, environments, network)
@@ -199,7 +216,6 @@ def _loop(
     finally:
         to.stop()
         log.close()
-        run.close()
     policy = run.policy(boundary.state)
     return Result(policy, summary, read_metrics(folder / "metrics.jsonl"), folder)
 

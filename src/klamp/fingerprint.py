@@ -1,0 +1,39 @@
+"""What a run's last digits depend on besides its configuration: versions, machine, threads."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("klamp", "jax", "jaxlib", "numpy", "gymnasium")
+
+
+def fingerprint() -> dict[str, str]:
+    """Versions, kind of machine, processor and threads; nothing that tells who or where."""
+    facts = {name: version(name) for name in LIBRARIES}
+    return facts | {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "threads": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"),
+    }
+
+
+def differences(then: dict[str, str], now: dict[str, str]) -> list[str]:
+    """What is not as it was, in words."""
+    return [
+        f"{name} was {then[name]} and is {now[name]}"
+        for name in now
+        if name in then and then[name] != now[name] and name != "klamp"
+    ]
+
+
+def _processor() -> str:
+    """The model of the processor, where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

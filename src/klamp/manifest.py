@@ -1,0 +1,117 @@
+"""The manifest of a checkpoint: which files it has, with their sizes and SHA-256 sums."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from klamp.fingerprint import fingerprint
+from klamp.reading import Unreadable, read_object
+
+FORMAT = 1
+LIMIT = 2**20
+"""Bytes that a manifest may have."""
+
+_SUM = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(r"[a-z]+\.[a-z]+")
+
+
+class FileFacts(NamedTuple):
+    """What a file must be."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Written last: a folder without a whole one is no checkpoint."""
+
+    step: int
+    files: dict[str, FileFacts]
+    score: float | None = None
+    """How good the policy was; the best checkpoint stays."""
+    keep: bool = False
+    """Whether it stays whatever comes after it."""
+    made_with: dict[str, str] = field(default_factory=fingerprint)
+
+    def to_json(self) -> str:
+        """The content of `MANIFEST.json`."""
+        files = {
+            name: {"bytes": facts.size, "sha256": facts.sha256}
+            for name, facts in self.files.items()
+        }
+        score = self.score if self.score is not None and math.isfinite(self.score) else None
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "step": self.step,
+                "score": score,
+                "keep": self.keep,
+                "files": files,
+                "made_with": self.made_with,
+            },
+            indent=1,
+        )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """A manifest in every part of the form it is written in; else ``Unreadable`` names the part."""
+    data = read_object(path, LIMIT)
+    if data.get("format") != FORMAT:
+        by = data.get("made_with")
+        writer = by.get("klamp") if isinstance(by, dict) else None
+        raise Unreadable(
+            f"{path.name} has the checkpoint format {str(data.get('format'))[:20]!r}, written by "
+            f"klamp {str(writer)[:20]}; this klamp reads format {FORMAT}. Install the klamp that "
+            "wrote it"
+        )
+    _demand(path, "step", data, _is_count)
+    _demand(path, "score", data, lambda value: value is None or _is_number(value))
+    _demand(path, "keep", data, lambda value: isinstance(value, bool))
+    _demand(path, "files", data, _are_files)
+    _demand(path, "made_with", data, _are_facts)
+    files = {name: FileFacts(of["bytes"], of["sha256"]) for name, of in data["files"].items()}
+    return Manifest(data["step"], files, data["score"], data["keep"], data["made_with"])
+
+
+def _demand(path: Path, name: str, data: dict[str, Any], fits: Any) -> None:
+    if name not in data or not fits(data[name]):
+        shown = str(data.get(name, "missing"))[:60]
+        raise Unreadable(f"{path.name} is wrong in `{name}`: {shown}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_files(value: Any) -> bool:
+    """Names without a path in them; sizes below a terabyte; sums of 64 hexadecimal digits."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= 8
+        and all(
+            _FILE.fullmatch(name)
+            and isinstance(of, dict)
+            and _is_count(of.get("bytes"))
+            and isinstance(of.get("sha256"), str)
+            and _SUM.fullmatch(of["sha256"])
+            for name, of in value.items()
+        )
+    )
+
+
+def _are_facts(value: Any) -> bool:
+    """Short strings by name."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= 32
+        and all(isinstance(fact, str) and len(fact) < 200 for fact in value.values())
+    )

@@ -1,0 +1,117 @@
+"""Reading files that may be damaged, foreign or hostile: bounded, plain data, nothing executed."""
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+DEPTH = 32
+"""Objects and lists inside one another that a JSON file may have."""
+
+_FIRST_BYTES = (
+    (b"PK\x03\x04", "a zip archive, such as a PyTorch `.pt` or a Stable-Baselines3 model"),
+    (b"\x80", "a Python pickle, such as an old PyTorch `.pt`"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x89HDF\r\n", "an HDF5 file, such as a Keras model"),
+    (b"version https://git-lfs", "a Git LFS pointer: the file itself was not downloaded"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"<", "a web page or XML"),
+)
+_TEXT_PICKLE = re.compile(rb"\(?[cdl][\w.]+\n[\w.]+\n")
+
+
+class Unreadable(ValueError):
+    """Why a file was not read."""
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most ``limit`` bytes.
+
+    Links are not followed, and pipes and devices are not waited for. Raises ``Unreadable``.
+    """
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise Unreadable(f"{path.name} has {size:,} bytes, at most {limit:,} expected")
+        try:
+            return file.read(limit)
+        except OSError as error:
+            raise Unreadable(f"{path.name} cannot be read ({error.strerror})") from error
+
+
+def first_bytes(path: Path, count: int = 64) -> bytes:
+    """The beginning of a regular file of any size. Raises ``Unreadable``."""
+    with _opened(path) as file:
+        return file.read(count)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise Unreadable(f"{path.name} is missing or no plain file ({why})") from error
+    file = os.fdopen(handle, "rb") if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    if file is None:
+        os.close(handle)
+        raise Unreadable(f"{path.name} is no plain file")
+    return file
+
+
+def read_object(path: Path, limit: int) -> dict[str, Any]:
+    """A JSON object: UTF-8, no name twice, no NaN, not too deep. Raises ``Unreadable``."""
+    data = read_bounded(path, limit)
+    if (kind := recognise(data)) is not None:
+        raise Unreadable(f"{path.name} is {kind}")
+    try:
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+        )
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{path.name} is not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Unreadable(f"{path.name} cannot be read as JSON: {error.msg} at {where}") from error
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"{path.name} cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise Unreadable(f"{path.name} holds a {type(value).__name__}; expected a JSON object")
+    if _depth(value) > DEPTH:
+        raise Unreadable(f"{path.name} is nested more than {DEPTH} deep")
+    return value
+
+
+def recognise(data: bytes) -> str | None:
+    """What a foreign file is, by its first bytes; None where nothing tells."""
+    if _TEXT_PICKLE.match(data[:256]):
+        return "a Python pickle"
+    return next((kind for start, kind in _FIRST_BYTES if data.startswith(start)), None)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice[:60]!r} stands twice in one object")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _depth(value: Any) -> int:
+    """How deep objects and lists lie inside one another, found without recursion."""
+    level: list[Any] = [value]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > DEPTH:
+            break
+        inner = [each for each in level if isinstance(each, dict | list)]
+        level = [
+            child for each in inner for child in (each.values() if isinstance(each, dict) else each)
+        ]
+    return depth

@@ -1,0 +1,61 @@
+"""A manifest is of the form it is written in, in every part, or it is none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from klamp.manifest import FORMAT, FileFacts, Manifest, read_manifest
+from klamp.reading import Unreadable
+
+WHOLE = Manifest(12, {"state.json": FileFacts(3, "a" * 64)}, 1.5, True)
+
+
+def written(path: Path, **changes: Any) -> Path:
+    data = json.loads(WHOLE.to_json()) | changes
+    path.write_text(json.dumps({k: v for k, v in data.items() if v is not ...}))
+    return path
+
+
+def test_it_comes_back(tmp_path: Path) -> None:
+    assert read_manifest(written(tmp_path / "M.json")) == WHOLE
+
+
+def test_a_score_that_is_no_number_is_none() -> None:
+    assert json.loads(Manifest(1, {}, float("nan")).to_json())["score"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("step", -1),
+        ("step", 10**30),
+        ("step", True),
+        ("step", "1"),
+        ("step", ...),
+        ("score", "good"),
+        ("keep", 1),
+        ("files", []),
+        ("files", {f"{n}.json": {"bytes": 1, "sha256": "a" * 64} for n in "abcdefghi"}),
+        ("files", {"../x.json": {"bytes": 1, "sha256": "a" * 64}}),
+        ("files", {"/etc/passwd": {"bytes": 1, "sha256": "a" * 64}}),
+        ("files", {"a\0.json": {"bytes": 1, "sha256": "a" * 64}}),
+        ("files", {"state.json": {"bytes": 10**13, "sha256": "a" * 64}}),
+        ("files", {"state.json": {"bytes": 1, "sha256": "A" * 64}}),
+        ("files", {"state.json": {"bytes": 1}}),
+        ("files", {"state.json": 3}),
+        ("made_with", {"jax": 3}),
+        ("made_with", {"jax": "x" * 300}),
+        ("made_with", ...),
+    ],
+)
+def test_what_is_wrong_is_named(name: str, value: Any, tmp_path: Path) -> None:
+    with pytest.raises(Unreadable, match=f"wrong in `{name}`"):
+        read_manifest(written(tmp_path / "M.json", **{name: value}))
+
+
+@pytest.mark.parametrize("found", [FORMAT + 1, "1", None, [1], ...])
+def test_another_format_says_who_wrote_it(found: Any, tmp_path: Path) -> None:
+    with pytest.raises(Unreadable, match=r"written by klamp .*reads format 1"):
+        read_manifest(written(tmp_path / "M.json", format=found))
