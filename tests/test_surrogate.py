@@ -17,6 +17,7 @@ from klamp.surrogate import (
     explained_variance,
     importance_ratio,
     importance_surrogate,
+    joint_loss,
     log_prob_surrogate,
     penalized_surrogate,
     value_loss,
@@ -61,7 +62,7 @@ def test_every_objective_of_the_module_is_under_the_masking_test():
         and member.__module__ == surrogate.__name__
         and not name.startswith("_")
     }
-    assert public - {importance_ratio} == set(FUNCTIONS)
+    assert public - {importance_ratio, joint_loss} == set(FUNCTIONS)
 
 
 def draw(seed, count, size=16):
@@ -215,6 +216,15 @@ def test_plain_objectives_by_hand():
     assert penalized == pytest.approx((3 * (2 - 0.2) + (-2 - 0.6)) / 4)
     assert value_loss(ratio, advantage) == pytest.approx((1 + 4.5**2) / 4)
     assert entropy_bonus(ratio, weight) == pytest.approx(6.5 / 4)
+
+
+def test_the_joint_loss_is_equation_9_whose_squared_error_has_no_half():
+    value, target = jnp.array([1.0, 3.0]), jnp.array([2.0, 0.0])
+    half = value_loss(value, target)
+    loss = joint_loss(
+        jnp.array(7.0), half, jnp.array(2.0), value_coefficient=0.3, entropy_coefficient=0.01
+    )
+    assert loss == pytest.approx(-(7 - 0.3 * (1 + 9) / 2 + 0.01 * 2))
 
 
 def test_the_gradient_of_the_log_prob_surrogate_is_that_of_the_importance_surrogate_at_old():

@@ -15,7 +15,7 @@ from klamp.distributions import kl_divergence
 from klamp.minibatches import minibatch_rows, number_of_rows, take_rows
 from klamp.networks import ActorCritic, Model
 from klamp.surrogate import value_loss
-from klamp.trust_region.projection import project
+from klamp.trust_region.projection import mean_kl, project
 from klamp.types import Batch
 from klamp.weighting import weighted_mean, weighted_variance
 
@@ -75,12 +75,11 @@ def fit_shared(
     anchored = batch._replace(old=stepped)
     fitted, state = _descend(loss, model.unravel, theta, optimizer_state, anchored, key, settings)
 
-    def mean_kl(at: Float[Array, " n"]) -> Float[Array, ""]:
-        new = model.distribution(at, batch.inputs)
-        return weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
+    def kl_at(at: Float[Array, " n"]) -> Float[Array, ""]:
+        return mean_kl(model.distribution, at, batch)
 
-    bound = jnp.maximum(jnp.asarray(max_kl, theta.dtype), mean_kl(theta))
-    projection = project(mean_kl, theta, fitted, max_kl=bound)
+    bound = jnp.maximum(jnp.asarray(max_kl, theta.dtype), kl_at(theta))
+    projection = project(kl_at, theta, fitted, max_kl=bound)
     return projection.theta, state, {"critic_fit_kept": projection.fraction}
 
 

@@ -101,6 +101,21 @@ def entropy_bonus(entropy: Float[Array, " B"], weight: Weight = None) -> Float[A
     return weighted_mean(entropy, weight)
 
 
+def joint_loss(
+    surrogate: Float[Array, ""],
+    value_loss: Float[Array, ""],
+    entropy: Float[Array, ""],
+    *,
+    value_coefficient: float,
+    entropy_coefficient: float,
+) -> Float[Array, ""]:
+    """−L + c₁·E[(V − target)²] − c₂·E[H] (arXiv:1707.06347, eq. 9, with its sign turned).
+
+    ``value_loss`` carries a ½ that the paper's squared error does not: c₁ is the paper's.
+    """
+    return -surrogate + value_coefficient * 2 * value_loss - entropy_coefficient * entropy
+
+
 def explained_variance(
     value: Float[Array, " B"], target: Float[Array, " B"], weight: Weight = None
 ) -> Float[Array, ""]:

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from problems import POLICIES, as_arrays
 
 from klamp.trust_region.line_search import kl_bound
-from klamp.trust_region.projection import project
+from klamp.trust_region.projection import mean_kl, project
 
 START, END = jnp.asarray([1.0, -2.0]), jnp.asarray([4.0, 2.0])
 
@@ -14,6 +15,23 @@ START, END = jnp.asarray([1.0, -2.0]), jnp.asarray([4.0, 2.0])
 def quadratic(theta):
     """½‖θ − start‖²: 12.5 at the end."""
     return 0.5 * jnp.sum(jnp.square(theta - START))
+
+
+@pytest.mark.parametrize("problem", POLICIES, ids=lambda problem: problem.head)
+def test_the_mean_kl_is_the_textbook_one_over_rows_that_exist(problem) -> None:
+    rng = np.random.default_rng(0)
+    theta, moved = problem.theta(rng), problem.theta(rng)
+    weight = np.arange(problem.rows, dtype=np.float32) % 3
+    batch = problem.batch(rng, theta, weight)
+    old, new = (problem.parameters(at, batch.inputs) for at in (theta, moved))
+    expected = np.average(problem.kl(old, new), weights=weight)
+    # The other direction is another number.
+    assert abs(np.average(problem.kl(new, old), weights=weight) / expected - 1) > 0.01
+    batch.inputs[weight == 0] = np.nan
+    measure = jax.jit(lambda at, b: mean_kl(problem.policy, at, b))
+    batch = as_arrays(batch)
+    assert float(measure(as_arrays(moved), batch)) == pytest.approx(expected, rel=1e-5)
+    assert float(measure(as_arrays(theta), batch)) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("max_kl", [1e-6, 0.01, 1.0, 12.0])

@@ -15,7 +15,7 @@ from klamp.algorithms.gradient import adam, adam_direction, flat_gradient
 from klamp.config import A2C, Settings
 from klamp.networks import ActorCritic, Model
 from klamp.schedules import scheduled
-from klamp.surrogate import entropy_bonus, log_prob_surrogate, value_loss
+from klamp.surrogate import entropy_bonus, joint_loss, log_prob_surrogate, value_loss
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
 
@@ -29,10 +29,13 @@ def loss(network: ActorCritic, batch: Batch, config: A2C) -> Float[Array, ""]:
     """−E[log π·Â] + c₁·(V − target)² − c₂·H."""
     new, value = network.distribution_and_value(batch.inputs)
     surrogate = log_prob_surrogate(new.log_prob(batch.action), batch.advantage, batch.weight)
-    # value_loss carries the ½ that the paper's squared error does not.
-    critic = config.value_coefficient * 2 * value_loss(value, batch.value_target, batch.weight)
-    entropy = entropy_bonus(new.entropy(), batch.weight)
-    return -surrogate + critic - config.entropy_coefficient * entropy
+    return joint_loss(
+        surrogate,
+        value_loss(value, batch.value_target, batch.weight),
+        entropy_bonus(new.entropy(), batch.weight),
+        value_coefficient=config.value_coefficient,
+        entropy_coefficient=config.entropy_coefficient,
+    )
 
 
 def update(

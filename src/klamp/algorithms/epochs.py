@@ -15,20 +15,13 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from klamp.advantages import standardize
 from klamp.algorithms.gradient import adam_direction, flat_gradient
 from klamp.config import PPO, PPOPenalty, Settings
-from klamp.distributions import kl_divergence
 from klamp.minibatches import minibatch_rows, number_of_rows, take_rows
 from klamp.networks import ActorCritic, Model
+from klamp.trust_region.projection import mean_kl
 from klamp.types import Batch
-from klamp.weighting import weighted_mean
 
 Loss = Callable[[ActorCritic, Batch, Float[Array, " B"]], Float[Array, ""]]
 """(network, rows, log π_old of their actions) → what the minibatches descend."""
-
-
-def mean_kl(model: Model, theta: Float[Array, " n"], batch: Batch) -> Float[Array, ""]:
-    """Exact mean KL(old‖π_θ) over the whole batch, in nats."""
-    new = model.distribution(theta, batch.inputs)
-    return weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
 
 
 def descend(
@@ -65,7 +58,9 @@ def descend(
         return (theta - step_size * direction, moments), None
 
     def exceeded(theta: Array) -> Bool[Array, ""]:
-        return jnp.asarray(False) if stop_kl is None else mean_kl(model, theta, batch) > stop_kl
+        if stop_kl is None:
+            return jnp.asarray(False)
+        return mean_kl(model.distribution, theta, batch) > stop_kl
 
     def unfinished(carry: tuple[Int[Array, ""], Array, Any, Array]) -> Bool[Array, ""]:
         return (carry[0] < config.epochs) & ~carry[3]

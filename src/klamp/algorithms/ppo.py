@@ -21,9 +21,10 @@ from klamp.surrogate import (
     clipped_value_loss,
     entropy_bonus,
     importance_ratio,
+    joint_loss,
     value_loss,
 )
-from klamp.trust_region.projection import Projection, project
+from klamp.trust_region.projection import Projection, mean_kl, project
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
 
@@ -70,12 +71,12 @@ def loss(
         half_error = clipped_value_loss(
             value, batch.old_value, batch.value_target, config.value_clip, batch.weight
         )
-    # Both carry the ½ that eq. 9 does not.
-    critic = config.value_coefficient * 2 * half_error
-    return (
-        -surrogate
-        + critic
-        - config.entropy_coefficient * entropy_bonus(new.entropy(), batch.weight)
+    return joint_loss(
+        surrogate,
+        half_error,
+        entropy_bonus(new.entropy(), batch.weight),
+        value_coefficient=config.value_coefficient,
+        entropy_coefficient=config.entropy_coefficient,
     )
 
 
@@ -145,7 +146,7 @@ def adapt(
     target = config.adaptive_learning_rate
     if target is None:
         return None
-    kl = epochs.mean_kl(model, theta, batch)
+    kl = mean_kl(model.distribution, theta, batch)
     factor = jnp.where(kl > 2 * target, 1 / 1.5, jnp.where(kl < target / 2, 1.5, 1.0))
     return jnp.where(factor == 1, step_size, jnp.clip(step_size * factor, *LEARNING_RATES))
 
@@ -171,7 +172,7 @@ def draw_back(
         return jnp.concatenate([part, rest])
 
     projection = project(
-        lambda part: epochs.mean_kl(model, whole(part), batch),
+        lambda part: mean_kl(model.distribution, whole(part), batch),
         theta[:end],
         new_theta[:end],
         max_kl=max_kl,

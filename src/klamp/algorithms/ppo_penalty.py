@@ -17,7 +17,14 @@ from klamp.config import PPOPenalty, Settings
 from klamp.distributions import kl_divergence
 from klamp.networks import ActorCritic, Model
 from klamp.schedules import scheduled
-from klamp.surrogate import entropy_bonus, importance_ratio, penalized_surrogate, value_loss
+from klamp.surrogate import (
+    entropy_bonus,
+    importance_ratio,
+    joint_loss,
+    penalized_surrogate,
+    value_loss,
+)
+from klamp.trust_region.projection import mean_kl
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
 
@@ -56,12 +63,12 @@ def loss(
         kl_coefficient,
         batch.weight,
     )
-    # value_loss carries the ½ that eq. 9 does not.
-    critic = config.value_coefficient * 2 * value_loss(value, batch.value_target, batch.weight)
-    return (
-        -surrogate
-        + critic
-        - config.entropy_coefficient * entropy_bonus(new.entropy(), batch.weight)
+    return joint_loss(
+        surrogate,
+        value_loss(value, batch.value_target, batch.weight),
+        entropy_bonus(new.entropy(), batch.weight),
+        value_coefficient=config.value_coefficient,
+        entropy_coefficient=config.entropy_coefficient,
     )
 
 
@@ -91,7 +98,7 @@ def update(
     )
     next_beta = beta
     if config.target_kl is not None:
-        kl = epochs.mean_kl(model, theta, batch)
+        kl = mean_kl(model.distribution, theta, batch)
         next_beta = adapted(beta, kl, config.target_kl)
     details = {"kl_coefficient": beta, "learning_rate": step_size}
     outcome = jnp.asarray(int(Outcome.ACCEPTED))

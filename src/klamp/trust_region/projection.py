@@ -1,13 +1,16 @@
 """Draw an update back along itself until it is within the trust region."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from klamp.distributions import kl_divergence
 from klamp.trust_region.line_search import kl_bound
+from klamp.types import Batch, Policy
+from klamp.weighting import weighted_mean
 
 HALVINGS = 24
 """Of the interval that holds the edge: as many as float32 has digits."""
@@ -34,8 +37,14 @@ class _Bracket(NamedTuple):
     halvings: Int[Array, ""]
 
 
+def mean_kl(policy: Policy, theta: Any, batch: Batch) -> Float[Array, ""]:
+    """Exact mean KL(old‖π_θ) over the whole batch, in nats: what a trust region bounds."""
+    new = policy(theta, batch.inputs)
+    return weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
+
+
 def project(
-    mean_kl: Callable[[Float[Array, " n"]], Float[Array, ""]],
+    kl_at: Callable[[Float[Array, " n"]], Float[Array, ""]],
     start: Float[Array, " n"],
     end: Float[Array, " n"],
     *,
@@ -49,7 +58,7 @@ def project(
     that is ``start``. A comparison with NaN is false, so no point with NaN is taken.
     """
     bound = kl_bound(jnp.asarray(max_kl, start.dtype))
-    kl = mean_kl(end)
+    kl = kl_at(end)
 
     def unfinished(bracket: _Bracket) -> Bool[Array, ""]:
         return (bracket.halvings < HALVINGS) & ~(bracket.kl >= (1 - CLOSE) * bound)
@@ -57,7 +66,7 @@ def project(
     def halve(bracket: _Bracket) -> _Bracket:
         middle = 0.5 * (bracket.inside + bracket.outside)
         theta = start + middle * (end - start)
-        there = mean_kl(theta)
+        there = kl_at(theta)
         near = bracket._replace(theta=theta, inside=middle, kl=there)
         far = bracket._replace(outside=middle)
         chosen: _Bracket = jax.tree.map(lambda a, b: jnp.where(there <= bound, a, b), near, far)

@@ -18,6 +18,7 @@ from klamp.distributions import kl_divergence
 from klamp.trust_region.conjugate_gradient import solve
 from klamp.trust_region.fisher import fisher_operator
 from klamp.trust_region.line_search import Candidate, backtracking_line_search
+from klamp.trust_region.projection import mean_kl
 from klamp.types import Batch, Policy
 from klamp.weighting import scrub, weighted_mean
 
@@ -252,13 +253,12 @@ def _report(
     """What is true of the θ that is returned: of the new one if accepted, else of the old."""
     accepted = outcome == Outcome.ACCEPTED
     before = _surrogate(policy, theta, batch)
-    kl_here = weighted_mean(kl_divergence(p=batch.old, q=policy(theta, batch.inputs)), batch.weight)
     gain = jnp.where(accepted, last.gain, 0)
     return StepReport(
         outcome=outcome,
         surrogate_before=before,
         surrogate_after=before + gain,
-        kl=jnp.where(accepted, last.kl, kl_here),
+        kl=jnp.where(accepted, last.kl, mean_kl(policy, theta, batch)),
         kl_predicted=jnp.zeros_like(gain),
         gain_predicted=jnp.zeros_like(gain),
         gain_actual=gain,
