@@ -4,16 +4,23 @@
 
 Each triple trains three updates on a probe environment, and the policy that ``klamp.load`` gives
 must have the same θ and act the same, by mode and by sample, as the one that was trained. Writes
-``results/kinds.md``; exits with 1 where a triple failed.
+``results/kinds.md`` and ``kinds.json`` after every triple, so that a run that was stopped goes on:
+what passed at the same commit is not done again. Exits with 1 where a triple failed.
+
+Most of the time is compilation. ``JAX_COMPILATION_CACHE_DIR`` lets a later run share it.
 """
 
 import argparse
 import fnmatch
+import json
 import multiprocessing
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
+
+import harness
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
@@ -39,8 +46,14 @@ def triples() -> list[str]:
     return [f"{a} | {o} | {c}" for a in ALGORITHMS for o in OBSERVATIONS for c in ACTIONS]
 
 
-def check(name: str) -> tuple[str, str]:
-    """The name, and what went wrong ("" for nothing)."""
+def check(name: str) -> tuple[str, str, float]:
+    """The name, what went wrong ("" for nothing), and the seconds it took."""
+    began = time.perf_counter()
+    return name, wrong_with(name), time.perf_counter() - began
+
+
+def wrong_with(name: str) -> str:
+    """Train, save, load, act; what went wrong, or nothing."""
     import numpy as np
     from environments import probe
 
@@ -75,36 +88,73 @@ def check(name: str) -> tuple[str, str]:
                 )
                 np.testing.assert_array_equal(a.returns, b.returns)
     except Exception as error:
-        return name, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return name, ""
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return ""
 
 
 def main() -> int:
-    """Run all, say how it went, write the table."""
+    """Run all that is left, say how it went, write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--only", default="*")
+    parser.add_argument("--only", default="*", help="triples to run, a pattern such as 'trpo *'")
+    parser.add_argument("--out", type=Path, default=harness.RESULTS, help="folder of the results")
     given = parser.parse_args()
     names = [name for name in triples() if fnmatch.fnmatch(name, given.only)]
-    failed: dict[str, str] = {}
+    found = begin(given.out / "kinds.json")
+    left = [name for name in names if found["triples"].get(name, {"wrong": "not run"})["wrong"]]
+    print(f"{len(names)} triples, {len(names) - len(left)} of them passed before", flush=True)
     context = multiprocessing.get_context("spawn")
     with context.Pool(given.workers, maxtasksperchild=40) as pool:
-        for done, (name, wrong) in enumerate(pool.imap_unordered(check, names), 1):
-            print(f"{done}/{len(names)} {name}: {wrong or 'same'}", flush=True)
-            if wrong:
-                failed[name] = wrong
-    if given.only == "*":
-        lines = [
-            "# Kinds",
-            "",
-            "Made by `python benchmarks/kinds.py`: every triple of algorithm, observations and",
-            f"actions trains {UPDATES} updates on a probe, is saved and loaded, and acts the same.",
-            "",
-            f"{len(names) - len(failed)} of {len(names)} triples passed.",
-            *(f"- {name}: {wrong}" for name, wrong in failed.items()),
-        ]
-        (HERE / "results" / "kinds.md").write_text("\n".join(lines) + "\n")
-    return 1 if failed else 0
+        for done, (name, wrong, seconds) in enumerate(pool.imap_unordered(check, left), 1):
+            print(f"{done}/{len(left)} {name}: {wrong or 'same'} ({seconds:.1f} s)", flush=True)
+            found["triples"][name] = {"wrong": wrong, "seconds": round(seconds, 2)}
+            harness.write(given.out / "kinds.json", json.dumps(found, indent=1) + "\n")
+            harness.write(given.out / "kinds.md", page(found))
+    return 1 if any(found["triples"][name]["wrong"] for name in names) else 0
+
+
+def begin(path: Path) -> dict[str, Any]:
+    """What is known already: the file's triples where they are of this very commit, else none."""
+    about = harness.provenance()
+    commit = about.get("commit", "with local changes")
+    if path.exists() and "local changes" not in commit:
+        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if before["provenance"].get("commit") == commit:
+            return before
+    return {"provenance": about, "machine": harness.machine(), "triples": {}}
+
+
+def page(found: dict[str, Any]) -> str:
+    """`kinds.md`: how many passed, by algorithm, and what failed."""
+    about, machine, done = found["provenance"], found["machine"], found["triples"]
+    passed = [name for name in done if not done[name]["wrong"]]
+    wanted = triples()
+    lines = [
+        "# Kinds",
+        "",
+        "Made by `python benchmarks/kinds.py`: every triple of algorithm, observations and actions",
+        f"trains {UPDATES} updates on a probe environment and is saved; the policy that is loaded",
+        "has the same θ, bit for bit, and its episodes the same returns, by mode and by sample.",
+        "",
+        f"**{len(passed)} of {len(wanted)} triples passed**"
+        + (f"; {len(wanted) - len(done)} not run." if len(done) < len(wanted) else "."),
+        "",
+        f"- klamp {about['klamp']} at {about.get('commit', 'an unknown commit')}, {about['date']}",
+        f"- {machine['processor']}; {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"{machine['system']}, Python {machine['python']}",
+        f"- observations: {', '.join(OBSERVATIONS)}",
+        f"- actions: {'; '.join(ACTIONS)}",
+        "",
+        "| algorithm | passed | failed | not run |",
+        "|---|---:|---:|---:|",
+    ]
+    for algo in dict.fromkeys(name.split(" | ")[0] for name in wanted):
+        of_algo = [name for name in wanted if name.startswith(f"{algo} | ")]
+        ran = [name for name in of_algo if name in done]
+        good = sum(not done[name]["wrong"] for name in ran)
+        lines.append(f"| {algo} | {good} | {len(ran) - good} | {len(of_algo) - len(ran)} |")
+    wrong = [f"- {name}: {done[name]['wrong']}" for name in done if done[name]["wrong"]]
+    return "\n".join([*lines, *(["", *wrong] if wrong else [])]) + "\n"
 
 
 if __name__ == "__main__":

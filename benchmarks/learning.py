@@ -2,7 +2,8 @@
 
 ``python benchmarks/learning.py`` trains every row by its preset and writes `results/learning.md`
 and `learning.json`; ``--only 'CartPole-v1-*'`` runs some rows and keeps the results of the others.
-The score of a run is the mean return of its last 100 training episodes. Add a row in ``ROWS``.
+The score of a run is the mean return of its last 100 training episodes; a row may ask for an
+evaluation as well. Add a row in ``ROWS``.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import math
 import statistics
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,7 +64,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Row:
-    """One preset, its budget, its seeds, and what they must reach."""
+    """One preset, what is set over it, its budget, its seeds, and what they must reach."""
 
     env: str
     algo: str
@@ -71,11 +72,15 @@ class Row:
     seeds: int
     """Seeds 0 to this, exclusive."""
     rule: Rule
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Over the preset's."""
+    evaluation_episodes: int = 0
+    """If any: the trained policy's mean return over these, by the mode, must meet the rule too."""
 
     @property
     def name(self) -> str:
         """What ``--only`` matches."""
-        return f"{self.env}-{self.algo}"
+        return "-".join((self.env, self.algo, *(f"{k}={v}" for k, v in self.settings.items())))
 
 
 BOTH = ("ppo", "trpo")
@@ -83,6 +88,7 @@ ROWS = (
     *(Row("CartPole-v1", algo, 100_000, 10, Seeds(9, 475)) for algo in BOTH),
     *(Row("CartPole-v1", algo, 150_000, 10, Seeds(9, 475)) for algo in ("npg", "ppo-kl")),
     *(Row("CartPole-v1", algo, 500_000, 10, Seeds(9, 400)) for algo in ("a2c", "reinforce")),
+    Row("CartPole-v1", "trpo", 150_000, 10, Seeds(10, 475), {"dropout": 0.1}, 100),
     *(Row("Pendulum-v1", algo, 200_000, 5, Mean(-250)) for algo in BOTH),
     *(Row("HalfCheetah-v5", algo, 300_000, 3, Mean(800, strictly=True)) for algo in BOTH),
 )
@@ -127,19 +133,29 @@ def train_row(row: Row, seeds: Any, steps: int | None) -> dict[str, Any]:
         found["config"] = run.pop("config")
         found["runs"].append(run)
         line = f"  seed {seed}: {show(run['return_mean']):>9} after {run['wall_s']:.1f} s"
+        if row.evaluation_episodes:
+            line += f", evaluated {show(run['evaluation_mean'])}"
         print(f"{line} ({run['step']:,} steps)", flush=True)
-    # A run that finished no episode has no score and fails its row.
-    scores = [
-        -math.inf if run["return_mean"] is None else run["return_mean"] for run in found["runs"]
-    ]
+    scores = all_of(found["runs"], "return_mean")
+    met = row.rule.met(scores)
+    if row.evaluation_episodes:
+        evaluated = all_of(found["runs"], "evaluation_mean")
+        met = met and row.rule.met(evaluated)
+        found["evaluation_median"] = finite(statistics.median(evaluated))
+        found["evaluation_worst"] = finite(min(evaluated))
     complete = steps is None and [run["seed"] for run in found["runs"]] == list(range(row.seeds))
     found |= {
         "median": finite(statistics.median(scores)),
         "mean": finite(statistics.fmean(scores)),
-        "verdict": ("met" if row.rule.met(scores) else "missed") if complete else "a trial",
+        "verdict": ("met" if met else "missed") if complete else "a trial",
     }
     print(f"  median {show(found['median'])}, mean {show(found['mean'])}: {found['verdict']}")
     return found
+
+
+def all_of(runs: list[dict[str, Any]], score: str) -> list[float]:
+    """One of the scores of every run; a run that finished no episode has none and fails."""
+    return [-math.inf if run[score] is None else run[score] for run in runs]
 
 
 def finite(number: float | None) -> float | None:
@@ -159,12 +175,16 @@ def train_seed(row: Row, seed: int, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch, contextlib.chdir(scratch):
         began = time.perf_counter()
         folder = Path(scratch) / "run"
-        result = klamp.train(row.env, row.algo, steps=steps, seed=seed, out=folder, quiet=True)
+        given = {"steps": steps, "seed": seed} | row.settings
+        result = klamp.train(row.env, row.algo, out=folder, quiet=True, **given)
         wall = time.perf_counter() - began
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config.pop("seed")
     summary = result.summary
     numbers = {name: finite(summary[name]) for name in ("return_mean", "step", "episodes", "kl")}
+    if row.evaluation_episodes:
+        done = klamp.evaluate(result.policy, episodes=row.evaluation_episodes, seed=seed)
+        numbers["evaluation_mean"] = float(done.returns.mean())
     return {"seed": seed, **numbers, "wall_s": wall, "config": config}
 
 
@@ -175,7 +195,9 @@ def page(results: Results) -> str:
         "",
         "Made by `python benchmarks/learning.py`; the protocol stands in [README](../README.md). "
         "A score is the mean return of a run's last 100 training episodes, with the preset's "
-        "settings. Seconds are those of the machine and of the hour, compilation included.",
+        "settings and what the row names over them; where a row asks for an evaluation, the rule "
+        "holds for that too (by the mode, nothing left out). Seconds are those "
+        "of the machine and of the hour, compilation included.",
         "",
         "| environment | algorithm | steps | wanted | median | mean | verdict |",
         "|---|---|---:|---|---:|---:|---|",
@@ -185,14 +207,23 @@ def page(results: Results) -> str:
     for name in names:
         found, row = results[name], results[name]["row"]
         wanted = f"{row['rule']} (of {row['seeds']})"
+        algo = ", ".join((row["algo"], *(f"{k}={v}" for k, v in row.get("settings", {}).items())))
         lines.append(
-            f"| {row['env']} | {row['algo']} | {found['config']['steps']:,} | {wanted} "
+            f"| {row['env']} | {algo} | {found['config']['steps']:,} | {wanted} "
             f"| {show(found['median'])} | {show(found['mean'])} | **{found['verdict']}** |"
         )
-    lines += ["", "| row | score by seed | seconds a run | made with |", "|---|---|---:|---|"]
+    lines += [
+        "",
+        "| row | score by seed (evaluation) | seconds a run | made with |",
+        "|---|---|---:|---|",
+    ]
     for name in names:
         found = results[name]
-        scores = ", ".join(f"{run['seed']}: {show(run['return_mean'])}" for run in found["runs"])
+        scores = ", ".join(
+            f"{run['seed']}: {show(run['return_mean'])}"
+            + (f" ({show(run['evaluation_mean'])})" if "evaluation_mean" in run else "")
+            for run in found["runs"]
+        )
         seconds = statistics.median(run["wall_s"] for run in found["runs"])
         about = found["provenance"]
         made = " ".join(about[part] for part in ("klamp", "commit", "date") if part in about)
