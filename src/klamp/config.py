@@ -117,6 +117,9 @@ class Settings:
     """auto: the environment's own vector form, else one process; sync: one process; async: one
     process an environment, for environments that take over a millisecond a step. A script that
     asks for async must train under `if __name__ == "__main__":`."""
+    step_limit_s: float = 60.0
+    """Seconds that an asynchronous environment may take for a step, before it is killed and its
+    episode played again in a new process."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -124,7 +127,7 @@ class Settings:
         object.__setattr__(self, "steps", _integral(self.steps))
         check(
             self,
-            positive=("critic_learning_rate", "action_std", "action_std_minimum"),
+            positive=("critic_learning_rate", "action_std", "action_std_minimum", "step_limit_s"),
             not_negative=("action_std_decay",),
             shares=("discount", "trace_decay"),
             counts=(

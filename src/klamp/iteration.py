@@ -184,6 +184,7 @@ def start(
         seed=settings.seed,
         purpose=Purpose.EPISODE,
         vectorization=settings.vectorization,
+        step_limit_s=settings.step_limit_s,
     )
     check_spaces(config.env, environments.observation_space, environments.action_space)
     theta, model = make_network(config, environments, network)

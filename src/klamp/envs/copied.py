@@ -5,6 +5,9 @@ since it began are kept. An environment that repeats itself from both can theref
 to where it stood: when a run is resumed, or when the process that stepped it has died.
 """
 
+import json
+import tempfile
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,11 +15,15 @@ import jax
 import numpy as np
 from gymnasium.vector.utils import create_empty_array
 
-from klamp.envs.copies import Copies, Info, Stepped
+from klamp.envs.copies import Copies, Info, Replayed, Stepped
 from klamp.envs.host import Shown, Transition
 from klamp.envs.observations import MASK_KEY
-from klamp.errors import CheckpointError, CopyFault, EnvironmentFault
+from klamp.envs.workers import WorkersLost
+from klamp.errors import CheckpointError, CopyFault, EnvironmentFault, KlampWarning
 from klamp.seeding import Purpose, environment_seed
+
+TRIES = 2
+"""Times that a lost worker is started again at one step."""
 
 TRIM = 4096
 """Actions of finished episodes that are kept at most, to forget them seldom."""
@@ -64,6 +71,8 @@ class CopiedEnvironments:
         self._actions: list[Any] = []
         self._all, self._none = np.ones(self.num_envs, bool), np.zeros(self.num_envs, bool)
         self._observation = np.empty(0)
+        self.healed = 0
+        """Workers that were lost and started again."""
 
     @property
     def action_mask(self) -> np.ndarray | None:
@@ -122,7 +131,7 @@ class CopiedEnvironments:
         problems: list[str] = []
         for i in range(self.num_envs):
             try:
-                infos.append(self._replay(i))
+                infos.append(self._replay(i).info)
             except CopyFault as fault:
                 problems.append(f"environment {i} {fault.what}")
                 infos.append(self._start([i])[i])
@@ -155,25 +164,79 @@ class CopiedEnvironments:
             self._began -= first
         try:
             return self.copies.reset({int(i): self.episode_seed(int(i)) for i in which})
+        except WorkersLost as loss:
+            infos = list(loss.infos)
+            for i, replayed in self._healed(loss).items():
+                infos[i] = replayed.info
+            return infos
         except CopyFault as fault:
             raise self._explained(fault) from fault
 
     def _step(self, action: Any) -> Stepped:
         try:
             return self.copies.step(action)
+        except WorkersLost as loss:
+            stepped = loss.stepped
+            for i, replayed in self._healed(loss).items():
+                stepped.reward[i] = replayed.reward
+                stepped.terminated[i] = replayed.terminated
+                stepped.truncated[i] = replayed.truncated
+                stepped.infos[i] = replayed.info
+            return stepped
         except CopyFault as fault:
             raise self._explained(fault) from fault
+
+    def _healed(self, loss: WorkersLost) -> dict[int, Replayed]:
+        """New workers in the place of lost ones, each brought to where the old one stood."""
+        return {index: self._heal(index, why) for index, why in loss.lost.items()}
+
+    def _heal(self, index: int, why: str) -> Replayed:
+        """Another worker, and the running episode again; the last action may be what kills it."""
+        for _ in range(TRIES):
+            self.healed += 1
+            warnings.warn(
+                f"Environment {index} of `{self.env}` {why} It was started again, and its episode "
+                "played again.",
+                KlampWarning,
+                stacklevel=2,
+            )
+            try:
+                self.copies.restart(index)
+                return self._replay(index)
+            except CopyFault as fault:
+                why = fault.what
+        path = self._reproducer(index)
+        raise EnvironmentFault(
+            f"Environment {index} of `{self.env}` was lost {TRIES + 1} times at the same step: "
+            f"{why} Its episode, as a seed and actions to try alone, is in {path}."
+        )
+
+    def _reproducer(self, index: int) -> str:
+        """A file with the episode that a worker does not survive."""
+        actions = [
+            jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), action)
+            for action in self._episode(index)
+        ]
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="klamp-episode-", suffix=".json", delete=False
+        ) as file:
+            seed = self.episode_seed(index)
+            json.dump({"env": self.env, "seed": seed, "actions": actions}, file)
+        return file.name
 
     def _show(self, infos: Sequence[Info | None], ended: np.ndarray) -> np.ndarray:
         if self._shown.plain:
             return self.copies.observation
         return self._shown.see(self.copies.observation, _masks(infos), ended)
 
-    def _replay(self, index: int) -> Info:
-        """Bring one copy to where its running episode stands; the info it showed last."""
+    def _replay(self, index: int) -> Replayed:
+        """Bring one copy to where its running episode stands; what its last step returned."""
+        return self.copies.replay(index, self.episode_seed(index), self._episode(index))
+
+    def _episode(self, index: int) -> list[Any]:
+        """The actions of a running episode."""
         taken = self._actions[int(self._began[index]) :]
-        actions = [jax.tree.map(lambda leaf: leaf[index], action) for action in taken]
-        return self.copies.replay(index, self.episode_seed(index), actions).info
+        return [jax.tree.map(lambda leaf: leaf[index], action) for action in taken]
 
     def _explained(self, fault: CopyFault) -> EnvironmentFault:
         """The fault, with where it happened."""

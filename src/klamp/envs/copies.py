@@ -59,6 +59,10 @@ class Copies(Protocol):
         """Reset one copy and take the actions one after another."""
         ...
 
+    def restart(self, index: int) -> None:
+        """Another environment in the place of one that was lost."""
+        ...
+
     def close(self) -> None:
         """Free the environments."""
         ...
@@ -115,6 +119,10 @@ class LocalCopies:
             bool(self._truncated[index]),
             self._infos[index],
         )
+
+    def restart(self, index: int) -> None:
+        """Nothing here is lost unless all is."""
+        raise CopyFault(index, "cannot be started again in this process.")
 
     def close(self) -> None:
         """Free the environments."""

@@ -1,6 +1,5 @@
 """From an environment's name to environments that can be stepped; errors that say what to do."""
 
-import multiprocessing
 import warnings
 from typing import Any
 
@@ -10,25 +9,33 @@ from klamp.envs.copied import CopiedEnvironments
 from klamp.envs.copies import LocalCopies, one_line
 from klamp.envs.host import HostEnvironments
 from klamp.envs.vector import VectorEnvironments
+from klamp.envs.workers import WorkerCopies
 from klamp.errors import EnvironmentFault, closest
 from klamp.seeding import Purpose
 
-START_METHODS = multiprocessing.get_all_start_methods()
-
 
 def make_host(
-    env: str, num_envs: int, *, seed: int, purpose: Purpose, vectorization: str = "auto"
+    env: str,
+    num_envs: int,
+    *,
+    seed: int,
+    purpose: Purpose,
+    vectorization: str = "auto",
+    step_limit_s: float = 60.0,
 ) -> HostEnvironments:
     """``num_envs`` copies of a Gymnasium id (or ``module:id``), ready to be reset.
 
     ``auto`` takes the environment's own vector form where it has one, else steps copies in this
-    process; ``async`` gives each copy a process.
+    process; ``async`` gives each copy a process, which has ``step_limit_s`` for a step.
     """
     spec = specification(env)
     try:
         if vectorization == "auto" and spec.vector_entry_point is not None:
             vector = gymnasium.make_vec(spec, num_envs=num_envs)
             return VectorEnvironments(vector, env, seed, purpose)
+        if vectorization == "async":
+            workers = WorkerCopies(spec, num_envs, step_limit_s)
+            return CopiedEnvironments(workers, env, seed, purpose)
         # The contract has been checked once; it need not be checked at every step.
         envs = [gymnasium.make(spec, disable_env_checker=True) for _ in range(num_envs)]
     except EnvironmentFault:
