@@ -20,7 +20,7 @@ check: setup-dev ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-bench: setup-dev ## speed beside Stable-Baselines3, in one run (builds its own environment)
+bench: setup-dev ## speed beside other libraries (builds their environments)
 	$(BIN)/python benchmarks/speed.py
 
 setup: $(VENV)/.installed

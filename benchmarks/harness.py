@@ -1,95 +1,114 @@
-"""What the benchmarks stand on: the peers' environment, the workers' processes, the machine."""
+"""What the benchmarks stand on: the workers' processes, the machine, files."""
 
 import datetime
 import importlib.metadata
 import json
 import os
 import platform
+import resource
 import subprocess
-import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
-PEERS = ROOT / ".venv-peers"
-TIMEOUT_S = 900
-
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NPROC": "1",  # XLA's own pools
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
-    "JAX_PLATFORMS": "cpu",
-    "CUDA_VISIBLE_DEVICES": "",
-}
-"""One thread in every library; each worker is pinned to one core besides."""
+TIMEOUT_S = 1800
 
 
-def peers_python(given: str | None) -> str:
-    """Find the interpreter that has the peers, or build its environment once."""
-    if given is not None:
-        return given
-    python, stamp = PEERS / "bin" / "python", PEERS / "installed.txt"
-    wanted = (HERE / "peers.txt").read_text(encoding="utf-8")
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
-        return str(python)
-    print(f"Building the peers' environment in {PEERS.name} (once, some minutes)", flush=True)
-    torch = next(line for line in wanted.splitlines() if line.startswith("torch=="))
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _succeed([sys.executable, "-m", "venv", "--clear", str(PEERS)])
-    # By itself first, so that no other requirement chooses the build.
-    _succeed([*pip, torch])
-    _succeed([*pip, "--requirement", str(HERE / "peers.txt")])
-    stamp.write_text(wanted, encoding="utf-8")
-    return str(python)
+def environment(threads: int, cache: Path) -> dict[str, str]:
+    """The environment variables of a worker: so many threads in every library, and its cache."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    count = str(threads)
+    found |= {
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "NPROC": count,  # XLA's own pools
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false" if threads == 1 else "",
+        "JAX_PLATFORMS": "cpu",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": os.pathsep.join((str(HERE), str(ROOT / "src"))),
+        "XDG_CACHE_HOME": str(cache),
+    }
+    return found
 
 
-def _succeed(command: list[str]) -> None:
-    """Run a command of the set-up; where it fails, say so in its own words and stop."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(
-            f"The peers' environment could not be built: `{' '.join(command)}` failed.\n"
-            f"{done.stderr.strip()}\nMend that, or give an interpreter that has the libraries of "
-            "benchmarks/peers.txt by `--peers-python PATH`."
-        )
+def run_worker(
+    python: str, system: str, work: dict[str, Any], cache: Path | None = None
+) -> dict[str, Any]:
+    """Measure a system in a process of its own; ``{"error": …}`` where that failed.
 
-
-def run_worker(python: str, system: str, work: dict[str, Any]) -> dict[str, Any]:
-    """Measure a system in a process of its own; ``{"error": …}`` where that failed."""
-    command = [python, "-m", f"systems.{system}", json.dumps(work)]
-    path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
-    try:
-        # A folder of its own takes what libraries drop where they run, such as MuJoCo's log.
-        with tempfile.TemporaryDirectory() as scratch:
+    What it caches goes to a folder of its own, empty at first, or to ``cache``.
+    """
+    if not (HERE / "systems" / f"{system}.py").exists():
+        return {"error": f"there is no benchmarks/systems/{system}.py"}
+    # A folder of its own takes what libraries drop where they run, such as MuJoCo's log.
+    with tempfile.TemporaryDirectory() as scratch:
+        variables = environment(len(work["cores"]), cache or Path(scratch) / "cache")
+        if cache is not None:
+            variables["JAX_COMPILATION_CACHE_DIR"] = str(cache / "jax")
+            variables["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        before = _busy(work["cores"])
+        began, used = time.monotonic(), _children()
+        command = [python, "-m", f"systems.{system}", json.dumps(work | {"spawned": began})]
+        try:
             done = subprocess.run(
                 command,
                 cwd=scratch,
-                env=os.environ | ONE_THREAD | {"PYTHONPATH": path},
+                env=variables,
                 capture_output=True,
                 text=True,
                 timeout=TIMEOUT_S,
                 check=False,
             )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+        spent, used = time.monotonic() - began, _children() - used
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"error": f"exit code {done.returncode}: {last}"}
+        return {"error": last if done.returncode == 1 else f"exit code {done.returncode}: {last}"}
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    if before is not None:
+        others = (_busy(work["cores"]) or 0.0) - before - used
+        result["others"] = max(others / (spent * len(work["cores"])), 0.0)
     return result
+
+
+def _children() -> float:
+    """Processor seconds of all processes that this one started and that are over."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _busy(cores: list[int]) -> float | None:
+    """Seconds for which these cores have been at work, stolen time included, since the boot."""
+    file = Path("/proc/stat")
+    if not file.exists():
+        return None
+    total = 0
+    for line in file.read_text(encoding="utf-8").splitlines():
+        name, *fields = line.split()
+        if name in {f"cpu{core}" for core in cores}:
+            user, nice, system, _, _, interrupts, soft, stolen = map(int, fields[:8])
+            total += user + nice + system + interrupts + soft + stolen
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def cores() -> list[int]:
+    """The cores there are, the last one first: what needs one core takes that."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0), reverse=True)
+    return list(range(os.cpu_count() or 1))
 
 
 def machine() -> dict[str, Any]:
     """Describe the machine, as far as a figure depends on it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": _processor(),
-        "cores": cores,
+        "cores": len(cores()),
         "memory_gib": round(_memory() / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

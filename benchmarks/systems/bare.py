@@ -38,7 +38,7 @@ def measure(work: Work) -> Measurement:
     if several:
         env: Any = gymnasium.make_vec(work["env"], num_envs=work["num_envs"])
     else:
-        env = gymnasium.make(work["env"])
+        env = gymnasium.make(work["env"], disable_env_checker=True)
     env.action_space.seed(work["seed"])
     env.reset(seed=work["seed"])
     actions = [np.asarray(env.action_space.sample()) for _ in range(work["rollout_length"])]

@@ -13,10 +13,10 @@ class Timed:
     def __init__(self, function: Callable[..., Any], wait: Callable[[Any], Any]) -> None:
         self.function, self.wait, self.seconds = function, wait, 0.0
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call, wait, add."""
         began = time.perf_counter()
-        result = self.wait(self.function(*arguments))
+        result = self.wait(self.function(*arguments, **named))
         self.seconds += time.perf_counter() - began
         return result
 
@@ -36,32 +36,51 @@ def configuration(work: Work) -> Any:
         critic_epochs=work["epochs"],
         critic_minibatch_size=work["minibatch_size"],
     )
+    env = work.get("own_env", work["env"])
     if work["algorithm"] == "ppo":
-        return RunConfig(
-            work["env"],
-            PPO(epochs=work["epochs"], minibatch_size=work["minibatch_size"]),
-            settings,
-        )
-    return RunConfig(work["env"], TRPO(cg_iterations=work["cg_iterations"]), settings)
+        chosen: Any = PPO(epochs=work["epochs"], minibatch_size=work["minibatch_size"])
+    else:
+        chosen = TRPO(cg_iterations=work["cg_iterations"], **work.get("own", {}))
+    return RunConfig(env, chosen, settings)
 
 
-def measure(work: Work) -> Measurement:
-    """Warm up, then repeat the same stretch of training from its first state.
+def check_pool(work: Work, run: Any) -> None:
+    """Refuse to measure Gymnasium's copies under EnvPool's name."""
+    asked = work.get("own_env", "").startswith("envpool:")
+    if asked and type(run.environments).__name__ == "CopiedEnvironments":
+        raise SystemExit("this klamp has no `envpool:` environments")
+
+
+def repeat(work: Work, state: Any, iterate: Callable[[Any], Any]) -> list[Iteration]:
+    """Warm up, then train the same stretch again and again; the first iteration stands first.
 
     One stretch takes a fraction of a second where a peer needs ten, so it is measured several
     times over: every pass starts from the state that the warm-up left, and so trains over the
     same steps as the peer, with episodes of the same age.
     """
+    state, first = iterate(state)
+    for _ in range(work["warmup"] - 1):
+        state, _ = iterate(state)
+    warm, timed = state, []
+    while not timed or sum(item.wall for item in timed) < work["seconds"]:
+        state = warm
+        for _ in range(work["iterations"]):
+            state, item = iterate(state)
+            timed.append(item)
+    return [first, *timed]
+
+
+def measure(work: Work) -> Measurement:
+    """Its own iterations, with clocks around the collection and the update."""
     began = time.perf_counter()
     import jax
 
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
     from klamp.iteration import start
 
     run, state = start(configuration(work))
+    check_pool(work, run)
     run.learn = learn = Timed(run.learn, jax.block_until_ready)
-    collect = Timed(run.collector.collect, jax.block_until_ready)
-    run.collector.collect = collect
+    run.collector.collect = collect = Timed(run.collector.collect, jax.block_until_ready)
     start_s = time.perf_counter() - began
 
     def iterate(state: Any) -> tuple[Any, Iteration]:
@@ -72,15 +91,8 @@ def measure(work: Work) -> Measurement:
         spent = (wall_end - wall, cpu_end - cpu, collect.seconds, learn.seconds)
         return state, Iteration(steps, *spent)
 
-    state, first = iterate(state)
-    for _ in range(work["warmup"] - 1):
-        state, _ = iterate(state)
-    warm, timed = state, []
-    while not timed or sum(item.wall for item in timed) < work["seconds"]:
-        state = warm
-        for _ in range(work["iterations"]):
-            state, item = iterate(state)
-            timed.append(item)
+    first, *timed = repeat(work, state, iterate)
+    run.close()
     found = versions("klamp", "jax", "jaxlib", "gymnasium", "numpy")
     return measurement(start_s, first, timed) | {"versions": found}
 

@@ -1,45 +1,46 @@
-"""Stable-Baselines3 PPO: its own ``learn`` loop over a DummyVecEnv, on the processor."""
+"""Stable-Baselines3 PPO: its own ``learn`` loop, on the processor.
+
+Over a DummyVecEnv, or over a SubprocVecEnv where the work says so.
+"""
 
 import time
 from typing import Any
 
-from systems.common import Iteration, Measurement, Work, main, measurement, now, versions
+from systems.common import Marks, Measurement, Work, main, measurement, versions
 
 
-def timings(model: Any, iterations: int, batch: int) -> list[Iteration]:
-    """Time each of the model's first iterations, by marks where a rollout begins and ends."""
+def learn(model: Any, iterations: int, batch: int, marks: Marks) -> None:
+    """Train the model's first iterations, with marks where a rollout begins and ends."""
     from stable_baselines3.common.callbacks import BaseCallback
 
-    begins: list[tuple[float, float]] = []
-    middles: list[float] = []
-
-    class Marks(BaseCallback):
+    class Callback(BaseCallback):
         def _on_rollout_start(self) -> None:
-            begins.append(now())
+            marks.begin()
 
         def _on_rollout_end(self) -> None:
-            middles.append(now()[0])
+            marks.middle(batch)
 
         def _on_step(self) -> bool:
             return True
 
-    model.learn(total_timesteps=iterations * batch, callback=Marks())
-    begins.append(now())
-    return [
-        Iteration(batch, end[0] - begin[0], end[1] - begin[1], middle - begin[0], end[0] - middle)
-        for begin, middle, end in zip(begins[:-1], middles, begins[1:], strict=True)
-    ]
+    model.learn(total_timesteps=iterations * batch, callback=Callback())
 
 
 def measure_model(work: Work, kind: Any, began: float, **settings: Any) -> Measurement:
     """Warm up and measure an on-policy model of Stable-Baselines3 or sb3-contrib."""
     import torch
     from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(len(work["cores"]))
     model = kind(
         "MlpPolicy",
-        make_vec_env(work["env"], n_envs=work["num_envs"], seed=work["seed"]),
+        make_vec_env(
+            work["env"],
+            n_envs=work["num_envs"],
+            seed=work["seed"],
+            vec_env_cls=SubprocVecEnv if work.get("processes") else DummyVecEnv,
+        ),
         n_steps=work["rollout_length"],
         batch_size=work["minibatch_size"],
         policy_kwargs={"net_arch": list(work["hidden_sizes"])},  # tanh is its default
@@ -47,10 +48,12 @@ def measure_model(work: Work, kind: Any, began: float, **settings: Any) -> Measu
         seed=work["seed"],
         **settings,
     )
-    start_s = time.perf_counter() - began
+    start_s, marks = time.perf_counter() - began, Marks()
     batch = work["num_envs"] * work["rollout_length"]
-    all_of_them = timings(model, work["warmup"] + work["iterations"], batch)
-    return measurement(start_s, all_of_them[0], all_of_them[work["warmup"] :])
+    learn(model, work["warmup"] + work["iterations"], batch, marks)
+    done = marks.iterations()
+    model.get_env().close()
+    return measurement(start_s, done[0], done[work["warmup"] :])
 
 
 def measure(work: Work) -> Measurement:

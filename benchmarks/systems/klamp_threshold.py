@@ -1,0 +1,44 @@
+"""klamp's time to a threshold, from the start of the process, at its preset for the environment.
+
+The threshold is on the mean return of the last 100 training episodes, of which there must be 100.
+"""
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from systems.common import Measurement, Work, main, reached, versions
+
+
+class ReachedError(Exception):
+    """Leaves the loop."""
+
+
+def measure(work: Work) -> Measurement:
+    """``klamp.train`` as anybody would call it, watched by its reporter."""
+    from klamp.presets import configure
+    from klamp.report import Silent
+    from klamp.training import train_config
+
+    found: Measurement = {}
+
+    class Watch(Silent):
+        def update(self, metrics: dict[str, Any]) -> None:
+            enough = metrics["episodes"] >= 100 and metrics["return_mean"] >= work["threshold"]
+            if enough and not found:
+                found.update(reached(work, metrics["step"]))
+                raise ReachedError
+
+    settings: dict[str, Any] = {"seed": work["seed"]}
+    settings |= {"steps": work["steps"]} if work.get("steps") else {}
+    config = configure(work["env"], work["algorithm"], settings)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(ReachedError):
+        train_config(config, out=Path(folder) / "run", to=Watch())
+    if not found:
+        raise SystemExit(f"not reached within {config.settings.steps:,} steps")
+    return found | {"versions": versions("klamp", "jax", "jaxlib", "gymnasium", "numpy")}
+
+
+if __name__ == "__main__":
+    main(measure)
