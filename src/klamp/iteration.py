@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from klamp.compilation import keep_compiled
 from klamp.config import RunConfig
 from klamp.envs.host import HostEnvironments, Position
 from klamp.envs.making import make_host
@@ -177,6 +179,7 @@ def start(
     for anyway, and handing it to another thread costs more than the call.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+    keep_compiled()
     settings = config.settings
     environments = make_host(
         config.env,
@@ -207,7 +210,9 @@ def make_network(
             "`klamp.resume(folder, network=…)`."
         )
     if network is None:
-        return flatten(build_network(seen, actions, config.settings, key=initial))
+        # As one program: drawn layer by layer, the first weights take longer than all the rest.
+        build = eqx.filter_jit(lambda key: build_network(seen, actions, config.settings, key=key))
+        return flatten(build(initial))
     return flatten(check_network(network(seen, actions, initial), seen, actions))
 
 
