@@ -20,7 +20,8 @@ TIMEOUT_S = 1800
 
 def environment(threads: int, cache: Path) -> dict[str, str]:
     """The environment variables of a worker: so many threads in every library, and its cache."""
-    found = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    ours = ("JAX_", "KLAMP_")  # a choice of the caller's is not to be measured
+    found = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     count = str(threads)
     found |= {
         "OMP_NUM_THREADS": count,
@@ -31,7 +32,7 @@ def environment(threads: int, cache: Path) -> dict[str, str]:
         "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "",
         "PYTHONPATH": os.pathsep.join((str(HERE), str(ROOT / "src"))),
-        "XDG_CACHE_HOME": str(cache),
+        "XDG_CACHE_HOME": str(cache),  # klamp keeps its compiled programs there
     }
     return found
 
@@ -48,9 +49,6 @@ def run_worker(
     # A folder of its own takes what libraries drop where they run, such as MuJoCo's log.
     with tempfile.TemporaryDirectory() as scratch:
         variables = environment(len(work["cores"]), cache or Path(scratch) / "cache")
-        if cache is not None:
-            variables["JAX_COMPILATION_CACHE_DIR"] = str(cache / "jax")
-            variables["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
         before = _busy(work["cores"])
         began, used = time.monotonic(), _children()
         command = [python, "-m", f"systems.{system}", json.dumps(work | {"spawned": began})]
