@@ -38,8 +38,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="seeds 0 to this, exclusive")
     parser.add_argument("--env", choices=THRESHOLDS, nargs="+", default=list(THRESHOLDS))
     parser.add_argument("--out", type=Path, default=harness.RESULTS, help="folder of the results")
+    parser.add_argument("--page", action="store_true", help="train nothing, write the page anew")
     options = parser.parse_args()
     path = options.out.resolve() / "shared_trunk.json"
+    if options.page:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        harness.write(path.with_suffix(".md"), page(document["runs"], document))
+        return
     document = begin(path)
     for seed in range(options.seeds):
         for env in options.env:
@@ -155,14 +160,15 @@ def page(runs: dict[str, Run], document: dict[str, Any]) -> str:
         "of the *whole* update, the critic's fit included. The threshold is met when the mean "
         f"return of the last {EPISODES} training episodes first reaches it; the ratio is that of "
         f"the medians over seeds, wanted at most {BOUND}. Final return: the same mean after the "
-        "last update.",
+        "last update. The verdict is of these two rules, not of the final returns.",
         "",
         f"- klamp {about['klamp']} at {about.get('commit', 'an unknown commit')}, {about['date']}",
         f"- {machine['processor']}; {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{machine['system']}; load before: {machine['load_before']}",
         "",
         "| environment | seeds | threshold | steps, separate | steps, shared | ratio of medians "
-        "| median (range) of ratios by seed | final, separate | final, shared "
+        "| median (range) of ratios by seed | final, separate: median (worst) "
+        "| final, shared: median (worst) "
         "| largest kl/max_kl, separate | shared | verdict |",
         "|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|---|",
     ]
@@ -170,6 +176,7 @@ def page(runs: dict[str, Run], document: dict[str, Any]) -> str:
         pairs = paired(runs, env)
         if pairs:
             lines.append(summary_row(env, threshold, pairs))
+    lines += ["", fallen_back(runs)]
     lines += [
         "",
         "| environment | networks | seed | steps to threshold | final return | largest kl/max_kl "
@@ -184,6 +191,16 @@ def page(runs: dict[str, Run], document: dict[str, Any]) -> str:
         for run in order
     ]
     return "\n".join(lines) + "\n"
+
+
+def fallen_back(runs: dict[str, Run]) -> str:
+    """Name the runs that reached the threshold and ended below it: no median shows them."""
+    fallen = [
+        f"{run['env']}, {run['kind']}, seed {run['seed']} ({run['final_return']:.1f})"
+        for run in runs.values()
+        if run["steps_to_threshold"] and run["final_return"] < THRESHOLDS[run["env"]]
+    ]
+    return f"Reached the threshold and ended below it: {'; '.join(fallen) or 'none'}."
 
 
 def paired(runs: dict[str, Run], env: str) -> list[tuple[Run, Run]]:
@@ -201,13 +218,14 @@ def summary_row(env: str, threshold: float, pairs: list[tuple[Run, Run]]) -> str
     middle = [statistics.median(needed(runs)) for runs in (separate, shared)]
     ratio = over(middle[1], middle[0])
     each = [over(a, b) for a, b in zip(needed(shared), needed(separate), strict=True)]
-    final = [statistics.median(run["final_return"] for run in runs) for runs in (separate, shared)]
+    ends = [[run["final_return"] for run in runs] for runs in (separate, shared)]
+    final = [f"{statistics.median(end):.1f} ({min(end):.1f})" for end in ends]
     largest = [max(run["largest_kl_share"] for run in runs) for runs in (separate, shared)]
     met = ratio <= BOUND and max(largest) <= 1
     return (
         f"| {env} | {len(pairs)} | {threshold:g} | {show(middle[0])} | {show(middle[1])} "
         f"| {ratio:.2f} | {statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f}) "
-        f"| {final[0]:.1f} | {final[1]:.1f} | {largest[0]:.6f} | {largest[1]:.6f} "
+        f"| {final[0]} | {final[1]} | {largest[0]:.6f} | {largest[1]:.6f} "
         f"| **{'met' if met else 'missed'}** |"
     )
 
