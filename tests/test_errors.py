@@ -25,3 +25,9 @@ def test_the_nearest_name_is_suggested() -> None:
         " Did you mean `learning_rate`?"
     )
     assert errors.closest("zzz", ["clip"]) == ""
+
+
+def test_a_value_is_shown_on_one_line_and_no_longer_than_told() -> None:
+    assert errors.shown(0.5) == "0.5"
+    assert errors.shown("a\n\x1b") == "'a\\n\\x1b'"
+    assert errors.shown("x" * 100, 10) == "'xxxxxxxxx…"

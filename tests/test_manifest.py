@@ -55,6 +55,21 @@ def test_what_is_wrong_is_named(name: str, value: Any, tmp_path: Path) -> None:
         read_manifest(written(tmp_path / "M.json", **{name: value}))
 
 
+@pytest.mark.parametrize("changes", [{"step": 13}, {"score": 1.25}, {"keep": False}])
+def test_a_change_that_has_a_meaning_is_noticed_by_the_sum(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(Unreadable, match=r"has the SHA-256 sum .*, expected "):
+        read_manifest(written(tmp_path / "M.json", **changes))
+    with pytest.raises(Unreadable, match="expected 'missing'"):
+        read_manifest(written(tmp_path / "M.json", sha256=...))
+
+
+def test_an_unknown_part_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unreadable, match="has the unknown part 'more'"):
+        read_manifest(written(tmp_path / "M.json", more=1))
+
+
 @pytest.mark.parametrize("found", [FORMAT + 1, "1", None, [1], ...])
 def test_another_format_says_who_wrote_it(found: Any, tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match=r"written by klamp .*reads format 1"):

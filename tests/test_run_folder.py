@@ -64,6 +64,11 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
         ("<html>", "is a web page"),
         (" " * 2**21, "2,097,152 bytes, at most 1,048,576 expected"),
         ('{"env": "CartPole-v1", "algo": "nothing"}', "expected a string and one of"),
+        ('{"env": "CartPole-v1", "algo": ["ppo"]}', "expected a string and one of"),
+        ('{"env": "CartPole-v1", "algo": "ppo", "network": 3}', "`network` of the configuration"),
+        ('{"env": "CartPole-v1", "algo": "ppo", "hidden_sizes": 3}', "`hidden_sizes` of Settings"),
+        (f'{{"env": "E-v1", "algo": "ppo", "clip": 1{"0" * 400}}}', "`clip` of PPO is 100"),
+        ('{"env": "E-v1", "algo": "ppo", "clip": 1e999}', "'1e999' is too large for a number"),
         ('{"env": "CartPole-v1", "algo": "ppo", "clipp": 1}', "unknown settings: clipp"),
         ('{"env": "CartPole-v1", "algo": "ppo", "clip": -1}', "`clip` of PPO is -1"),
     ],
@@ -78,6 +83,12 @@ def test_a_broken_configuration_is_named(content: str, wanted: str, tmp_path: Pa
 def test_no_configuration_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no run's folder"):
         read_config(tmp_path)
+
+
+def test_a_name_that_no_file_can_have_is_no_run() -> None:
+    for name in ("x" * 5000, "a\0b"):
+        with pytest.raises(CheckpointError, match="no run's folder"):
+            read_config(Path(name))
 
 
 def test_lines_that_the_checkpoint_does_not_know_are_dropped(tmp_path: Path) -> None:

@@ -5,12 +5,16 @@ path in the pytree), ``state.json`` and ``MANIFEST.json``. It is written under a
 synced, and renamed, so a folder with a step's name is complete. Nothing in it is code.
 """
 
+import collections
+import errno
 import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,16 +23,19 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from klamp.errors import CheckpointError, KlampWarning
+from klamp.errors import CheckpointError, KlampWarning, shown
 from klamp.files import sync_folder, write_synced
 from klamp.manifest import FileFacts, Manifest, read_manifest
-from klamp.reading import Unreadable, first_bytes, read_bounded, read_object, recognise
+from klamp.reading import Unreadable, first_bytes, parse_object, recognise, summed
 
 KEEP = 3
 """Last checkpoints that stay, besides the best one and those that are marked to be kept."""
 
-STATE_LIMIT = 2**24
+STATE_LIMIT = 2**20
 """Bytes that ``state.json`` may have."""
+
+HEADER_LIMIT = 2**22
+"""Bytes that the names and shapes of ``tensors.safetensors`` may take."""
 
 _NAME = re.compile(r"step_(\d{12})")
 _DEBRIS = re.compile(r"\.(tmp|trash)-.*")
@@ -49,14 +56,15 @@ def restore_tensors(template: Tree, tensors: dict[str, np.ndarray], where: Path)
     if set(expected) != set(tensors):
         differing = sorted(set(expected) ^ set(tensors))
         raise CheckpointError(
-            f"{where} does not fit the configuration of its run: the arrays {differing[:4]} are on "
-            "one side only. It was saved with other settings; resume with its own config.json."
+            f"{where} does not fit the configuration of its run: the arrays "
+            f"{shown(differing[:4], 300)} are on one side only. It was saved with other settings; "
+            "resume with its own config.json."
         )
     for name, array in expected.items():
         if array.shape != tensors[name].shape or array.dtype != tensors[name].dtype:
             raise CheckpointError(
                 f"{where} does not fit the configuration of its run: {name} is "
-                f"{tensors[name].dtype}{list(tensors[name].shape)}, expected "
+                f"{tensors[name].dtype}{shown(list(tensors[name].shape))}, expected "
                 f"{array.dtype}{list(array.shape)}. Resume with the config.json it was saved with."
             )
     return jax.tree_util.tree_map_with_path(
@@ -108,8 +116,18 @@ def save_checkpoint(
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    _read_back(final)
     _prune(folder, final)
     return final
+
+
+def _read_back(new: Path) -> None:
+    """Read what was written; where the disk gives back something else, it is an ``OSError``."""
+    try:
+        verify(new)
+    except CheckpointError as error:
+        shutil.rmtree(new.rename(_trash(new)), ignore_errors=True)
+        raise OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {error}", str(new)) from error
 
 
 def _trash(path: Path) -> Path:
@@ -125,7 +143,6 @@ def _remove_debris(folder: Path) -> None:
 
 def _prune(folder: Path, newest: Path) -> None:
     """Remove older checkpoints, once the newest has been read back."""
-    verify(newest)
     known = {path: manifest for path in checkpoints(folder) if (manifest := _manifest(path))}
     scored = [path for path, manifest in known.items() if manifest.score is not None]
     best = max(scored, key=lambda path: (known[path].score or 0.0, path), default=newest)
@@ -147,17 +164,24 @@ def _manifest(path: Path) -> Manifest | None:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoint folders, oldest first; anything whose name is not a step's is ignored."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return []
-    found = (path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be read ({error.strerror}). Give yourself the right to read it."
+        ) from error
+    found = (folder / name for name in names if _NAME.fullmatch(name))
     return sorted(path for path in found if path.is_dir() and not path.is_symlink())
 
 
 def verify(path: Path) -> Manifest:
     """The manifest; ``CheckpointError`` unless every file has the size and sum it was given."""
     try:
-        manifest = read_manifest(path / MANIFEST)
-        _read_verified(path, manifest)
+        manifest = _read_manifest(path)
+        for name in manifest.files:
+            collections.deque(_pieces(path, manifest, name), maxlen=0)
     except Unreadable as error:
         raise _damaged(path, error) from error
     return manifest
@@ -171,31 +195,24 @@ def _is_valid(path: Path) -> bool:
     return True
 
 
-def _read_verified(path: Path, manifest: Manifest) -> dict[str, bytes]:
-    """The files, each with the size and sum that the manifest says. Raises ``Unreadable``."""
+def _read_manifest(path: Path) -> Manifest:
+    """The manifest of a folder that holds what it lists, and nothing else. Or ``Unreadable``."""
+    manifest = read_manifest(path / MANIFEST)
     if f"step_{manifest.step:012d}" != path.name:
         raise Unreadable(f"{MANIFEST} is of step {manifest.step}, and the folder is {path.name}")
     if set(manifest.files) != {TENSORS, STATE}:
-        raise Unreadable(f"{MANIFEST} lists {sorted(manifest.files)[:4]}")
-    extra = sorted(
-        file.name for file in path.iterdir() if file.name not in (TENSORS, STATE, MANIFEST)
-    )
+        raise Unreadable(f"{MANIFEST} lists {shown(sorted(manifest.files))}")
+    extra = set(os.listdir(path)) - {TENSORS, STATE, MANIFEST}
     if extra:
-        raise Unreadable(f"{extra[0][:60]!r} does not belong there")
-    contents: dict[str, bytes] = {}
-    for name, facts in manifest.files.items():
-        if name == STATE and facts.size > STATE_LIMIT:
-            raise Unreadable(f"{STATE} is said to have {facts.size:,} bytes")
-        data = read_bounded(path / name, facts.size)
-        if len(data) != facts.size:
-            raise Unreadable(f"{name} has {len(data):,} bytes, expected {facts.size:,}")
-        found = hashlib.sha256(data).hexdigest()
-        if found != facts.sha256:
-            foreign = recognise(data)
-            what = f" (it is {foreign})" if foreign else ""
-            raise Unreadable(f"{name} has the SHA-256 sum {found}, expected {facts.sha256}{what}")
-        contents[name] = data
-    return contents
+        raise Unreadable(f"{shown(min(extra))} does not belong there")
+    if manifest.files[STATE].size > STATE_LIMIT:
+        raise Unreadable(f"{STATE} is said to have {manifest.files[STATE].size:,} bytes")
+    return manifest
+
+
+def _pieces(path: Path, manifest: Manifest, name: str) -> Iterator[bytes]:
+    """One of the files, with the size and sum that the manifest says. Raises ``Unreadable``."""
+    return summed(path / name, *manifest.files[name])
 
 
 def _damaged(path: Path, error: Unreadable) -> CheckpointError:
@@ -208,13 +225,22 @@ def _damaged(path: Path, error: Unreadable) -> CheckpointError:
 def load_checkpoint(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and the JSON state of one checkpoint, verified."""
     try:
-        contents = _read_verified(path, read_manifest(path / MANIFEST))
-        state = read_object(path / STATE, STATE_LIMIT)
-        return safetensors.numpy.load(contents[TENSORS]), state
+        manifest = _read_manifest(path)
+        state = parse_object(b"".join(_pieces(path, manifest, STATE)), STATE)
+        return _arrays(b"".join(_pieces(path, manifest, TENSORS))), state
     except Unreadable as error:
         raise _damaged(path, error) from error
+
+
+def _arrays(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a tensor file, whatever is in it. Raises ``Unreadable``."""
+    header = int.from_bytes(data[:8], "little")
+    if header > HEADER_LIMIT:
+        raise Unreadable(f"{TENSORS} says that its header has {header:,} bytes")
+    try:
+        return safetensors.numpy.load(data)
     except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(path, Unreadable(f"{TENSORS}: {error}")) from error
+        raise Unreadable(f"{TENSORS} cannot be read: {shown(str(error), 200)}") from error
 
 
 def latest_checkpoint(folder: Path) -> Path:
@@ -223,7 +249,7 @@ def latest_checkpoint(folder: Path) -> Path:
     Each newer one that is damaged is named in a ``KlampWarning``. A checkpoint that was asked for
     by its path is never replaced by another. Raises ``CheckpointError`` where none is whole.
     """
-    if _NAME.fullmatch(folder.name) and (folder / MANIFEST).exists():
+    if _NAME.fullmatch(folder.name) and os.path.exists(folder / MANIFEST):
         verify(folder)
         return folder
     problems: list[str] = []
@@ -250,7 +276,7 @@ def latest_checkpoint(folder: Path) -> Path:
 def foreign(path: Path) -> str:
     """What a file is that was given in place of a folder."""
     try:
-        kind = recognise(first_bytes(path)) if path.is_file() else None
+        kind = recognise(first_bytes(path)) if os.path.isfile(path) else None
     except Unreadable:
         kind = None
     return "" if kind is None else f"; this is {kind}, which klamp does not read"

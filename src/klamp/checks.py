@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, shown
 
 
 def require(condition: bool, config: Any, name: str, expected: str) -> None:
@@ -12,14 +12,19 @@ def require(condition: bool, config: Any, name: str, expected: str) -> None:
         value = getattr(config, name)
         option = "--" + name.replace("_", "-")
         raise ConfigError(
-            f"`{name}` of {type(config).__name__} is {value!r}, but must be {expected}. "
+            f"`{name}` of {type(config).__name__} is {shown(value)}, but must be {expected}. "
             f"Set it with `{name}=…` in Python or `{option} …` on the command line."
         )
 
 
 def is_number(value: Any) -> bool:
-    """Whether a setting is a finite number (True is none)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a setting is a number that a float can hold (True is none)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def is_integer(value: Any, at_least: int) -> bool:

@@ -5,6 +5,7 @@ that algorithm, in ``algorithm_configs``. The docstring under each field is also
 command line. Nothing here imports JAX, so that ``klamp --help`` answers at once.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from klamp.algorithm_configs import (
     algorithm_name,
 )
 from klamp.checks import check, is_integer, is_number, require
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, shown
 
 __all__ = [
     "A2C",
@@ -123,7 +124,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        sizes: Any = self.hidden_sizes
+        require(isinstance(sizes, Iterable), self, "hidden_sizes", "a sequence of integers ≥ 1")
+        object.__setattr__(self, "hidden_sizes", tuple(sizes))
         object.__setattr__(self, "steps", _integral(self.steps))
         check(
             self,
@@ -211,17 +214,21 @@ class RunConfig:
         env, name = rest.pop("env", None), rest.pop("algo", None)
         rest.pop("klamp_version", None)
         network = rest.pop("network", None)
-        if not isinstance(env, str) or name not in ALGORITHMS:
+        if not isinstance(env, str) or not isinstance(name, str) or name not in ALGORITHMS:
             raise ConfigError(
-                f"The configuration names the environment {env!r} and the algorithm {name!r}; "
-                f"expected a string and one of {', '.join(ALGORITHMS)}."
+                f"The configuration names the environment {shown(env)} and the algorithm "
+                f"{shown(name)}; expected a string and one of {', '.join(ALGORITHMS)}."
             )
+        if not isinstance(network, str | None):
+            raise ConfigError(f"`network` of the configuration is {shown(network)}, no name.")
         kind = ALGORITHMS[name]
         own = {item.name for item in fields(kind)}
         shared = {item.name for item in fields(Settings)}
         unknown = sorted(set(rest) - own - shared)
         if unknown:
-            raise ConfigError(f"The configuration has unknown settings: {', '.join(unknown)}.")
+            first = ", ".join(shown(name).strip("'") for name in unknown[:5])
+            more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+            raise ConfigError(f"The configuration has unknown settings: {first}{more}.")
         return cls(
             env=env,
             algorithm=kind(**{key: rest[key] for key in own & set(rest)}),

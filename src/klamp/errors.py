@@ -1,5 +1,7 @@
 """Errors that a person can mend. Each message is one paragraph: what, where, expected, remedy."""
 
+from typing import Any
+
 
 class KlampError(Exception):
     """Base of every error that klamp raises on purpose; the command line exits with 2 on it."""
@@ -50,6 +52,12 @@ class Stopped(KeyboardInterrupt):
 
 class KlampWarning(UserWarning):
     """Something was not as it should be, and the run went on: what, where, and what was done."""
+
+
+def shown(value: Any, letters: int = 80) -> str:
+    """A value in a message: on one line, printable, and no longer than it is worth."""
+    text = repr(value)
+    return text if len(text) <= letters else f"{text[:letters]}…"
 
 
 def closest(name: str, known: list[str] | tuple[str, ...]) -> str:

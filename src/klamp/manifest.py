@@ -1,5 +1,6 @@
 """The manifest of a checkpoint: which files it has, with their sizes and SHA-256 sums."""
 
+import hashlib
 import json
 import math
 import re
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from klamp.errors import shown
 from klamp.fingerprint import fingerprint
 from klamp.reading import Unreadable, read_object
 
@@ -14,8 +16,9 @@ FORMAT = 1
 LIMIT = 2**20
 """Bytes that a manifest may have."""
 
+_PARTS = {"format", "step", "score", "keep", "files", "made_with", "sha256"}
 _SUM = re.compile(r"[0-9a-f]{64}")
-_FILE = re.compile(r"[a-z]+\.[a-z]+")
+_FILE = re.compile(r"[a-z]{1,40}\.[a-z]{1,40}")
 
 
 class FileFacts(NamedTuple):
@@ -45,17 +48,15 @@ class Manifest:
             for name, facts in self.files.items()
         }
         score = self.score if self.score is not None and math.isfinite(self.score) else None
-        return json.dumps(
-            {
-                "format": FORMAT,
-                "step": self.step,
-                "score": score,
-                "keep": self.keep,
-                "files": files,
-                "made_with": self.made_with,
-            },
-            indent=1,
-        )
+        parts: dict[str, Any] = {
+            "format": FORMAT,
+            "step": self.step,
+            "score": score,
+            "keep": self.keep,
+            "files": files,
+            "made_with": self.made_with,
+        }
+        return json.dumps(parts | {"sha256": _sum_of(parts)}, indent=1)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -65,8 +66,8 @@ def read_manifest(path: Path) -> Manifest:
         by = data.get("made_with")
         writer = by.get("klamp") if isinstance(by, dict) else None
         raise Unreadable(
-            f"{path.name} has the checkpoint format {str(data.get('format'))[:20]!r}, written by "
-            f"klamp {str(writer)[:20]}; this klamp reads format {FORMAT}. Install the klamp that "
+            f"{path.name} has the checkpoint format {shown(data.get('format'), 20)}, written by "
+            f"klamp {shown(writer, 20)}; this klamp reads format {FORMAT}. Install the klamp that "
             "wrote it"
         )
     _demand(path, "step", data, _is_count)
@@ -74,14 +75,27 @@ def read_manifest(path: Path) -> Manifest:
     _demand(path, "keep", data, lambda value: isinstance(value, bool))
     _demand(path, "files", data, _are_files)
     _demand(path, "made_with", data, _are_facts)
+    unknown = sorted(set(data) - _PARTS)
+    if unknown:
+        raise Unreadable(f"{path.name} has the unknown part {shown(unknown[0])}")
+    if data.get("sha256") != _sum_of(data):
+        raise Unreadable(
+            f"{path.name} has the SHA-256 sum {_sum_of(data)}, expected "
+            f"{shown(data.get('sha256', 'missing'))}"
+        )
     files = {name: FileFacts(of["bytes"], of["sha256"]) for name, of in data["files"].items()}
     return Manifest(data["step"], files, data["score"], data["keep"], data["made_with"])
 
 
+def _sum_of(parts: dict[str, Any]) -> str:
+    """The sum of what a manifest says, its own sum apart."""
+    said = {name: value for name, value in parts.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def _demand(path: Path, name: str, data: dict[str, Any], fits: Any) -> None:
     if name not in data or not fits(data[name]):
-        shown = str(data.get(name, "missing"))[:60]
-        raise Unreadable(f"{path.name} is wrong in `{name}`: {shown}")
+        raise Unreadable(f"{path.name} is wrong in `{name}`: {shown(data.get(name, 'missing'))}")
 
 
 def _is_count(value: Any) -> bool:

@@ -1,11 +1,16 @@
 """Reading files that may be damaged, foreign or hostile: bounded, plain data, nothing executed."""
 
+import hashlib
 import json
+import math
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from klamp.errors import shown
 
 DEPTH = 32
 """Objects and lists inside one another that a JSON file may have."""
@@ -36,15 +41,43 @@ def read_bounded(path: Path, limit: int) -> bytes:
         if size > limit:
             raise Unreadable(f"{path.name} has {size:,} bytes, at most {limit:,} expected")
         try:
-            return file.read(limit)
+            return file.read(size)
         except OSError as error:
             raise Unreadable(f"{path.name} cannot be read ({error.strerror})") from error
 
 
-def first_bytes(path: Path, count: int = 64) -> bytes:
-    """The beginning of a regular file of any size. Raises ``Unreadable``."""
+def summed(path: Path, size: int, sha256: str) -> Iterator[bytes]:
+    """A regular file piece by piece; ``Unreadable`` unless it has that size and that sum.
+
+    The sum is known after the last piece: until then nothing may be done with the others.
+    """
+    digest, first = hashlib.sha256(), b""
     with _opened(path) as file:
-        return file.read(count)
+        found = os.fstat(file.fileno()).st_size
+        if found != size:
+            raise Unreadable(f"{path.name} has {found:,} bytes, expected {size:,}")
+        try:
+            while piece := file.read(2**20):
+                first = first or piece
+                digest.update(piece)
+                yield piece
+        except OSError as error:
+            raise Unreadable(f"{path.name} cannot be read ({error.strerror})") from error
+    if digest.hexdigest() != sha256:
+        kind = recognise(first)
+        what = f" (it is {kind})" if kind else ""
+        raise Unreadable(
+            f"{path.name} has the SHA-256 sum {digest.hexdigest()}, expected {sha256}{what}"
+        )
+
+
+def first_bytes(path: Path, count: int = 512) -> bytes:
+    """The beginning of a regular file of any size. Raises ``Unreadable``."""
+    try:
+        with _opened(path) as file:
+            return file.read(count)
+    except OSError as error:
+        raise Unreadable(f"{path.name} cannot be read ({error.strerror})") from error
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -62,24 +95,31 @@ def _opened(path: Path) -> BinaryIO:
 
 def read_object(path: Path, limit: int) -> dict[str, Any]:
     """A JSON object: UTF-8, no name twice, no NaN, not too deep. Raises ``Unreadable``."""
-    data = read_bounded(path, limit)
+    return parse_object(read_bounded(path, limit), path.name)
+
+
+def parse_object(data: bytes, name: str) -> dict[str, Any]:
+    """The JSON object that a file of that ``name`` holds. Raises ``Unreadable``."""
     if (kind := recognise(data)) is not None:
-        raise Unreadable(f"{path.name} is {kind}")
+        raise Unreadable(f"{name} is {kind}")
     try:
         value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
         )
     except UnicodeDecodeError as error:
-        raise Unreadable(f"{path.name} is not UTF-8 at byte {error.start}") from error
+        raise Unreadable(f"{name} is not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise Unreadable(f"{path.name} cannot be read as JSON: {error.msg} at {where}") from error
+        raise Unreadable(f"{name} cannot be read as JSON: {error.msg} at {where}") from error
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{path.name} cannot be read as JSON: {error}") from error
+        raise Unreadable(f"{name} cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
-        raise Unreadable(f"{path.name} holds a {type(value).__name__}; expected a JSON object")
+        raise Unreadable(f"{name} holds a {type(value).__name__}; expected a JSON object")
     if _depth(value) > DEPTH:
-        raise Unreadable(f"{path.name} is nested more than {DEPTH} deep")
+        raise Unreadable(f"{name} is nested more than {DEPTH} deep")
     return value
 
 
@@ -87,19 +127,31 @@ def recognise(data: bytes) -> str | None:
     """What a foreign file is, by its first bytes; None where nothing tells."""
     if _TEXT_PICKLE.match(data[:256]):
         return "a Python pickle"
+    if data[257:262] == b"ustar":
+        return "a tar archive"
+    if data[8:9] == b"{" and int.from_bytes(data[:8], "little") < 2**32:
+        return "a bare safetensors file"
     return next((kind for start, kind in _FIRST_BYTES if data.startswith(start)), None)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice[:60]!r} stands twice in one object")
-    return dict(pairs)
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the name {shown(name)} stands twice in one object")
+        found[name] = value
+    return found
 
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{shown(digits)} is too large for a number")
+    return number
 
 
 def _depth(value: Any) -> int:

@@ -70,7 +70,7 @@ def write_config(folder: Path, config: RunConfig) -> None:
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a run's folder."""
     path = folder / "config.json"
-    if not path.exists():
+    if not os.path.exists(path):
         raise CheckpointError(
             f"{folder} is no run's folder: it has no config.json{foreign(folder)}. Expected one "
             "that `klamp train` made, such as `runs/CartPole-v1-ppo-0`."

@@ -1,0 +1,66 @@
+"""Hostile files: refused by a named error, nothing executed. The commands do it 100,000 times.
+
+``benchmarks/reliability/fuzz.py`` and ``hostile.py`` are those commands.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "reliability"))
+
+import fuzz
+from hostile_files import changed, dumps, foreign_files, hostile_tensors, joined, split
+
+FOLDER = Path(fuzz.__file__).parent
+
+
+@pytest.mark.filterwarnings("ignore::klamp.KlampWarning")
+def test_two_thousand_inputs_break_no_rule(tmp_path: Path) -> None:
+    given = SimpleNamespace(inputs=2000, seed=7, only=None)
+    counts, _, broken = fuzz.fuzz(given, tmp_path)
+    assert broken == 0
+    outcomes = {(loader, outcome) for loader, _, outcome in counts}
+    # Some must pass, or the inputs would not reach what is behind the first check.
+    assert outcomes == {(a, b) for a in ("config", "checkpoint") for b in ("taken", "refused")}
+
+
+def test_a_number_is_the_same_input_ever_again(tmp_path: Path) -> None:
+    whole = fuzz.whole_checkpoint(tmp_path)
+    foreign = foreign_files(tmp_path / "canary")
+    first = [fuzz.drawn(3, number, whole, foreign) for number in range(50)]
+    assert first == [fuzz.drawn(3, number, whole, foreign) for number in range(50)]
+    assert len({str(case) for case in first}) > 45
+
+
+def test_what_escapes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def careless(folder: Path) -> Any:
+        raise KeyError(folder.name)
+
+    monkeypatch.setattr(fuzz, "read_config", careless)
+    given = SimpleNamespace(inputs=20, seed=0, only=None)
+    counts, _, broken = fuzz.fuzz(given, tmp_path)
+    assert broken == sum(n for (_, _, outcome), n in counts.items() if outcome == "escaped") > 5
+
+
+def test_under_the_audit_hook_nothing_happens_but_reading(tmp_path: Path) -> None:
+    out = tmp_path / "hostile.md"
+    command = [sys.executable, str(FOLDER / "hostile.py"), "--inputs", "200", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Events: 0. Rules broken: 0." in out.read_text()
+
+
+def test_changes_change_and_headers_are_split_where_they_end() -> None:
+    draw = Random(0)
+    tree = {"a": [1, {"b": None}], "c": 1.5}
+    texts = [dumps(changed(draw, tree)) for _ in range(100)]
+    assert sum(text != dumps(tree) for text in texts) > 80
+    file = joined(b'{"x": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}}', b"ab")
+    assert split(file)[1] == b"ab"
+    assert sum(hostile_tensors(draw, file) != file for _ in range(100)) > 80
