@@ -120,7 +120,7 @@ def page(parts: dict[str, Any]) -> str:
         verdict = "constant" if low == high else "**not constant**"
         rows.append(f"| {what} | {values[0]} | {values[-1]} | {low} to {high} | {verdict} |")
     for name, what, unit in (
-        ("total_rss", "resident memory of all processes, what is shared counted in each, MB", MB),
+        ("total_rss", "resident memory of all processes (shared pages in each), MB", MB),
         ("dev_shm", "entries of /dev/shm, whoever made them", 1),
         ("speed", "env steps a second", 1),
         ("speed_cpu", "env steps a second of processor time", 1),
@@ -133,8 +133,8 @@ def page(parts: dict[str, Any]) -> str:
         "# Soak",
         "",
         f"Made by `{parts['command']}` at commit `{parts['commit']}` on "
-        f"{parts['machine']}: PPO and TRPO train in turn, in one process, on a CartPole whose steps "
-        "are sometimes slow and whose observations and rewards are NaN once in 10⁵ steps, in "
+        f"{parts['machine']}: PPO and TRPO train in turn, in one process, on a CartPole whose "
+        "steps are sometimes slow and whose observations and rewards are NaN once in 10⁵ steps, in "
         "workers that are killed (two of three) or stopped (one of three) at random moments; "
         f"checkpoints every {parts['save_s']:g} s, evaluations every {parts['evaluate_s']:g} s, "
         f"readings every {parts['sample_s']:g} s.",
