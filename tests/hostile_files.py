@@ -201,7 +201,7 @@ def signed(tree: Any) -> bytes:
         rest = {name: value for name, value in tree.items() if name != "sha256"}
         text = json.dumps(rest, sort_keys=True).encode("utf-8", "surrogatepass")
         tree = rest | {"sha256": hashlib.sha256(text).hexdigest()}
-    return json.dumps(tree).encode()
+    return json.dumps(tree, indent=1).encode()
 
 
 def split(tensors: bytes) -> tuple[dict[str, Any], bytes]:

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +62,7 @@ def test_debris_is_ignored_and_that_of_writers_removed(tmp_path: Path) -> None:
         "step_12",
         "checkpoint_temp",
         "step_000000000012 (copy)",
+        "step_00000000001٢",
     ):
         (folder / debris).mkdir()
     for left in (".tmp-1234", ".trash-step_000000000001-12"):
@@ -329,3 +332,13 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 def test_an_empty_folder_has_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint"):
         latest_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["SIGKILL at every call, the first*", "[nd]e*"])
+def test_the_command_that_damages_checkpoints(what: str) -> None:
+    """Processes that are killed in earnest; the command does the same at every bit and size."""
+    command = Path(__file__).parents[1] / "benchmarks" / "reliability" / "damage.py"
+    done = subprocess.run(
+        [sys.executable, str(command), "--only", what], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

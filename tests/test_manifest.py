@@ -14,7 +14,7 @@ WHOLE = Manifest(12, {"state.json": FileFacts(3, "a" * 64)}, 1.5, True)
 
 def written(path: Path, **changes: Any) -> Path:
     data = json.loads(WHOLE.to_json()) | changes
-    path.write_text(json.dumps({k: v for k, v in data.items() if v is not ...}))
+    path.write_text(json.dumps({k: v for k, v in data.items() if v is not ...}, indent=1))
     return path
 
 
@@ -63,6 +63,14 @@ def test_a_change_that_has_a_meaning_is_noticed_by_the_sum(
         read_manifest(written(tmp_path / "M.json", **changes))
     with pytest.raises(Unreadable, match="expected 'missing'"):
         read_manifest(written(tmp_path / "M.json", sha256=...))
+
+
+def test_a_blank_that_was_not_written_is_noticed(tmp_path: Path) -> None:
+    path = written(tmp_path / "M.json")
+    for text in (path.read_text() + "\n", path.read_text().replace(": ", ":", 1)):
+        path.write_text(text)
+        with pytest.raises(Unreadable, match="not in the form"):
+            read_manifest(path)
 
 
 def test_an_unknown_part_is_named(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ STATE_LIMIT = 2**20
 HEADER_LIMIT = 2**22
 """Bytes that the names and shapes of ``tensors.safetensors`` may take."""
 
-_NAME = re.compile(r"step_(\d{12})")
+_NAME = re.compile(r"step_[0-9]{12}")
 _DEBRIS = re.compile(r"\.(tmp|trash)-.*")
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "MANIFEST.json"
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from klamp.errors import shown
 from klamp.fingerprint import fingerprint
-from klamp.reading import Unreadable, read_object
+from klamp.reading import Unreadable, parse_object, read_bounded
 
 FORMAT = 1
 LIMIT = 2**20
@@ -61,7 +61,8 @@ class Manifest:
 
 def read_manifest(path: Path) -> Manifest:
     """A manifest in every part of the form it is written in; else ``Unreadable`` names the part."""
-    data = read_object(path, LIMIT)
+    text = read_bounded(path, LIMIT)
+    data = parse_object(text, path.name)
     if data.get("format") != FORMAT:
         by = data.get("made_with")
         writer = by.get("klamp") if isinstance(by, dict) else None
@@ -84,7 +85,10 @@ def read_manifest(path: Path) -> Manifest:
             f"{shown(data.get('sha256', 'missing'))}"
         )
     files = {name: FileFacts(of["bytes"], of["sha256"]) for name, of in data["files"].items()}
-    return Manifest(data["step"], files, data["score"], data["keep"], data["made_with"])
+    manifest = Manifest(data["step"], files, data["score"], data["keep"], data["made_with"])
+    if manifest.to_json().encode() != text:
+        raise Unreadable(f"{path.name} says what it should, but not in the form it is written in")
+    return manifest
 
 
 def _sum_of(parts: dict[str, Any]) -> str:
