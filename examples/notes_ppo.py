@@ -17,6 +17,12 @@
 
 The mean lies within ±1 in units of the action, as in the listing: on an environment whose actions
 reach farther, such as Pendulum-v1 (±2), this policy's mean does not.
+
+What it learns, one run each (``--steps 300000 --seed 0``; mean return of the last 100 training
+episodes, from that of the first four): HalfCheetah-v5 from −234 to 47, Pendulum-v1 from −1,413 to
+−325. One seed says little about others. For comparison, klamp's PPO preset reaches 1,193 on
+HalfCheetah-v5 after as many steps and −218 on Pendulum-v1 after 200,000
+(`benchmarks/results/learning.md`): the listing learns, but slowly.
 """
 
 import argparse
