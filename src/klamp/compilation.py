@@ -1,4 +1,4 @@
-"""Compiled programs kept between runs, in the user's cache folder, within a bound."""
+"""Which device computes, and programs compiled for it, kept between runs within a bound."""
 
 import hashlib
 import os
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 
+from klamp.errors import ConfigError
 from klamp.fingerprint import fingerprint
 
 SWITCH = "KLAMP_CACHE"
@@ -47,6 +48,26 @@ def keep_compiled() -> None:
     # Small programs, too: the second start of a run is to compile nothing.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def use_device(name: str) -> None:
+    """Have this process compute on the ``cpu`` or the ``gpu``; ``auto`` leaves the choice to JAX.
+
+    Raises ``ConfigError`` where there is no such device.
+    """
+    if name == "auto":
+        return
+    if name not in ("cpu", "gpu"):
+        raise ConfigError(f"`device` is {name!r}, but must be one of 'auto', 'cpu', 'gpu'.")
+    try:
+        device = jax.devices(name)[0]
+    except RuntimeError as error:
+        there = ", ".join(str(each) for each in jax.devices())
+        raise ConfigError(
+            f"`device` is {name!r}, but JAX finds none; it finds {there}. For NVIDIA's, install "
+            '`pip install "jax[cuda12]"` beside klamp; or leave `--device` out.'
+        ) from error
+    jax.config.update("jax_default_device", device)
 
 
 def _user_cache() -> Path:

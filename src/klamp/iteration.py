@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import PRNGKeyArray
 
 from klamp.compilation import keep_compiled
 from klamp.config import RunConfig
@@ -21,6 +21,7 @@ from klamp.errors import ConfigError
 from klamp.learning import make_learn
 from klamp.metrics import Metrics, refused_metrics, report_metrics
 from klamp.networks import (
+    ActorCritic,
     Model,
     NetworkBuilder,
     build_network,
@@ -87,19 +88,32 @@ class HostIteration:
     """Environments on the host: a rollout step by step, then one compiled update."""
 
     def __init__(
-        self, config: RunConfig, environments: HostEnvironments, model: Model, theta: Array
+        self,
+        config: RunConfig,
+        environments: HostEnvironments,
+        network: NetworkBuilder | None,
+        like: "HostIteration | None" = None,
     ) -> None:
+        """``like`` lends what it compiled, to a run that differs in nothing but its seed."""
         settings = config.settings
-        self.config, self.environments, self.model = config, environments, model
+        self.config, self.environments = config, environments
+        self.draw: Callable[[PRNGKeyArray], Any] = (
+            network_maker(config, environments, network) if like is None else like.draw
+        )
+        self.theta, model = flatten(self.draw(key(settings.seed, Purpose.INITIALISE)))
+        self.model = model if like is None else like.model
         self.collector = HostCollector(
             environments,
-            model,
-            theta,
+            self.model,
+            self.theta,
             settings.rollout_length,
             settings.action_bounds,
             settings.recurrent_size,
+            None if like is None else like.collector.compiled,
         )
-        self.learn: Any = make_learn(model, config.algorithm, settings)
+        self.learn: Any = (
+            make_learn(self.model, config.algorithm, settings) if like is None else like.learn
+        )
 
     def compile(self, state: TrainState) -> float:
         """Compile the policy call and the update; the seconds it took."""
@@ -114,7 +128,8 @@ class HostIteration:
         some_key = key(self.config.settings.seed, Purpose.SHUFFLE)
         number = jnp.asarray(1.0, jnp.float32)
         parts = (state.theta, state.algorithm, rollout, seen, number, some_key, number)
-        self.learn = self.learn.lower(*parts).compile()
+        if hasattr(self.learn, "lower"):
+            self.learn = self.learn.lower(*parts).compile()
         return time.perf_counter() - began
 
     def advance(
@@ -171,12 +186,13 @@ class HostIteration:
 
 
 def start(
-    config: RunConfig, network: NetworkBuilder | None = None
+    config: RunConfig, network: NetworkBuilder | None = None, like: HostIteration | None = None
 ) -> tuple[HostIteration, TrainState]:
     """Environments, networks and functions, and the state before the first step.
 
-    Turns JAX's asynchronous dispatch on the CPU off for this process: every policy call is waited
-    for anyway, and handing it to another thread costs more than the call.
+    ``like`` is a run that differs in its seed only: what it compiled serves this one, too. Turns
+    JAX's asynchronous dispatch on the CPU off for this process: every policy call is waited for
+    anyway, and handing it to another thread costs more than the call.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     keep_compiled()
@@ -189,17 +205,19 @@ def start(
         vectorization=settings.vectorization,
         step_limit_s=settings.step_limit_s,
     )
-    check_spaces(config.env, environments.observation_space, environments.action_space)
-    theta, model = make_network(config, environments, network)
-    state = fresh_state(config, environments.seen_space, theta, model)
-    return HostIteration(config, environments, model, theta), state
+    try:
+        check_spaces(config.env, environments.observation_space, environments.action_space)
+        run = HostIteration(config, environments, network, like)
+        return run, fresh_state(config, environments.seen_space, run.theta, run.model)
+    except BaseException:
+        environments.close()
+        raise
 
 
-def make_network(
+def network_maker(
     config: RunConfig, environments: HostEnvironments, network: NetworkBuilder | None
-) -> tuple[Array, Model]:
-    """The networks of the settings, or a user's own; the same ones that the run began with."""
-    initial = key(config.settings.seed, Purpose.INITIALISE)
+) -> Callable[[PRNGKeyArray], ActorCritic]:
+    """From a key to the networks of the settings, or to a user's own."""
     seen, actions = environments.seen_space, environments.action_space
     if (network is None) != (config.network is None):
         raise ConfigError(
@@ -209,11 +227,10 @@ def make_network(
             "holds. Give that function again, in Python: `klamp.load(folder, network=…)` or "
             "`klamp.resume(folder, network=…)`."
         )
-    if network is None:
-        # As one program: drawn layer by layer, the first weights take longer than all the rest.
-        build = eqx.filter_jit(lambda key: build_network(seen, actions, config.settings, key=key))
-        return flatten(build(initial))
-    return flatten(check_network(network(seen, actions, initial), seen, actions))
+    if network is not None:
+        return lambda key: check_network(network(seen, actions, key), seen, actions)
+    # As one program: drawn layer by layer, the first weights take longer than all the rest.
+    return eqx.filter_jit(lambda key: build_network(seen, actions, config.settings, key=key))
 
 
 def make_policy(

@@ -80,7 +80,9 @@ class HostCollector:
         length: int,
         action_bounds: ActionBounds = "clip",
         memory_size: int = 0,
+        compiled: tuple[Any, Any] | None = None,
     ) -> None:
+        """``compiled``: the functions of a collector that differs in nothing but the seed."""
         self.environments = environments
         shape = (length, environments.num_envs)
         space = environments.seen_space
@@ -93,7 +95,6 @@ class HostCollector:
         self._truncated = np.zeros(shape, bool)
         self._weight = np.ones(shape, np.float32)
         self._to_environment = to_environment(environments.action_space, action_bounds)
-        self._act = make_act(model)
         self._mask: np.ndarray | None = None
         self._log_std: np.ndarray | None = None
         self._dropout_key: np.ndarray | None = None
@@ -102,7 +103,12 @@ class HostCollector:
         longer = (length + 1, environments.num_envs)
         self._memory = np.zeros((*longer, memory_size), np.float32) if memory_size else None
         self._first = np.ones(longer, bool) if memory_size else None
-        self._noise = make_noise(model, theta, self._inputs(0), length)
+        self.compiled = compiled or (
+            make_act(model),
+            make_noise(model, theta, self._inputs(0), length),
+        )
+        """The policy call, and the noise of a rollout."""
+        self._act, self._noise = self.compiled
 
     def compile(
         self,

@@ -14,9 +14,9 @@ from klamp.envs.making import make_host
 from klamp.errors import KlampWarning, NonFiniteError
 from klamp.files import write_atomically
 from klamp.fingerprint import differences, fingerprint
-from klamp.iteration import Boundary, Iteration, make_network, make_policy, start
+from klamp.iteration import Boundary, Iteration, make_policy, network_maker, start
 from klamp.metrics import Metrics, MetricsLog, read_metrics, to_json
-from klamp.networks import NetworkBuilder, name_of
+from klamp.networks import NetworkBuilder, flatten, name_of
 from klamp.policy import TrainedPolicy
 from klamp.presets import configure
 from klamp.report import Reporter, Silent, reporter
@@ -30,7 +30,7 @@ from klamp.run_folder import (
     write_config,
 )
 from klamp.saving import Saver
-from klamp.seeding import Purpose
+from klamp.seeding import Purpose, key
 from klamp.signals import Signals, StopAsked, stop_line
 from klamp.state import TrainState, fresh_state, restore
 
@@ -164,7 +164,8 @@ def load(folder: str | Path, *, network: NetworkBuilder | None = None) -> Traine
     path = latest_checkpoint(Path(folder))
     environments = make_host(config.env, 1, seed=0, purpose=Purpose.EVALUATE)
     try:
-        theta, model = make_network(config, environments, network)
+        draw = network_maker(config, environments, network)
+        theta, model = flatten(draw(key(config.settings.seed, Purpose.INITIALISE)))
         fresh = fresh_state(config, environments.seen_space, theta, model)
         state, _ = restore(fresh, path)
         return make_policy(config, environments, model, state)
