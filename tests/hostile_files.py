@@ -293,6 +293,21 @@ def hostile_config(draw: random.Random, real: bytes, foreign: Files) -> tuple[st
             return kind, encoded(dumps(random_tree(draw, list(json.loads(real)), 4)))
 
 
+def hostile_lines(draw: random.Random, real: bytes, foreign: Files) -> tuple[str, bytes]:
+    """What was done, and a file of JSON lines that is nearly ``real``."""
+    kind = draw.choices(("changed", "bytes", "foreign"), (6, 4, 1))[0]
+    match kind:
+        case "changed":
+            lines = [json.loads(line) for line in real.splitlines()]
+            at = draw.randrange(len(lines))
+            lines[at] = changed(draw, lines[at])
+            return kind, b"".join(encoded(dumps(line)) + b"\n" for line in lines)
+        case "bytes":
+            return kind, garbled(draw, real)
+        case _:
+            return kind, draw.choice(list(foreign.values())) + b"\n"
+
+
 def random_tree(draw: random.Random, names: list[str], depth: int) -> Any:
     if depth == 0 or draw.random() < 0.3:
         return draw.choice(NASTY)

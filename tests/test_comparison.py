@@ -40,6 +40,29 @@ def test_seeds_are_pooled_and_configurations_are_not(trained: klamp.Result, tmp_
     assert "http" not in page
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "wanted"),
+    [
+        ("config.json", "[]", "expected a JSON object"),
+        ("config.json", '{"algo": "ppo"}', "config.json has 'nothing' as `env`"),
+        ("summary.json", '{"return_mean": "high"}', "summary.json has 'high' as `return_mean`"),
+        ("metrics.jsonl", "", "metrics.jsonl has no line"),
+        ("metrics.jsonl", "{\n", "metrics.jsonl is damaged in line 1"),
+        ("metrics.jsonl", '{"update": 1}\n', "metrics.jsonl has 'nothing' as `return_mean`"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(
+    trained: klamp.Result, name: str, content: str, wanted: str, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trained.folder, copy)
+    (copy / name).write_text(content)
+    with pytest.raises(klamp.CheckpointError) as caught:
+        compare([copy], tmp_path / "page.html")
+    assert wanted in str(caught.value)
+    assert not (tmp_path / "page.html").exists()
+
+
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(klamp.CheckpointError, match="cannot be compared"):
         compare([tmp_path], tmp_path / "page.html")

@@ -98,6 +98,20 @@ def test_lines_that_the_checkpoint_does_not_know_are_dropped(tmp_path: Path) -> 
     assert path.read_text().count("\n") == 2
 
 
+def test_what_comes_after_the_checkpoint_may_be_damaged(tmp_path: Path) -> None:
+    """A power cut leaves blocks of zeros at the end of a file that was being written."""
+    path = tmp_path / "metrics.jsonl"
+    whole = b'{"update": 1}\n{"update": 2}\n'
+    path.write_bytes(whole + bytes(100) + b"\n{")
+    drop_metrics_after(path, 2)
+    assert path.read_bytes() == whole
+    path.write_bytes(whole.replace(b"1", b"\0") + b"{}\n")
+    with pytest.raises(CheckpointError, match="damaged in line 1"):
+        drop_metrics_after(path, 2)
+    drop_metrics_after(path, 0)
+    assert path.read_bytes() == b""
+
+
 def test_the_second_to_lock_a_folder_is_told_who_holds_it(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with locked(folder):

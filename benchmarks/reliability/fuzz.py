@@ -1,4 +1,4 @@
-"""100,000 hostile inputs to the loaders of checkpoints and configurations.
+"""100,000 hostile inputs to the loaders of checkpoints, configurations and metrics.
 
     python benchmarks/reliability/fuzz.py [--inputs 100000] [--seed 0] [--only NUMBER]
 
@@ -23,7 +23,15 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 import numpy as np
-from hostile_files import Files, dumps, foreign_files, hostile_checkpoint, hostile_config, put
+from hostile_files import (
+    Files,
+    dumps,
+    foreign_files,
+    hostile_checkpoint,
+    hostile_config,
+    hostile_lines,
+    put,
+)
 
 from klamp.checkpoint import (
     latest_checkpoint,
@@ -34,6 +42,7 @@ from klamp.checkpoint import (
 )
 from klamp.config import PPO, TRPO, PPOPenalty, RunConfig, Settings
 from klamp.errors import CheckpointError, ConfigError
+from klamp.metrics import read_metrics
 from klamp.run_folder import read_config
 
 RESULTS = Path(__file__).parents[1] / "results" / "fuzz.md"
@@ -44,7 +53,8 @@ CONFIGS = (
     RunConfig("HalfCheetah-v5", TRPO(), Settings(normalize_observation=True, seed=2**62)),
     RunConfig("my_module:Thing-v0", PPOPenalty(), Settings(recurrent_size=8), network="mine"),
 )
-STEP = 1234
+STEP, UPDATES = 1234, 4
+LOADERS = ("config", "checkpoint", "metrics")
 
 
 class Case(NamedTuple):
@@ -64,7 +74,14 @@ def whole_checkpoint(place: Path) -> Files:
 def drawn(seed: int, number: int, whole: Files, foreign: Files) -> Case:
     """The input of a number; the same ever again."""
     draw = Random(f"{seed} {number}")
-    if draw.random() < 0.5:
+    chance = draw.random()
+    if chance < 0.1:
+        lines = [{"update": n, "kl": n / 7, "outcome": "ACCEPTED", "return_mean": None}
+                 for n in range(1, UPDATES + 1)]  # fmt: skip
+        real = "".join(dumps(line) + "\n" for line in lines).encode()
+        kind, data = hostile_lines(draw, real, foreign)
+        return Case("metrics", kind, {"metrics.jsonl": data})
+    if chance < 0.5:
         real = dumps({"klamp_version": "0"} | draw.choice(CONFIGS).to_dict()).encode()
         kind, data = hostile_config(draw, real, foreign)
         return Case("config", kind, {"config.json": data})
@@ -73,10 +90,11 @@ def drawn(seed: int, number: int, whole: Files, foreign: Files) -> Case:
 
 def lay_out(case: Case, run: Path) -> None:
     """Write an input into a run's folder."""
-    if case.loader == "config":
-        (run / "config.json").write_bytes(case.files["config.json"])
-    else:
+    if case.loader == "checkpoint":
         put(run / "checkpoints" / f"step_{STEP:012d}", case.files)
+    else:
+        for name, data in case.files.items():
+            (run / name).write_bytes(data)
 
 
 def load(case: Case, run: Path) -> str:
@@ -84,6 +102,8 @@ def load(case: Case, run: Path) -> str:
     try:
         if case.loader == "config":
             read_config(run)
+        elif case.loader == "metrics":
+            read_metrics(run / "metrics.jsonl")
         else:
             path = run / "checkpoints" / f"step_{STEP:012d}"
             tensors, _ = load_checkpoint(path)
@@ -165,9 +185,11 @@ def table(counts: Counter[Any], seed: int, slowest: float, peak: int, broken: in
         "",
         f"Made by `python benchmarks/reliability/fuzz.py --seed {seed}`: {sum(counts.values()):,} "
         "inputs, each a",
-        "checkpoint or a `config.json` that is nearly whole, loaded in every way there is. *Taken* "
-        "are those",
-        "whose change has a meaning, such as another seed or other numbers under sums that agree.",
+        "checkpoint, a `config.json` or a `metrics.jsonl` that is nearly whole, loaded in every "
+        "way there is.",
+        "*Taken* are those whose change has a meaning, such as another seed, or other numbers "
+        "under sums that",
+        "agree.",
         "",
         "| loader | what was changed | inputs | refused by a named error | taken | anything else |",
         "|---|---|---|---|---|---|",

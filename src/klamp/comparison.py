@@ -3,13 +3,16 @@
 import html
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from klamp.errors import CheckpointError
+from klamp.checks import is_number
+from klamp.errors import CheckpointError, shown
 from klamp.files import write_atomically
 from klamp.metrics import Metrics, read_metrics
+from klamp.reading import read_object
+from klamp.run_folder import CONFIG_LIMIT
 from klamp.svg import Curve, line_plot
 
 RESAMPLES = 10_000
@@ -57,9 +60,10 @@ def _groups(folders: list[Path]) -> list[Group]:
     found: dict[tuple[str, str], Group] = {}
     for folder in folders:
         try:
-            config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-            summary: Metrics = json.loads((folder / "summary.json").read_text())
+            config = read_object(folder / "config.json", CONFIG_LIMIT)
+            summary = read_object(folder / "summary.json", CONFIG_LIMIT)
             lines = read_metrics(folder / "metrics.jsonl")
+            _check(config, summary, lines)
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"{folder} cannot be compared: {error}. Expected the folder of a run that has "
@@ -71,6 +75,25 @@ def _groups(folders: list[Path]) -> list[Group]:
         group.runs.append(lines)
         group.summaries.append(summary)
     return _distinct(list(found.values()))
+
+
+def _check(config: Metrics, summary: Metrics, lines: list[Metrics]) -> None:
+    """Everything that the table and the plots take from a run; ``ValueError`` names what lacks."""
+
+    def demand(data: Metrics, name: str, fits: bool, file: str) -> None:
+        if not fits:
+            raise ValueError(f"{file} has {shown(data.get(name, 'nothing'))} as `{name}`")
+
+    for name in ("env", "algo"):
+        demand(config, name, isinstance(config.get(name), str), "config.json")
+    for name, data in [("return_mean", summary), *((n, d) for d in lines for n, _ in PLOTS)]:
+        known = name in data and (data[name] is None or is_number(data[name]))
+        demand(data, name, known, "summary.json" if data is summary else "metrics.jsonl")
+    for line in lines:
+        for name in ("step", "steps_per_second"):
+            demand(line, name, is_number(line.get(name)), "metrics.jsonl")
+    if not lines:
+        raise ValueError("metrics.jsonl has no line")
 
 
 def _distinct(groups: list[Group]) -> list[Group]:

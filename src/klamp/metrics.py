@@ -6,14 +6,16 @@ import json
 import math
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from klamp.errors import KlampWarning
+from klamp.errors import CheckpointError, KlampWarning
 from klamp.learning import NON_FINITE
+from klamp.reading import Unreadable, parse_object
 from klamp.trust_region.step import Outcome
 from klamp.types import UpdateReport
 
@@ -86,6 +88,26 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[Metrics]:
-    """All complete lines of a `metrics.jsonl`; a last line cut off by a kill is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    """All complete lines of a `metrics.jsonl`; a last line cut off by a kill is left out.
+
+    Raises ``CheckpointError`` where another line is damaged.
+    """
+    return list(metrics_of(path))
+
+
+def metrics_of(path: Path) -> Iterator[Metrics]:
+    """The same line by line: those after the last one that is wanted may be anything."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                metrics = parse_object(line, path.name)
+                if not isinstance(metrics.get("update"), int):
+                    raise Unreadable(f"{path.name} does not tell the update")
+            except Unreadable as error:
+                raise CheckpointError(
+                    f"{path} is damaged in line {number}: {error}. Bring the file back from a "
+                    "copy, or take the line out to go on without it."
+                ) from error
+            yield metrics

@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -19,7 +20,7 @@ from klamp.checkpoint import checkpoints, foreign
 from klamp.config import RunConfig, algorithm_name
 from klamp.errors import CheckpointError, ConfigError, RunFolderError
 from klamp.files import write_atomically
-from klamp.metrics import read_metrics, to_json
+from klamp.metrics import metrics_of, to_json
 from klamp.reading import Unreadable, read_object
 
 CONFIG_LIMIT = 2**20
@@ -138,5 +139,6 @@ def _owner(folder: Path) -> str:
 def drop_metrics_after(path: Path, update: int) -> None:
     """Cut lines of updates that the checkpoint does not know; they will be made again."""
     if path.exists():
-        kept = [line for line in read_metrics(path) if line["update"] <= update]
+        known = itertools.takewhile(lambda line: line["update"] <= update, metrics_of(path))
+        kept = list(itertools.islice(known, update))
         write_atomically(path, "".join(to_json(line) + "\n" for line in kept))

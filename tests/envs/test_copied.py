@@ -122,7 +122,9 @@ def test_what_does_not_repeat_itself_is_said(refuses: bool, problem: str) -> Non
     second.step(np.zeros(1, int)) if not refuses else None
 
 
-@pytest.mark.parametrize("damage", ["actions0", "began", "episodes", "observation", "far", "shape"])
+@pytest.mark.parametrize(
+    "damage", ["actions0", "began", "episodes", "observation", "far", "shape", "flat", "end"]
+)
 def test_a_damaged_position_is_refused(damage: str) -> None:
     host = counts()
     host.reset()
@@ -132,6 +134,10 @@ def test_a_damaged_position_is_refused(damage: str) -> None:
         saved["began"] = saved["began"] + 9
     elif damage == "shape":
         saved["actions0"] = saved["actions0"][:, :1]
+    elif damage == "flat":
+        saved["actions0"] = saved["actions0"][0, 0]
+    elif damage == "end":
+        saved["episodes"] = np.full(2, 2**63 - 1)
     else:
         del saved[damage]
     if damage == "actions0":

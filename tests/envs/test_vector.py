@@ -34,14 +34,18 @@ def test_what_an_iteration_draws_does_not_depend_on_what_was_drawn_before() -> N
     np.testing.assert_array_equal(*starts)
 
 
-@pytest.mark.parametrize("damage", ["missing", "shape"])
+@pytest.mark.parametrize("damage", ["missing", "shape", "type", "before", "beyond"])
 def test_a_position_of_other_environments_is_refused(damage: str) -> None:
     host = make_host("CartPole-v1", 3, seed=1, purpose=Purpose.EPISODE)
     host.reset()
     saved = host.position().arrays()
     if damage == "missing":
         del saved["own.state"]
-    else:
+    elif damage == "shape":
         saved["own.state"] = saved["own.state"][:, :2]
+    elif damage == "type":
+        saved["own.gravity"] = saved["own.gravity"].astype(np.complex64)
+    else:
+        saved["episodes"] = np.full(3, -1 if damage == "before" else 2**63 - 1)
     with pytest.raises(CheckpointError, match="where the 3 rows of `CartPole-v1` stood"):
         host.restore(saved)

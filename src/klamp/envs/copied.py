@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.vector.utils import create_empty_array
 
 from klamp.envs.copies import Copies, Info, Replayed, Stepped
-from klamp.envs.host import Shown, Transition
+from klamp.envs.host import Shown, Transition, are_episode_numbers
 from klamp.envs.observations import MASK_KEY
 from klamp.envs.workers import WorkersLost
 from klamp.errors import CheckpointError, CopyFault, EnvironmentFault, KlampWarning
@@ -252,13 +252,13 @@ class CopiedEnvironments:
         like = create_empty_array(self.action_space, self.num_envs)
         shapes, structure = jax.tree.flatten(like)
         block = [saved.get(f"actions{i}") for i in range(len(shapes))]
-        length = 0 if block[0] is None else len(block[0])
+        length = 0 if block[0] is None or not block[0].ndim else len(block[0])
         fits = (
             {"episodes", "began", "observation"} <= set(saved)
             and saved["episodes"].shape == saved["began"].shape == (self.num_envs,)
             and saved["began"].dtype == saved["episodes"].dtype == np.int64
             and bool(np.all((saved["began"] >= 0) & (saved["began"] <= length)))
-            and bool(np.all(saved["episodes"] >= 0))
+            and are_episode_numbers(saved["episodes"])
             and all(
                 (part is None and length == 0)
                 or (part is not None and part.shape == (length, *shape.shape))

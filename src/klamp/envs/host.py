@@ -36,6 +36,11 @@ class Position(Protocol):
         ...
 
 
+def are_episode_numbers(saved: np.ndarray) -> bool:
+    """Whether numbers of episodes that were read can be gone on counting from."""
+    return bool(np.all((saved >= 0) & (saved < 2**62)))
+
+
 @runtime_checkable
 class HostEnvironments(Protocol):
     """N environments of one kind, stepped together on the host.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from klamp.envs.host import Shown, Transition
+from klamp.envs.host import Shown, Transition, are_episode_numbers
 from klamp.envs.observations import MASK_KEY, batch_of_one
 from klamp.errors import CheckpointError, EnvironmentFault
 from klamp.seeding import Purpose, environment_seed, generator
@@ -94,8 +94,9 @@ class VectorEnvironments:
         """
         self.reset()
         now = self.position().values
-        shapes = {name: array.shape for name, array in now.items()}
-        if shapes != {name: array.shape for name, array in saved.items()}:
+        forms = {name: (array.shape, array.dtype) for name, array in now.items()}
+        fits = forms == {name: (array.shape, array.dtype) for name, array in saved.items()}
+        if not fits or not are_episode_numbers(saved["episodes"]):
             raise CheckpointError(
                 f"The checkpoint does not say where the {self.num_envs} rows of `{self.env}` "
                 "stood. It was saved with other environments, or another version of them; resume "
