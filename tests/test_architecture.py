@@ -29,6 +29,7 @@ ROOMS = [
     ["iteration", "saving"],
     ["report", "evaluation", "svg"],
     ["training", "comparison"],
+    ["options"],
     ["cli"],
     ["__main__", "__init__"],
 ]

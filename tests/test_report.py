@@ -7,7 +7,7 @@ import pytest
 from klamp.config import PPO, RunConfig, Settings
 from klamp.report import Lines, Panel, Silent, duration, reporter
 
-CONFIG = RunConfig("CartPole-v1", PPO(), Settings(steps=1000))
+CONFIG = RunConfig("CartPole-v1", PPO(), Settings(steps=1000, num_envs=2))
 METRICS = {
     "step": 500,
     "return_mean": 21.5,

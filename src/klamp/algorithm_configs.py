@@ -73,7 +73,7 @@ class PPO:
     epochs: int = 10
     """Passes over each batch."""
     minibatch_size: int = 64
-    """Samples in each gradient step."""
+    """Samples in each gradient step; where the batch is below the default, all of it."""
     learning_rate: float = 3e-4
     """Adam's step size."""
     final_learning_rate: float | None = None
@@ -147,7 +147,7 @@ class PPOPenalty:
     epochs: int = 10
     """Passes over each batch."""
     minibatch_size: int = 64
-    """Samples in each gradient step."""
+    """Samples in each gradient step; where the batch is below the default, all of it."""
     learning_rate: float = 3e-4
     """Adam's step size."""
     final_learning_rate: float | None = None
@@ -216,7 +216,7 @@ class TRPO:
             not_negative=("damping",),
             counts=("cg_iterations",),
         )
-        require(self.backtrack_ratio < 1, self, "backtrack_ratio", "a number between 0 and 1")
+        require(self.backtrack_ratio < 1, self, "backtrack_ratio", "a number above 0 and below 1")
         require(is_integer(self.max_backtracks, 0), self, "max_backtracks", "an integer ≥ 0")
 
 

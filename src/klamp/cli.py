@@ -1,15 +1,13 @@
 """The command line. Each command imports what it needs, so that help answers at once."""
 
-import contextlib
-import io
-import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields, make_dataclass
+from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
 from klamp.errors import ConfigError, KlampError, Stopped, closest
+from klamp.options import parse, value_of
 
 USAGE = """\
 usage: klamp COMMAND …
@@ -70,81 +68,9 @@ def _dispatch(words: list[str]) -> int:
     return commands[words[0]](words[1:])
 
 
-def _parse(kind: Any, words: list[str], *, command: str, description: str, default: Any) -> Any:
-    """Parse options by a dataclass; every mistake becomes one paragraph."""
-    import tyro
-
-    captured = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(captured):
-            return tyro.cli(
-                kind,
-                args=words,
-                prog=f"klamp {command}",
-                description=description,
-                default=default,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise ConfigError(_paragraph(captured.getvalue(), command, words, kind)) from None
-
-
-def _paragraph(text: str, command: str, words: list[str], kind: Any) -> str:
-    """The parser's boxed complaint as one line, with the nearest option of the same name."""
-    bare = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─═┌┐└┘]", " ", text)
-    sentences = " ".join(bare.split()).split(" For full helptext")[0]
-    sentences = re.sub(r"^(Parsing|Value) error Error parsing ", "", sentences)
-    known = sorted(_options(kind))
-    wrong = [word.split("=")[0] for word in words if word.startswith("--")]
-    unknown = [word for word in wrong if word.replace("--no-", "--") not in known]
-    if unknown and "--help" not in unknown:
-        return (
-            f"`klamp {command}` has no option `{unknown[0]}`.{closest(unknown[0], known)} "
-            f"`klamp {command} --help` lists them all."
-        )
-    return f"`klamp {command} {' '.join(words)}` cannot be read: {sentences}"
-
-
-def _options(kind: Any) -> set[str]:
-    """Every option of a dataclass and of the dataclasses in it."""
-    names: set[str] = set()
-    for item in fields(kind):
-        inner = item.type
-        if hasattr(inner, "__dataclass_fields__"):
-            names |= _options(inner)
-        else:
-            names.add("--" + item.name.replace("_", "-"))
-    return names
-
-
-def _value_of(option: str, words: list[str]) -> str | None:
-    """The value given to an option, before the full parser knows which options there are."""
-    for index, word in enumerate(words):
-        if word == option and index + 1 < len(words):
-            return words[index + 1]
-        if word.startswith(option + "="):
-            return word.split("=", 1)[1]
-    return None
-
-
-def _integral(words: list[str]) -> list[str]:
-    """`--steps 1e6` as `--steps 1000000`."""
-    return [
-        str(int(float(word)))
-        if re.fullmatch(r"\d+(\.\d+)?[eE]\+?\d+", word)
-        and before in ("--steps", "--checkpoint-interval")
-        and float(word).is_integer()
-        else word
-        for before, word in zip(["", *words], words, strict=False)
-    ]
-
-
 def _train(words: list[str]) -> int:
     """`klamp train ENV …`: the options depend on the algorithm, their defaults on the preset."""
-    words = _integral(words)
-    given = _train_options(words, env=words[0] if words else "")
+    given = _train_options(words, env=words[0] if words else "-")
     if given.env != words[0]:
         # ENV stood behind some options, so the defaults shown to the parser were not its own.
         given = _train_options(words, env=given.env)
@@ -168,7 +94,7 @@ def _train_options(words: list[str], *, env: str) -> Any:
     from klamp.config import ALGORITHMS, Settings
     from klamp.presets import configure
 
-    name = _value_of("--algo", words) or "ppo"
+    name = value_of("--algo", words) or "ppo"
     preset = configure(env, name, {})
     options = make_dataclass(
         "TrainOptions",
@@ -191,7 +117,7 @@ def _train_options(words: list[str], *, env: str) -> Any:
         quiet: Show no progress.
     """
     description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
-    return _parse(options, words, command="train", description=description, default=None)
+    return parse(options, words, command="train", description=description)
 
 
 def _resume(words: list[str]) -> int:
@@ -213,12 +139,11 @@ def _resume(words: list[str]) -> int:
         steps: Train to this number of steps instead of the run's own.
         quiet: Show no progress.
     """
-    given = _parse(
+    given = parse(
         options,
-        _integral(words),
+        words,
         command="resume",
         description="Go on with a run from its latest checkpoint.",
-        default=None,
     )
     from klamp.signals import Signals
 
@@ -252,16 +177,17 @@ def _eval(words: list[str]) -> int:
         stochastic: Sample actions instead of taking the most probable ones.
         video: Film one episode into this file, .mp4 or .gif.
     """
-    given = _parse(
+    given = parse(
         options,
         words,
         command="eval",
         description="Run whole episodes with a trained policy.",
-        default=None,
     )
-    from klamp.evaluation import evaluate, record_video
+    from klamp.evaluation import check_video, evaluate, record_video
     from klamp.training import load
 
+    if given.video is not None:
+        check_video(given.video)
     policy = load(given.folder)
     result = evaluate(
         policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
@@ -294,13 +220,17 @@ def _compare(words: list[str]) -> int:
         folders: Run folders; seeds of one environment and algorithm are pooled.
         out: The page with plots.
     """
-    given = _parse(
+    given = parse(
         options,
         words,
         command="compare",
         description="Runs side by side: a table with intervals, and a page with plots.",
-        default=None,
     )
+    if not given.folders:
+        raise ConfigError(
+            "`klamp compare` was given no folders. Write `klamp compare DIR …` with the folders of "
+            "runs that have ended, such as `runs/*`."
+        )
     from klamp.comparison import compare
 
     print(compare(list(given.folders), given.out))

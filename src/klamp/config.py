@@ -5,7 +5,6 @@ that algorithm, in ``algorithm_configs``. The docstring under each field is also
 command line. Nothing here imports JAX, so that ``klamp --help`` answers at once.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -21,7 +20,7 @@ from klamp.algorithm_configs import (
     algorithm_name,
 )
 from klamp.checks import check, is_integer, is_number, require
-from klamp.errors import ConfigError, shown
+from klamp.errors import ConfigError, closest, shown
 
 __all__ = [
     "A2C",
@@ -107,7 +106,7 @@ class Settings:
     critic_epochs: int = 10
     """Passes over the batch that fit the critic after a natural-gradient step."""
     critic_minibatch_size: int = 64
-    """Samples in each step of that fit."""
+    """Samples in each step of that fit; where the batch is below the default, all of it."""
     critic_learning_rate: float = 1e-3
     """Adam's step size of that fit."""
     checkpoint_interval: int = 50_000
@@ -124,9 +123,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every field."""
-        sizes: Any = self.hidden_sizes
-        require(isinstance(sizes, Iterable), self, "hidden_sizes", "a sequence of integers ≥ 1")
-        object.__setattr__(self, "hidden_sizes", tuple(sizes))
+        if isinstance(self.hidden_sizes, list):
+            object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
         object.__setattr__(self, "steps", _integral(self.steps))
         check(
             self,
@@ -167,18 +165,76 @@ class Settings:
         for name in ("recurrent_size", "keep_checkpoint_every"):
             require(is_integer(getattr(self, name), 0), self, name, "an integer ≥ 0")
         divides = not self.recurrent_size or self.rollout_length % self.sequence_length == 0
-        require(divides, self, "sequence_length", f"a divisor of {self.rollout_length} steps")
+        whole = f"a divisor of the rollout_length, {self.rollout_length}"
+        require(divides, self, "sequence_length", whole)
         seed_fits = is_integer(self.seed, 0) and self.seed < 2**63
         require(seed_fits, self, "seed", "an integer from 0 to 2**63 − 1")
         require(is_number(self.initial_log_std), self, "initial_log_std", "a finite number")
-        sizes = all(is_integer(size, 1) for size in self.hidden_sizes)
-        require(sizes, self, "hidden_sizes", "a sequence of integers ≥ 1")
-        require(self.num_envs <= 2**20, self, "num_envs", "at most 1,048,576")
+        sizes: Any = self.hidden_sizes
+        are_sizes = isinstance(sizes, tuple) and all(is_integer(size, 1) for size in sizes)
+        require(are_sizes, self, "hidden_sizes", "a sequence of integers ≥ 1, such as (64, 64)")
+        # Two observations of one number, an action, reward, weight and two flags.
+        least = (
+            f"; one rollout of {self.batch:,} steps would take over {self.batch * 22 // 10**9:,} GB"
+        )
+        require(self.num_envs <= 2**20, self, "num_envs", f"at most 1,048,576{least}")
+        fits = self.batch < 2**31
+        require(fits, self, "rollout_length", f"at most 2³¹ over the number of environments{least}")
+
+    @property
+    def batch(self) -> int:
+        """Steps of all environments between two updates."""
+        return self.num_envs * self.rollout_length
 
     @property
     def sequence(self) -> int:
         """Rows of a batch that belong together: a sequence of a recurrent network, else one."""
         return self.sequence_length if self.recurrent_size else 1
+
+
+def check_environment_name(env: Any) -> None:
+    """Raise ``ConfigError`` where an environment is not given by its name."""
+    if not isinstance(env, str) or not env:
+        raise ConfigError(
+            f"The environment is {' '.join(repr(env).split())}, but must be a name: a Gymnasium id "
+            "such as 'CartPole-v1', or 'module:id'. Register an environment of your own by "
+            "`gymnasium.register(id=…, entry_point=…)`, so that each copy is made anew, and give "
+            "its id."
+        )
+
+
+def check_algorithm(algorithm: Any) -> None:
+    """Raise ``ConfigError`` where an algorithm is not the config of one."""
+    if type(algorithm) not in ALGORITHMS.values():
+        raise ConfigError(
+            f"The algorithm is {' '.join(repr(algorithm).split())}, but must be a config such as "
+            f"`klamp.TRPO(max_kl=0.01)`, or one of the names {', '.join(ALGORITHMS)}."
+        )
+
+
+def check_sizes(algorithm: AlgorithmConfig, settings: Settings) -> None:
+    """Raise ``ConfigError`` where steps, rollout and minibatches do not fit together."""
+    batch = settings.batch
+    total = f"num_envs × rollout_length = {settings.num_envs} × {settings.rollout_length} = {batch}"
+    one_rollout = f"at least one rollout, {total}; or lower one of these"
+    require(settings.steps >= batch, settings, "steps", one_rollout)
+    normalization = settings.advantage_normalization
+    alone = "'off' where a batch has one step: one sample cannot be standardised"
+    require(batch > 1 or normalization == "off", settings, "advantage_normalization", alone)
+    fits_critic = isinstance(algorithm, REINFORCE | NPG | TRPO)
+    parts = [(algorithm, "minibatch_size")] if isinstance(algorithm, PPO | PPOPenalty) else []
+    for part, name in [*parts, *([(settings, "critic_minibatch_size")] if fits_critic else [])]:
+        size, usual = getattr(part, name), type(part).__dataclass_fields__[name].default
+        # A batch below the size that nobody chose is taken whole.
+        require(size <= batch or size == usual, part, name, f"at most the batch, {total}")
+        shorter = f"at least one sequence of {settings.sequence} steps (`sequence_length`)"
+        require(size >= settings.sequence, part, name, shorter)
+    if normalization == "minibatch" and parts and settings.sequence == 1:
+        size = min(getattr(algorithm, "minibatch_size"), batch)  # noqa: B009 - of two types
+        more = "with `advantage_normalization` 'minibatch', for one sample cannot be standardised"
+        require(size > 1, algorithm, "minibatch_size", f"at least 2 {more}")
+        left = f"a size that leaves no single sample over ({total}) {more}"
+        require(batch % size != 1, algorithm, "minibatch_size", left)
 
 
 def _integral(value: Any) -> Any:
@@ -198,6 +254,12 @@ class RunConfig:
     """What all algorithms share."""
     network: str | None = None
     """The function that built networks of the user's own, by name; it is needed again to load."""
+
+    def __post_init__(self) -> None:
+        """Check what no part can see alone."""
+        check_environment_name(self.env)
+        check_algorithm(self.algorithm)
+        check_sizes(self.algorithm, self.settings)
 
     def to_dict(self) -> dict[str, Any]:
         """One flat JSON object: `env`, `algo`, then every setting under its own name."""
@@ -228,7 +290,11 @@ class RunConfig:
         if unknown:
             first = ", ".join(shown(name).strip("'") for name in unknown[:5])
             more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-            raise ConfigError(f"The configuration has unknown settings: {first}{more}.")
+            raise ConfigError(
+                f"The configuration has unknown settings: {first}{more}."
+                f"{closest(unknown[0], own | shared)} Expected those of Settings and "
+                f"{kind.__name__}."
+            )
         return cls(
             env=env,
             algorithm=kind(**{key: rest[key] for key in own & set(rest)}),

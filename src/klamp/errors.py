@@ -1,5 +1,6 @@
 """Errors that a person can mend. Each message is one paragraph: what, where, expected, remedy."""
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -60,9 +61,11 @@ def shown(value: Any, letters: int = 80) -> str:
     return text if len(text) <= letters else f"{text[:letters]}…"
 
 
-def closest(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """`` Did you mean …?`` for a misspelt name, or nothing."""
+def closest(name: str, known: Iterable[str], count: int = 1) -> str:
+    """`` Did you mean …?`` with the nearest names to a misspelt one, or nothing."""
     import difflib  # noqa: PLC0415 - only a failing run pays for it
 
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" Did you mean `{near[0]}`?" if near else ""
+    near = [f"`{match}`" for match in difflib.get_close_matches(name, list(known), n=count)]
+    if len(near) > 1:
+        near = [", ".join(near[:-1]), near[-1]]
+    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from klamp.checks import is_integer
 from klamp.envs.making import make_host, make_single
 from klamp.errors import ConfigError
 from klamp.policy import TrainedPolicy
@@ -45,8 +46,10 @@ def evaluate(
     Episodes are shared out evenly over parallel copies beforehand: taking whichever end first
     would favour short ones. The seeds are those of evaluation, never of training.
     """
-    if episodes < 1:
-        raise ConfigError(f"`episodes` is {episodes}, but must be an integer ≥ 1.")
+    if not is_integer(episodes, 1):
+        raise ConfigError(f"`episodes` is {episodes!r}, but must be an integer ≥ 1.")
+    if not is_integer(seed, 0) or seed >= 2**63:
+        raise ConfigError(f"`seed` is {seed!r}, but must be an integer from 0 to 2**63 − 1.")
     copies = min(episodes, COPIES)
     due = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
     environments = make_host(env or policy.config.env, copies, seed=seed, purpose=Purpose.EVALUATE)
@@ -79,10 +82,17 @@ def _run(policy: TrainedPolicy, environments: Any, due: np.ndarray, mode: bool) 
     return Evaluation(np.asarray(returns), np.asarray(lengths))
 
 
+def check_video(path: Path) -> None:
+    """Raise ``ConfigError`` where a video cannot be written in the format of its name."""
+    if path.suffix not in (".mp4", ".gif"):
+        raise ConfigError(
+            f"The video {path} must end in .mp4 or .gif, but ends in {path.suffix!r}."
+        )
+
+
 def record_video(policy: TrainedPolicy, path: Path, *, seed: int = 0) -> float:
     """Film one episode into ``path`` (.mp4 or .gif); its return. Needs ``klamp[video]``."""
-    if path.suffix not in (".mp4", ".gif"):
-        raise ConfigError(f"The video {path} must end in .mp4 or .gif.")
+    check_video(path)
     try:
         import imageio.v2 as imageio  # noqa: PLC0415 - an extra
     except ImportError as error:

@@ -7,7 +7,15 @@ every one of them, so a run never depends on a preset that changed later.
 from dataclasses import fields, replace
 from typing import Any
 
-from klamp.config import ALGORITHMS, AlgorithmConfig, RunConfig, Settings, algorithm_name
+from klamp.config import (
+    ALGORITHMS,
+    AlgorithmConfig,
+    RunConfig,
+    Settings,
+    algorithm_name,
+    check_algorithm,
+    check_environment_name,
+)
 from klamp.errors import ConfigError, closest
 
 Values = dict[str, Any]
@@ -64,6 +72,7 @@ def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) 
     An algorithm given as a config is taken as it is; one given by name, or not at all (PPO), gets
     the preset's settings. Raises ``ConfigError`` on an unknown name or setting.
     """
+    check_environment_name(env)
     name = algorithm if isinstance(algorithm, str) else None
     if algorithm is None:
         name = "ppo"
@@ -73,6 +82,7 @@ def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) 
             f"Expected one of {', '.join(ALGORITHMS)}."
         )
     chosen: Any = ALGORITHMS[name]() if name is not None else algorithm
+    check_algorithm(chosen)
     values = preset(env, algorithm_name(chosen))
     shared = {item.name for item in fields(Settings)}
     own = {item.name for item in fields(chosen)}
@@ -92,4 +102,5 @@ def _unknown(key: str, own: set[str], allowed: list[str], kind: str) -> str:
     """Why a keyword is not one: misspelt, or a field of the algorithm's own config."""
     if key in own:
         return f"`{key}` belongs to the algorithm: write `klamp.{kind}({key}=…)`."
-    return f"There is no setting `{key}`.{closest(key, allowed)} Known are: {', '.join(allowed)}."
+    near = closest(key, allowed) or f" Known are: {', '.join(allowed)}."
+    return f"There is no setting `{key}`.{near}"

@@ -90,7 +90,7 @@ def train_config(
 ) -> Result:
     """Train a complete configuration from the beginning."""
     folder = choose_folder(config, out)
-    check_environment(config.env, config.settings.vectorization, config.settings.seed)
+    check_environment(config.env, config.settings)
     run, state = start(config, network)
     try:
         with locked(folder):

@@ -32,13 +32,17 @@ def test_action_spaces_that_are_supported(action: spaces.Space) -> None:
 @pytest.mark.parametrize(
     ("observation", "action", "odd"),
     [
-        (spaces.Text(3), BOX, "observations of E contain Text"),
-        (spaces.Dict({"t": spaces.Tuple((spaces.Text(3),))}), BOX, "contain Text"),
-        (spaces.Box(0, 1, (0,)), BOX, "contain Box"),
-        (spaces.Dict({}), BOX, "contain Dict"),
-        (BOX, spaces.Box(0, 9, (2,), np.int32), "actions of E contain Box"),
-        (BOX, spaces.Box(0, 1, ()), "contain Box"),
-        (BOX, spaces.Tuple((BOX, spaces.Graph(BOX, None))), "contain Graph"),
+        (spaces.Text(3), BOX, "The observation of `E` is Text"),
+        (
+            spaces.Dict({"t": spaces.Tuple((spaces.Text(3),))}),
+            BOX,
+            r"observation\['t'\]\[0\] of `E` is Text",
+        ),
+        (spaces.Box(0, 1, (0,)), BOX, "observation of `E` is Box"),
+        (spaces.Dict({}), BOX, "observation of `E` is Dict"),
+        (BOX, spaces.Box(0, 9, (2,), np.int32), "The action of `E` is Box"),
+        (BOX, spaces.Box(0, 1, ()), "action of `E` is Box"),
+        (BOX, spaces.Tuple((BOX, spaces.Graph(BOX, None))), r"action\[1\] of `E` is Graph"),
     ],
 )
 def test_what_is_not_supported_is_named(

@@ -1,51 +1,146 @@
-"""The start-up check: a throw-away copy is stepped, so that a broken promise is found at once."""
+"""The start-up check: throw-away copies are stepped, so that a broken promise is found at once."""
 
+import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from klamp.config import Settings
 from klamp.envs.host import HostEnvironments
-from klamp.envs.making import make_host
+from klamp.envs.making import make_host, specification
+from klamp.envs.memory import check_memory
+from klamp.envs.rehearsal import resumes_exactly
+from klamp.envs.single import STEPS, Answer, Single
 from klamp.envs.spaces import check_spaces, random_actions, to_environment
-from klamp.errors import EnvironmentFault
-from klamp.seeding import Purpose
-
-STEPS = 16
-"""Random steps of the throw-away copy."""
+from klamp.errors import EnvironmentFault, KlampError, KlampWarning
+from klamp.seeding import Purpose, generator
 
 
-def check_environment(env: str, vectorization: str, seed: int) -> None:
-    """Make a copy of ``env``, take a few random steps, and raise ``EnvironmentFault`` on a fault.
+@dataclass(frozen=True)
+class Checked:
+    """What the check found out of environments that passed it."""
 
-    Checked: both spaces are supported, observations have the space's shape and are finite, rewards
-    are finite numbers, the end flags are booleans. Nothing of the run's own environments is used.
+    repeats: bool
+    """Whether the same seeds and actions led another copy to the same bytes, as a run must that is
+    to be resumed exactly."""
+    difference: str
+    """Where they did not; empty where they did."""
+
+
+def check_environment(env: str, settings: Settings) -> Checked:
+    """Make copies of ``env``, take a few random steps, and raise ``EnvironmentFault`` on a fault.
+
+    Checked is every answer of one copy (spaces, observations, rewards, end flags, infos, masks),
+    that a second copy has the same spaces, and that one rollout of these ``settings`` fits into
+    memory (``ConfigError``). What is odd but does no harm is warned of (``KlampWarning``). Nothing
+    of the run's own environments is used.
     """
-    copies = make_host(env, 2, seed=seed, purpose=Purpose.CHECK, vectorization=vectorization)
+    spec = specification(env)
+    stepped_together = settings.vectorization == "auto" and spec.vector_entry_point is not None
+    checked = None
+    if spec.entry_point is not None:
+        checked = _check_single(env, spec, settings)
+    if stepped_together:
+        return _check_together(env, settings)
+    # `make_host` says why an environment without a form of its own cannot be made.
+    return checked or _check_together(env, settings)
+
+
+def _check_single(env: str, spec: Any, settings: Settings) -> Checked:
+    """One copy walks twice, a second one walks the same way as the first did the second time."""
+    copies: list[Single] = []
     try:
-        check_spaces(env, copies.observation_space, copies.action_space)
-        _walk(copies, seed)
-    except EnvironmentFault:
+        first = Single(env, spec)
+        copies.append(first)
+        first.check_spaces()
+        check_memory(env, settings, first.observation_space, first.action_space)
+        first.walk(settings.seed, 0)
+        expected = first.walk(settings.seed, 1)
+        second = Single(env, spec)
+        copies.append(second)
+        _check_siblings(env, first, second)
+        found = second.walk(settings.seed, 1)
+        first.check_spaces_stayed()
+        while copies:
+            copies.pop().close()
+    finally:
+        for copy in copies:
+            copy.drop()
+    for note in dict.fromkeys(first.notes[:1]):
+        warnings.warn(note, KlampWarning, stacklevel=4)
+    return _compared(env, expected, found)
+
+
+def _check_siblings(env: str, first: Single, second: Single) -> None:
+    """Two copies have the same spaces, and nothing else in common."""
+    if first.raw.unwrapped is second.raw.unwrapped:
+        raise EnvironmentFault(
+            f"`gymnasium.make({env!r})` returned the same object twice; expected a new environment "
+            "each time. Let the entry point of its registration construct one at every call."
+        )
+    for name in ("observation_space", "action_space"):
+        ours, theirs = getattr(first, name), getattr(second, name)
+        if ours != theirs:
+            raise EnvironmentFault(
+                f"`{name}` of two copies of `{env}` differ: the first has {ours}, the second "
+                f"{theirs}; expected one space for all. Let it depend on nothing but the arguments "
+                "of the constructor."
+            )
+
+
+def _compared(env: str, expected: list[Answer], found: list[Answer]) -> Checked:
+    """Whether two walks agree in every byte, and where they part."""
+    for ours, theirs in zip(expected, found, strict=False):
+        for what, a, b in zip(Answer._fields, ours, theirs, strict=True):
+            if a != b and not (a != a and b != b):  # noqa: PLR0124 - NaN is not itself
+                return Checked(
+                    False,
+                    f"`{env}` does not repeat itself: in two copies, the {what} after {ours.call} "
+                    "and the same calls before it differ",
+                )
+    return Checked(True, "")
+
+
+def _check_together(env: str, settings: Settings) -> Checked:
+    """Environments in a vector form of their own, which resets them itself."""
+
+    def make() -> HostEnvironments:
+        return make_host(
+            env, 2, seed=settings.seed, purpose=Purpose.CHECK, vectorization=settings.vectorization
+        )
+
+    try:
+        copies = make()
+        try:
+            check_spaces(env, copies.observation_space, copies.action_space)
+            check_memory(env, settings, copies.observation_space, copies.action_space)
+            _walk(copies, settings.seed)
+        finally:
+            copies.close()
+        repeats = resumes_exactly(make, settings.seed)
+    except KlampError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EnvironmentFault(
             f"The environment `{env}` raised {type(error).__name__} in its first {STEPS} steps: "
             f"{' '.join(str(error).split())} Run it by itself with "
-            f"`gymnasium.make({env!r})`, `reset(seed=0)` and `step(action_space.sample())`."
+            f"`gymnasium.make_vec({env!r})`, `reset(seed=0)` and `step(action_space.sample())`."
         ) from error
-    finally:
-        copies.close()
+    difference = f"`{env}` does not repeat itself from what its vector form keeps"
+    return Checked(repeats, "" if repeats else difference)
 
 
 def _walk(copies: HostEnvironments, seed: int) -> None:
     """Reset, then random steps."""
     env, space = copies.env, copies.seen_space
-    words = np.random.SeedSequence((seed, int(Purpose.CHECK)))
-    generator = np.random.Generator(np.random.Philox(words))
+    draw = generator(seed, Purpose.CHECK)
     to_action = to_environment(copies.action_space)
+    copies.begin(0)
     _check_observation(env, "reset", copies.reset(), space)
     for step in range(STEPS):
-        drawn = random_actions(copies.action_space, copies.num_envs, copies.action_mask, generator)
-        after = copies.step(to_action(drawn))
+        action = random_actions(copies.action_space, copies.num_envs, copies.action_mask, draw)
+        after = copies.step(to_action(action))
         where = f"step {step}"
         _check_observation(env, where, after.observation, space)
         _check_observation(env, where, after.next_observation, space)

@@ -72,13 +72,19 @@ def specification(env: str) -> Any:
     except gymnasium.error.Error as error:
         known = list(gymnasium.registry)
         raise EnvironmentFault(
-            f"There is no environment `{env}` among the {len(known)} that Gymnasium knows here."
-            f"{closest(name, known)} For one of your own, give `module:id`, where importing "
+            f"There is no environment `{env}` among those that Gymnasium knows here."
+            f"{closest(name, known, 3)} For one of your own, give `module:id`, where importing "
             "`module` registers `id`."
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise EnvironmentFault(
+            f"The module `{module}` of the environment `{env}` raised {type(error).__name__} while "
+            f"it was imported: {one_line(error)} Mend the module; `python -c 'import {module}'` "
+            "shows where it happens."
         ) from error
 
 
-def cannot_make(env: str, error: Exception) -> str:
+def cannot_make(env: str, error: BaseException) -> str:
     """Why an environment could not be made, in its own words, with the likely remedy."""
     text = one_line(error)
     missing = isinstance(error, gymnasium.error.DependencyNotInstalled | ImportError)

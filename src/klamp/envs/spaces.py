@@ -10,21 +10,51 @@ from klamp.config import ActionBounds
 from klamp.envs.masks import mask_sizes
 from klamp.errors import EnvironmentFault
 
+LARGEST = 10**8
+"""Numbers that one observation may have."""
+
 
 def check_spaces(env: str, observation_space: Any, action_space: Any) -> None:
     """Raise ``EnvironmentFault`` where no network or distribution covers a space."""
-    if (odd := _unsupported_observation(observation_space)) is not None:
-        raise EnvironmentFault(
-            f"The observations of {env} contain {odd}; expected Box, Discrete, MultiDiscrete, "
-            "MultiBinary, or a Dict or Tuple of these, none of them empty. Wrap the environment "
-            "so that its observations are one of these, and register it under an id of its own."
-        )
-    if (odd := _unsupported_action(action_space)) is not None:
-        raise EnvironmentFault(
-            f"The actions of {env} contain {odd}; expected Discrete, MultiDiscrete, MultiBinary, "
-            "a Box of floats, or a Dict or Tuple of these, none of them empty. Wrap the "
-            "environment so that its actions are one of these."
-        )
+    for where, part in _leaves(observation_space, "The observation"):
+        if not _has_network(part):
+            raise EnvironmentFault(
+                f"{where} of `{env}` is {part}; expected Box, Discrete, MultiDiscrete, "
+                "MultiBinary, or a Dict or Tuple of these, none of them empty. Wrap the "
+                "environment so that its observations are one of these, and register it under an "
+                "id of its own."
+            )
+        if (size := int(np.prod(part.shape, dtype=float))) > LARGEST:
+            raise EnvironmentFault(
+                f"{where} of `{env}` has the shape {part.shape}: {size:,} numbers, "
+                f"{size * np.dtype(part.dtype).itemsize / 1e9:,.1f} GB for one of them; expected "
+                f"at most {LARGEST:,}. Scale it down in a wrapper."
+            )
+    for where, part in _leaves(action_space, "The action"):
+        if not _has_distribution(part):
+            raise EnvironmentFault(
+                f"{where} of `{env}` is {part}; expected Discrete, MultiDiscrete, MultiBinary, a "
+                "Box of floats, or a Dict or Tuple of these, none of them empty. Wrap the "
+                "environment so that its actions are one of these."
+            )
+        if isinstance(part, spaces.Box) and not np.all(part.low <= part.high):
+            wrong = np.flatnonzero(~(np.ravel(part.low) <= np.ravel(part.high))).tolist()
+            raise EnvironmentFault(
+                f"{where} of `{env}` is {part}, whose lower bound is not below the upper one in "
+                f"the dimensions {wrong[:10]}; expected numbers with low ≤ high. Correct the space."
+            )
+
+
+def _leaves(space: Any, where: str) -> list[tuple[str, Any]]:
+    """The parts of a space that are no Dict or Tuple, or an empty one, with where they are."""
+    match space:
+        case spaces.Dict() if space.spaces:
+            inner = [_leaves(part, f"{where}[{key!r}]") for key, part in space.spaces.items()]
+        case spaces.Tuple() if space.spaces:
+            inner = [_leaves(part, f"{where}[{i}]") for i, part in enumerate(space.spaces)]
+        case _:
+            return [(where, space)]
+    return [leaf for leaves in inner for leaf in leaves]
 
 
 def parts_of(space: Any) -> list[Any] | None:
@@ -38,31 +68,29 @@ def parts_of(space: Any) -> list[Any] | None:
             return None
 
 
-def _unsupported_observation(space: Any) -> Any:
-    """The first part that no network sees; None where all are supported."""
-    parts = parts_of(space)
-    if parts is not None:
-        odd = [_unsupported_observation(part) for part in parts]
-        return space if not parts else next((part for part in odd if part is not None), None)
+def _has_network(space: Any) -> bool:
+    """Whether some network sees what is no Dict or Tuple."""
     known = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
-    return None if isinstance(space, known) and 0 not in space.shape else space
+    return isinstance(space, known) and 0 not in space.shape
 
 
-def _unsupported_action(space: Any) -> Any:
-    """The first part that no distribution covers; None where all are supported."""
-    parts = parts_of(space)
-    if parts is not None:
-        odd = [_unsupported_action(part) for part in parts]
-        return space if not parts else next((part for part in odd if part is not None), None)
+def _has_distribution(space: Any) -> bool:
+    """Whether some distribution covers what is no Dict or Tuple."""
     match space:
         case spaces.Discrete():
-            return None
-        case spaces.MultiDiscrete() | spaces.MultiBinary() if 0 not in space.shape:
-            return None
-        case spaces.Box() if space.shape and 0 not in space.shape:
-            return None if np.issubdtype(space.dtype, np.floating) else space
+            return True
+        case spaces.MultiDiscrete() | spaces.MultiBinary():
+            return 0 not in space.shape
+        case spaces.Box():
+            is_vector = bool(space.shape) and 0 not in space.shape
+            return is_vector and np.issubdtype(space.dtype, np.floating)
         case _:
-            return space
+            return False
+
+
+def action_numbers(space: Any) -> int:
+    """Numbers in one action as the policy samples it."""
+    return sum(int(np.prod(part.shape)) for _, part in _leaves(space, ""))
 
 
 def action_buffer(space: Any, leading: tuple[int, ...]) -> Any:

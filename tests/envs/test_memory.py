@@ -1,0 +1,53 @@
+"""What is reckoned beforehand is what is allocated; what cannot fit is refused."""
+
+import jax
+import pytest
+from environments import OBSERVATIONS, probe
+from gymnasium.spaces import Discrete
+
+import klamp
+from klamp.config import PPO, RunConfig, Settings
+from klamp.envs import memory
+from klamp.envs.memory import check_memory, in_words, network_bytes, rollout_bytes
+from klamp.iteration import start
+
+SMALL = Settings(steps=64, num_envs=2, rollout_length=32, hidden_sizes=(5, 7))
+
+
+@pytest.mark.parametrize(
+    ("observation", "action"),
+    [("box", "discrete"), ("image", "box"), ("dict", "multidiscrete"), ("discrete", "tuple")],
+)
+def test_a_rollout_takes_what_was_reckoned(observation: str, action: str) -> None:
+    run, _ = start(RunConfig(probe(observation, action), PPO(), SMALL))
+    buffers = run.collector._buffers()
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(buffers))
+    environments = run.environments
+    assert rollout_bytes(SMALL, environments.seen_space, environments.action_space) == held
+    run.close()
+
+
+def test_networks_take_weights_gradients_and_moments() -> None:
+    weights = 3 * 5 + 5 * 7
+    assert network_bytes(SMALL, OBSERVATIONS["box"]) == 2 * weights * 4 * 4
+
+
+def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    space, actions = OBSERVATIONS["box"], Discrete(2)
+    needed = rollout_bytes(SMALL, space, actions)
+    monkeypatch.setattr(memory, "machine_memory", lambda: max(needed, 2 * 50 * 16))
+    check_memory("E", SMALL, space, actions)
+    monkeypatch.setattr(memory, "machine_memory", lambda: needed - 1)
+    with pytest.raises(klamp.ConfigError, match=f"at least {in_words(needed)}"):
+        check_memory("E", SMALL, space, actions)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(12, "12 bytes"), (1234, "1.23 kB"), (5.6e12, "5.6 TB"), (2e21, "2,000 EB")]
+)
+def test_sizes_in_words(size: float, words: str) -> None:
+    assert in_words(size) == words
+
+
+def test_this_machine_has_some_memory() -> None:
+    assert 2**28 < memory.machine_memory() < 2**60
