@@ -41,7 +41,7 @@ def test_a_config_is_taken_as_it_is() -> None:
         ("pppo", {}, "Did you mean `ppo"),
         (None, {"stepps": 1}, "Did you mean `steps`?"),
         (PPO(), {"clip": 0.1}, "klamp.PPO(clip=…)"),
-        (TRPO(), {"nothing_like_it": 0.1}, "Known are"),
+        (TRPO(), {"nothing_like_it": 0.1}, "help(klamp.TRPO)"),
     ],
 )
 def test_mistakes_are_named(algorithm: object, given: dict, wanted: str) -> None:

@@ -102,5 +102,8 @@ def _unknown(key: str, own: set[str], allowed: list[str], kind: str) -> str:
     """Why a keyword is not one: misspelt, or a field of the algorithm's own config."""
     if key in own:
         return f"`{key}` belongs to the algorithm: write `klamp.{kind}({key}=…)`."
-    near = closest(key, allowed) or f" Known are: {', '.join(allowed)}."
-    return f"There is no setting `{key}`.{near}"
+    near = closest(key, allowed)
+    return (
+        f"There is no setting `{key}`.{near} `help(klamp.Settings)` lists what all algorithms share, "
+        f"`help(klamp.{kind})` what belongs to this one."
+    )
