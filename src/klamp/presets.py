@@ -104,6 +104,6 @@ def _unknown(key: str, own: set[str], allowed: list[str], kind: str) -> str:
         return f"`{key}` belongs to the algorithm: write `klamp.{kind}({key}=…)`."
     near = closest(key, allowed)
     return (
-        f"There is no setting `{key}`.{near} `help(klamp.Settings)` lists what all algorithms share, "
-        f"`help(klamp.{kind})` what belongs to this one."
+        f"There is no setting `{key}`.{near} `help(klamp.Settings)` lists what all algorithms "
+        f"share, `help(klamp.{kind})` what belongs to this one."
     )
