@@ -120,7 +120,7 @@ def _check_values(space: Any, value: Any, what: str) -> list[str]:
             usable = np.isfinite(np.asarray(value).astype(np.float32).astype(dtype))
         held = dtype if dtype.itemsize < 4 else "float32"
         expected = f"expected finite numbers within the range of {held}"
-        _require_all(usable, value, what, f"{expected}; mend the step that made it")
+        _require_all(usable, value, what, f"{expected}. Mend the step that made it")
         return _bounds_note(space, value, what)
     # JAX counts in 32 bits.
     limits = np.iinfo(dtype if dtype.itemsize < 4 else np.int32) if dtype.kind in "iu" else None

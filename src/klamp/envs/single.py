@@ -70,16 +70,16 @@ class Single:
         return answers
 
     def check_spaces(self) -> None:
-        """Both spaces are supported, and ``reset`` takes a seed."""
+        """Both spaces are supported, and ``reset`` takes what Gymnasium gives it."""
         check_spaces(self.env, self.observation_space, self.action_space)
         reset = self.raw.unwrapped.reset
         try:
-            inspect.signature(reset).bind(seed=0)
+            inspect.signature(reset).bind(seed=0, options=None)
         except (TypeError, ValueError) as error:
             raise EnvironmentFault(
-                f"`reset` of `{self.env}` has the signature {inspect.signature(reset)} and takes "
-                "no seed; expected `reset(self, *, seed=None, options=None)`, as Gymnasium has it "
-                "since 0.26. Take the seed and begin with `super().reset(seed=seed)`."
+                f"`reset` of `{self.env}` has the signature {inspect.signature(reset)}; expected "
+                "`reset(self, *, seed=None, options=None)`, as Gymnasium has it since 0.26. Take "
+                "both and begin with `super().reset(seed=seed)`."
             ) from error
 
     def check_spaces_stayed(self) -> None:
@@ -134,7 +134,7 @@ class Single:
         return Answer(call, as_bytes(observation), 0.0, False, False)
 
     def _step(self, shown: Shown, action: Any, step: int, seed: int) -> Answer:
-        call = f"`step({_plain(action)})`, step {step} after `reset(seed={seed})`,"
+        call = f"`step({_plain(action)})` (step {step} after `reset(seed={seed})`)"
         with self._named(call):
             answer = self.raw.step(action)
             if not isinstance(answer, tuple | list) or len(answer) != 5:
@@ -167,17 +167,16 @@ def _check_reward(reward: Any, what: str) -> None:
     if isinstance(value, np.ndarray) and value.shape == ():
         value = value[()]
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
-        shown = " ".join(repr(reward).split())
         raise EnvironmentFault(
-            f"{what} is {shown}, {a_kind(reward)}; expected one real number (int, float or a NumPy "
-            "number). Return `float(reward)`."
+            f"{what} is {_shown(reward)}; expected one real number (int, float or a NumPy number). "
+            "Return `float(reward)`."
         )
     with np.errstate(over="ignore"):
         finite = np.isfinite(np.float32(float(value)))
     if not finite:
         raise EnvironmentFault(
-            f"{what} is {float(value)}; expected a finite number of 32 bits, below 3.4e38. Find "
-            "the step of the environment that divides by zero or overflows."
+            f"{what} is {float(value)}; expected a finite number within the range of float32. Mend "
+            "the step of the environment that made it."
         )
 
 
@@ -186,10 +185,9 @@ def _check_flag(flag: Any, what: str) -> None:
     if not is_flag and not (
         isinstance(flag, np.ndarray) and flag.shape == () and flag.dtype == bool
     ):
-        shown = " ".join(repr(flag).split())
         raise EnvironmentFault(
-            f"{what} is {shown}, {a_kind(flag)}; expected a bool, so that a terminal state and a "
-            "time limit can be told apart. Return `bool(…)` of it."
+            f"{what} is {_shown(flag)}; expected a bool, so that a terminal state and a time limit "
+            "can be told apart. Return `bool(…)` of it."
         )
 
 
@@ -202,6 +200,11 @@ def _check_mask(mask: Any, what: str) -> None:
                 f"{what} is {' '.join(repr(mask).split())}; expected zeros and ones, or booleans: "
                 "1 where an action is allowed."
             )
+
+
+def _shown(value: Any) -> str:
+    """A value and what it is."""
+    return "None" if value is None else f"{' '.join(repr(value).split())}, {a_kind(value)}"
 
 
 def _count(answer: Any) -> str:
