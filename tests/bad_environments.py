@@ -246,7 +246,7 @@ ACCEPTED: Rows = {
     "B47 both end flags": {"truncated": Sound.terminated},
     "B47 every step ends": {"terminated": returns(np.bool_(True))},
     "B54 prints": {"see": lambda self: print("seen") or Sound.see(self)},
-    "B60 garbage in info": {"info": returns({"distance": NAN, "model": object()})},
+    "B66 garbage in info": {"info": returns({"distance": NAN, "model": object()})},
     "B63 large observation": shows(spaces.Box(-INF, INF, (2,), np.float32), floats(1e30, -1e30)),
     "B64 constant observation": {"see": returns(floats(1, 1))},
     "B69 no episode ends": {"terminated": returns(False)},

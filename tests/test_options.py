@@ -66,8 +66,8 @@ def test_what_is_right_is_read(text: str, name: str, value: Any) -> None:
         ("", "was given no PLACE"),
         ("here there", "2 words that belong to no option: `here`, `there`"),
         ("here --stepps 1", "no option `--stepps`. Did you mean `--steps`?"),
-        ("here --steps 1 --quiet --steps=2", "as word 2, `--steps 1`, and as word 5, `--steps 2`"),
-        ("here --no-quiet --quiet", "`--quiet` twice"),
+        ("here --steps 1 --quiet --steps=2", "as word 2, `--steps 1`, and as word 5, `--steps=2`"),
+        ("here --no-quiet --quiet", "`--no-quiet`, and as word 3, `--quiet`"),
         ("here --steps", "`--steps` of `klamp do` has no value, but must be an integer"),
         ("here --steps --quiet", "`--steps` of `klamp do` has no value"),
         ("here --share x", "is `x`, but must be a number, or None"),
@@ -102,7 +102,7 @@ def test_every_word_belongs_somewhere() -> None:
     words = ["a", "--sizes", "1", "2", "--quiet", "b", "--no-quiet", "--out", "c", "d"]
     given, loose = read(words, options_of(OUTER))
     assert loose == ["a", "b", "d"]
-    assert [str(option) for option in given] == ["--sizes 1 2", "--quiet", "--quiet", "--out c"]
+    assert [str(option) for option in given] == ["--sizes 1 2", "--quiet", "--no-quiet", "--out c"]
     assert all(words[option.place - 1].startswith("--") for option in given)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from klamp.errors import ConfigError, KlampError, Stopped, closest
-from klamp.options import parse, value_of
+from klamp.options import options_of, parse, value_of
 
 USAGE = """\
 usage: klamp COMMAND …
@@ -117,7 +117,12 @@ def _train_options(words: list[str], *, env: str) -> Any:
         quiet: Show no progress.
     """
     description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
-    return parse(options, words, command="train", description=description)
+    others = {
+        option: f"`--algo {other}`"
+        for other, kind in ALGORITHMS.items()
+        for option in options_of(kind)
+    }
+    return parse(options, words, command="train", description=description, elsewhere=others)
 
 
 def _resume(words: list[str]) -> int:

@@ -7,9 +7,10 @@ below, to say what is wrong in our own words: tyro's are long, and change with i
 import contextlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from klamp.errors import ConfigError, closest
@@ -23,18 +24,30 @@ class Given(NamedTuple):
 
     option: str
     """Its name as the command knows it, such as ``--num-envs``."""
+    word: str
+    """The word that named it, such as ``--num_envs=4`` or ``--no-quiet``."""
     place: int
     """Which word it is, from 1, the command being word 0."""
     values: list[str]
-    """The words that belong to it."""
+    """Its values: the rest of its word after a ``=``, or the words that follow."""
 
     def __str__(self) -> str:
-        """As it would be typed."""
-        return " ".join([self.option, *self.values])
+        """As it was typed."""
+        return self.word if "=" in self.word else " ".join([self.word, *self.values])
 
 
-def parse(kind: Any, words: Sequence[str], *, command: str, description: str) -> Any:
-    """Parse options by a dataclass; raises ``ConfigError`` on a mistake."""
+def parse(
+    kind: Any,
+    words: Sequence[str],
+    *,
+    command: str,
+    description: str,
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
+    """Parse options by a dataclass; raises ``ConfigError`` on a mistake.
+
+    ``elsewhere`` says of options that other forms of the command have, which these are.
+    """
     import tyro  # noqa: PLC0415 - a wrong command costs no import
 
     words = integral(words)
@@ -54,7 +67,7 @@ def parse(kind: Any, words: Sequence[str], *, command: str, description: str) ->
     except SystemExit as stop:
         if not stop.code:
             raise
-        _refuse_unknown(given, known, command)
+        _refuse_unknown(given, known, command, elsewhere)
         _refuse_values(given, known, command)
         _refuse_loose(kind, loose, command)
         _refuse_together(kind, given)
@@ -104,7 +117,7 @@ def read(words: Sequence[str], known: dict[str, Any]) -> tuple[list[Given], list
             name = name.replace("_", "-")
             positive = name.replace("--no-", "--", 1)
             name = positive if known.get(positive) is bool else name
-            given.append(Given(name, place, [value] if equals else []))
+            given.append(Given(name, word, place, [value] if equals else []))
         elif given and _takes_another(given[-1], place, known):
             given[-1].values.append(word)
         else:
@@ -130,12 +143,16 @@ def _refuse_repeated(given: list[Given], command: str) -> None:
             )
 
 
-def _refuse_unknown(given: list[Given], known: dict[str, Any], command: str) -> None:
+def _refuse_unknown(
+    given: list[Given], known: dict[str, Any], command: str, elsewhere: Mapping[str, str]
+) -> None:
     for option in given:
         if option.option not in (*known, "--help", "-h"):
+            found = elsewhere.get(option.option)
+            hint = f" It belongs to {found}." if found else closest(option.option, known)
             raise ConfigError(
-                f"`klamp {command}` has no option `{option.option}`."
-                f"{closest(option.option, known)} `klamp {command} --help` lists them all."
+                f"`klamp {command}` has no option `{option.option}`{' here' if found else ''}."
+                f"{hint} `klamp {command} --help` lists them all."
             )
 
 
