@@ -177,3 +177,10 @@ def test_b11_a_small_batch_may_stay_below_the_usual_minibatch() -> None:
 
 def test_b22_no_hidden_layer_is_a_linear_policy() -> None:
     assert Settings(hidden_sizes=[]).hidden_sizes == ()  # type: ignore[arg-type]
+
+
+def test_b7_numbers_of_any_length_are_refused_in_our_words() -> None:
+    """Python itself refuses to write integers of more than 4300 digits."""
+    long = 10**4000
+    with pytest.raises(klamp.ConfigError, match="at most 1,048,576"):
+        Settings(num_envs=long, rollout_length=long)

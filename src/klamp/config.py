@@ -173,13 +173,15 @@ class Settings:
         sizes: Any = self.hidden_sizes
         are_sizes = isinstance(sizes, tuple) and all(is_integer(size, 1) for size in sizes)
         require(are_sizes, self, "hidden_sizes", "a sequence of integers ≥ 1, such as (64, 64)")
-        # Two observations of one number, an action, reward, weight and two flags.
-        least = (
-            f"; one rollout of {self.batch:,} steps would take over {self.batch * 22 // 10**9:,} GB"
-        )
+        least = ""
+        if 2**31 <= self.batch < 10**30:
+            # Two observations of one number, an action, reward, weight and two flags.
+            least = (
+                f"; one rollout of {self.batch:,} steps takes over {self.batch * 22 // 10**9:,} GB"
+            )
         require(self.num_envs <= 2**20, self, "num_envs", f"at most 1,048,576{least}")
         fits = self.batch < 2**31
-        require(fits, self, "rollout_length", f"at most 2³¹ over the number of environments{least}")
+        require(fits, self, "rollout_length", f"below 2³¹ over the number of environments{least}")
 
     @property
     def batch(self) -> int:
