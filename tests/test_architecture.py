@@ -30,6 +30,7 @@ ROOMS = [
     ["report", "evaluation", "svg"],
     ["training", "comparison"],
     ["options"],
+    ["seeds"],
     ["cli"],
     ["__main__", "__init__"],
 ]

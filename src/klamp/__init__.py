@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from klamp.errors import Stopped as Stopped
     from klamp.evaluation import evaluate as evaluate
     from klamp.policy import TrainedPolicy as TrainedPolicy
+    from klamp.seeds import train_seeds as train_seeds
     from klamp.training import Result as Result
     from klamp.training import load as load
     from klamp.training import resume as resume
@@ -71,6 +72,7 @@ _ROOMS = {
     ),
     "evaluation": ("evaluate",),
     "policy": ("TrainedPolicy",),
+    "seeds": ("train_seeds",),
     "training": ("Result", "load", "resume", "train"),
     "trust_region.conjugate_gradient": ("CGStatus", "conjugate_gradient"),
     "trust_region.fisher": ("fisher_vector_product", "kl_hessian_vector_product"),

@@ -14,7 +14,7 @@ usage: klamp COMMAND …
 
 Trains policies within trust regions: TRPO, PPO and the family around them.
 
-  klamp train ENV [--algo NAME] [--steps N] [--seed S] [--out DIR] …
+  klamp train ENV [--algo NAME] [--steps N] [--seed S] [--seeds N] [--out DIR] …
         train a policy; ENV is a Gymnasium id such as CartPole-v1, or module:id
   klamp resume DIR [--steps N]
         go on with a run from its latest checkpoint
@@ -79,11 +79,25 @@ def _train(words: list[str]) -> int:
 
     config = RunConfig(env=given.env, algorithm=given.algorithm, settings=given.settings)
     with Signals() as signals:
+        if given.seeds != 1:
+            from klamp.seeds import count_up, train_seeds_config
+
+            seeds = count_up(config.settings.seed, given.seeds)
+            train_seeds_config(
+                config,
+                seeds,
+                out=given.out,
+                workers=None,
+                quiet=given.quiet,
+                device=given.device,
+                signals=signals,
+            )
+            return 0
         from klamp.report import Silent, reporter
         from klamp.training import train_config
 
         to = Silent() if given.quiet else reporter()
-        train_config(config, out=given.out, to=to, signals=signals)
+        train_config(config, out=given.out, to=to, signals=signals, device=given.device)
     return 0
 
 
@@ -102,6 +116,8 @@ def _train_options(words: list[str], *, env: str) -> Any:
             ("env", tyro.conf.Positional[str]),
             ("algo", str, name),
             ("out", Path | None, None),
+            ("seeds", int, 1),
+            ("device", str, "auto"),
             ("quiet", bool, False),
             ("settings", Settings, preset.settings),
             ("algorithm", ALGORITHMS[name], preset.algorithm),
@@ -114,6 +130,8 @@ def _train_options(words: list[str], *, env: str) -> Any:
         env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id.
         algo: One of the algorithms by name.
         out: The run's folder, which must not exist; by default runs/ENV-ALGO-SEED.
+        seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
+        device: cpu, gpu, or auto, which leaves it to JAX.
         quiet: Show no progress.
     """
     description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
@@ -134,6 +152,7 @@ def _resume(words: list[str]) -> int:
         [
             ("folder", tyro.conf.Positional[Path]),
             ("steps", int | None, None),
+            ("device", str, "auto"),
             ("quiet", bool, False),
         ],
     )
@@ -142,6 +161,7 @@ def _resume(words: list[str]) -> int:
     Args:
         folder: The run's folder.
         steps: Train to this number of steps instead of the run's own.
+        device: cpu, gpu, or auto, which leaves it to JAX.
         quiet: Show no progress.
     """
     given = parse(
@@ -155,7 +175,13 @@ def _resume(words: list[str]) -> int:
     with Signals() as signals:
         from klamp.training import resume
 
-        resume(given.folder, steps=given.steps, quiet=given.quiet, signals=signals)
+        resume(
+            given.folder,
+            steps=given.steps,
+            quiet=given.quiet,
+            signals=signals,
+            device=given.device,
+        )
     return 0
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from klamp.checkpoint import latest_checkpoint, verify
+from klamp.compilation import use_device
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.making import make_host
 from klamp.errors import KlampWarning, NonFiniteError
 from klamp.files import write_atomically
 from klamp.fingerprint import differences, fingerprint
-from klamp.iteration import Boundary, Iteration, make_policy, network_maker, start
+from klamp.iteration import Boundary, HostIteration, Iteration, make_policy, network_maker, start
 from klamp.metrics import Metrics, MetricsLog, read_metrics, to_json
 from klamp.networks import NetworkBuilder, flatten, name_of
 from klamp.policy import TrainedPolicy
@@ -59,6 +60,7 @@ def train(
     out: str | Path | None = None,
     quiet: bool = False,
     network: NetworkBuilder | None = None,
+    device: str = "auto",
     **settings: Any,
 ) -> Result:
     """Train a policy and keep the run in a folder of its own.
@@ -70,14 +72,16 @@ def train(
     ``out`` is the run's folder, which must not exist (or be empty); by default
     ``runs/{env}-{algorithm}-{seed}``. Progress goes to standard error unless ``quiet``.
     ``network(observation_space, action_space, key)`` builds networks of your own
-    (docs/custom-networks.md); ``load`` and ``resume`` then need it again.
+    (docs/custom-networks.md); ``load`` and ``resume`` then need it again. ``device`` is ``cpu``,
+    ``gpu``, or ``auto``, which leaves it to JAX.
 
     Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do.
     """
     config = configure(env, algorithm, settings)
     if network is not None:
         config = replace(config, network=name_of(network))
-    return train_config(config, out=out, to=Silent() if quiet else reporter(), network=network)
+    to = Silent() if quiet else reporter()
+    return train_config(config, out=out, to=to, network=network, device=device)
 
 
 def train_config(
@@ -87,16 +91,32 @@ def train_config(
     to: Reporter,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
+    device: str = "auto",
 ) -> Result:
     """Train a complete configuration from the beginning."""
-    folder = choose_folder(config, out)
+    choose_folder(config, out)
+    use_device(device)
     check_environment(config.env, config.settings)
-    run, state = start(config, network)
+    return train_one(config, out=out, to=to, network=network, signals=signals)[0]
+
+
+def train_one(
+    config: RunConfig,
+    *,
+    out: str | Path | None,
+    to: Reporter,
+    network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
+    like: HostIteration | None = None,
+) -> tuple[Result, HostIteration]:
+    """The same with an environment that was checked before; ``like`` lends what it compiled."""
+    folder = choose_folder(config, out)
+    run, state = start(config, network, like)
     try:
         with locked(folder):
             # Another process may have been faster.
             write_config(choose_folder(config, folder), config)
-            return _loop(run, state, folder, to, signals or Signals(), saved_at=None)
+            return _loop(run, state, folder, to, signals or Signals(), saved_at=None), run
     finally:
         run.close()
 
@@ -108,6 +128,7 @@ def resume(
     quiet: bool = False,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
+    device: str = "auto",
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
@@ -116,6 +137,7 @@ def resume(
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
     """
+    use_device(device)
     path = Path(folder)
     root = run_of(path)
     config = read_config(root)

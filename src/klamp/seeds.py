@@ -1,0 +1,233 @@
+"""One configuration under many seeds at once: a process a core, a folder a run.
+
+Each run is the run of its seed alone, to the byte: it is trained by the same loop, in a process
+that hands what it compiled from one seed to the next.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from klamp.checks import is_integer
+from klamp.compilation import use_device
+from klamp.config import AlgorithmConfig, RunConfig
+from klamp.envs.contract import check_environment
+from klamp.errors import ConfigError, KlampError, Stopped
+from klamp.metrics import Metrics
+from klamp.presets import configure
+from klamp.report import LINE_EVERY_S, duration
+from klamp.run_folder import choose_folder
+from klamp.signals import Signals, StopAsked
+from klamp.training import train_one
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""Not fork: JAX has threads, whose locks a forked child would wait for for ever."""
+
+TELL_EVERY_S = 0.5
+"""Seconds between two words of a run on how far it is."""
+
+
+def train_seeds(
+    env: str,
+    algorithm: AlgorithmConfig | str | None = None,
+    *,
+    seeds: int | Sequence[int],
+    out: str | Path | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+    device: str = "auto",
+    **settings: Any,
+) -> list[Path]:
+    """Train with each seed, as many at once as there are cores; the folders, one a seed.
+
+    ``seeds`` are numbers, or how many from ``seed`` (0) on. ``out`` is a folder that gets
+    ``seed-0``, ``seed-1``, …; by default each run lies where ``train`` would put it. ``workers``
+    is the number of processes. A script must call this under ``if __name__ == "__main__":``.
+    """
+    config = configure(env, algorithm, settings)
+    first = config.settings.seed
+    numbers = count_up(first, seeds) if isinstance(seeds, int) else list(seeds)
+    return train_seeds_config(
+        config, numbers, out=out, workers=workers, quiet=quiet, device=device, signals=Signals()
+    )
+
+
+def count_up(first: int, seeds: int) -> list[int]:
+    """So many seeds from the first on."""
+    if not is_integer(seeds, 1):
+        raise ConfigError(f"`seeds` is {seeds!r}, but must be an integer ≥ 1.")
+    return list(range(first, first + seeds))
+
+
+def train_seeds_config(
+    config: RunConfig,
+    seeds: list[int],
+    *,
+    out: str | Path | None,
+    workers: int | None,
+    quiet: bool,
+    device: str,
+    signals: Signals,
+) -> list[Path]:
+    """Train a complete configuration with each seed."""
+    plans: list[tuple[RunConfig, Path]] = []
+    for seed in seeds:
+        one = replace(config, settings=replace(config.settings, seed=seed))
+        place = None if out is None else Path(out) / f"seed-{seed}"
+        plans.append((one, choose_folder(one, place)))
+    check_environment(config.env, config.settings)
+    count = min(workers or len(os.sched_getaffinity(0)), len(seeds))
+    context: Any = multiprocessing.get_context(METHOD)
+    if METHOD == "forkserver":
+        context.set_forkserver_preload(["klamp.seeds", "klamp.algorithms"])
+    crew = [_launch(context, plans[number::count], device) for number in range(count)]
+    progress = Progress(config, len(seeds), sys.stderr if not quiet else None)
+    with signals:
+        try:
+            failures = _listen(crew, progress, signals)
+        except StopAsked:
+            _stop(crew)
+            folders = " ".join(str(folder) for _, folder in plans)
+            name = signal.Signals(signals.number).name
+            raise Stopped(
+                signals.number,
+                f"{name}: every run that had begun was saved; go on with `klamp resume` for each "
+                f"of: {folders}",
+            ) from None
+        finally:
+            for worker in crew:
+                worker.process.kill()
+                worker.process.join()
+    if failures:
+        raise KlampError(f"{len(failures)} of {len(seeds)} runs failed. {' '.join(failures)}")
+    return [folder for _, folder in plans]
+
+
+class Member(NamedTuple):
+    """A process, and the pipe that it tells its progress through."""
+
+    process: Any
+    pipe: Any
+
+
+class Telling:
+    """The reporter of a run in a worker: a word to the parent now and then."""
+
+    def __init__(self, pipe: Any, seed: int) -> None:
+        self._pipe, self._seed, self._last = pipe, seed, 0.0
+
+    def start(self, config: RunConfig, folder: str) -> None:
+        """Nothing to tell yet."""
+
+    def update(self, metrics: Metrics) -> None:
+        """How far the run is."""
+        if time.monotonic() - self._last >= TELL_EVERY_S:
+            self._last = time.monotonic()
+            self._pipe.send(("update", self._seed, metrics["step"], metrics["return_mean"]))
+
+    def finish(self, summary: Metrics) -> None:
+        """The result."""
+        self._pipe.send(("done", self._seed, summary["step"], summary["return_mean"]))
+
+    def stop(self) -> None:
+        """Nothing to give back."""
+
+
+class Progress:
+    """One line every few seconds about all runs."""
+
+    def __init__(self, config: RunConfig, runs: int, file: Any) -> None:
+        self._total, self._runs, self._file = config.settings.steps * runs, runs, file
+        self._steps: dict[int, int] = {}
+        self._returns: dict[int, float] = {}
+        self._done = 0
+        self._began = self._last = time.monotonic()
+
+    def hear(self, kind: str, seed: int, step: int, mean: float | None) -> None:
+        """Take in what a run told; a line if the last one was some time ago."""
+        self._steps[seed] = step
+        if mean is not None:
+            self._returns[seed] = mean
+        self._done += kind == "done"
+        now = time.monotonic()
+        if self._file is not None and (kind == "done" or now - self._last >= LINE_EVERY_S):
+            self._last = now
+            print(self._line(now - self._began), file=self._file, flush=True)
+
+    def _line(self, spent: float) -> str:
+        steps = sum(self._steps.values())
+        speed = steps / max(spent, 1e-9)
+        returns = sorted(self._returns.values())
+        shown = (
+            f"returns {sum(returns) / len(returns):.1f} ({returns[0]:.1f} to {returns[-1]:.1f})"
+            if returns
+            else "no episode has ended"
+        )
+        left = duration(max(self._total - steps, 0) / max(speed, 1e-9))
+        return (
+            f"{self._done} of {self._runs} runs done · step {steps:,} of {self._total:,} · "
+            f"{speed:,.0f} steps/s · {shown} · {left} left"
+        )
+
+
+def _launch(context: Any, plans: list[tuple[RunConfig, Path]], device: str) -> Member:
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(theirs, plans, device))
+    process.start()
+    theirs.close()
+    return Member(process, ours)
+
+
+def _work(pipe: Any, plans: list[tuple[RunConfig, Path]], device: str) -> None:
+    """Train one seed after the other; the next has what the last compiled."""
+    # Ctrl-C reaches the whole group; the parent passes it on, once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run: Any = None
+    use_device(device)
+    for config, folder in plans:
+        to = Telling(pipe, config.settings.seed)
+        try:
+            _, run = train_one(config, out=folder, to=to, like=run)
+        except Stopped as stopped:
+            sys.exit(128 + stopped.number)
+        except KlampError as error:
+            pipe.send(("failed", config.settings.seed, str(error), None))
+
+
+def _listen(crew: list[Member], progress: Progress, signals: Signals) -> list[str]:
+    """Hear of all runs until the last worker has left; what failed, in words."""
+    failures: list[str] = []
+    open_pipes: dict[Any, Member] = {worker.pipe: worker for worker in crew}
+    while open_pipes:
+        signals.check()
+        ready: list[Any] = connection.wait(list(open_pipes), timeout=0.2)
+        for pipe in ready:
+            try:
+                kind, seed, what, mean = pipe.recv()
+            except EOFError:
+                process = open_pipes.pop(pipe).process
+                process.join()
+                if process.exitcode:
+                    failures.append(f"A process ended with {process.exitcode}.")
+                continue
+            if kind == "failed":
+                failures.append(f"Seed {seed}: {what}")
+            else:
+                progress.hear(kind, seed, what, mean)
+    return failures
+
+
+def _stop(crew: list[Member]) -> None:
+    """Have every worker save and leave."""
+    for worker in crew:
+        if worker.process.is_alive():
+            os.kill(worker.process.pid, signal.SIGTERM)
+    for worker in crew:
+        worker.process.join(8.0)
