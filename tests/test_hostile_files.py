@@ -3,6 +3,7 @@
 ``benchmarks/reliability/fuzz.py`` and ``hostile.py`` are those commands.
 """
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+import klamp
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "reliability"))
 
@@ -54,6 +57,32 @@ def test_under_the_audit_hook_nothing_happens_but_reading(tmp_path: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Events: 0. Rules broken: 0." in out.read_text()
+
+
+def test_nothing_in_the_package_makes_code_of_data() -> None:
+    """But for environments: those of `module:id`, and those handed to processes of our own."""
+    forbidden = {"pickle", "dill", "joblib", "marshal", "shelve", "yaml", "torch", "cloudpickle"}
+    calls = {"eval", "exec", "compile", "__import__"}
+    source = Path(klamp.__file__).parent
+    found: set[tuple[str, str]] = set()
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = {alias.name.split(".")[0] for alias in node.names} & forbidden
+            elif isinstance(node, ast.ImportFrom):
+                names = {(node.module or "").split(".")[0]} & forbidden
+            elif isinstance(node, ast.Call):
+                named = node.func.id if isinstance(node.func, ast.Name) else ""
+                options = {option.arg for option in node.keywords}
+                names = ({named} & calls) | (options & {"allow_pickle", "trust_remote_code"})
+            else:
+                continue
+            found |= {(str(path.relative_to(source)), str(name)) for name in names}
+    assert found == {
+        ("envs/making.py", "__import__"),
+        ("envs/worker.py", "cloudpickle"),
+        ("envs/workers.py", "cloudpickle"),
+    }
 
 
 def test_changes_change_and_headers_are_split_where_they_end() -> None:

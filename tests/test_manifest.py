@@ -35,6 +35,7 @@ def test_a_score_that_is_no_number_is_none() -> None:
         ("step", "1"),
         ("step", ...),
         ("score", "good"),
+        ("score", 10**400),
         ("keep", 1),
         ("files", []),
         ("files", {f"{n}.json": {"bytes": 1, "sha256": "a" * 64} for n in "abcdefghi"}),

@@ -14,6 +14,7 @@ from klamp import Settings
 from klamp.envs.copied import CopiedEnvironments
 from klamp.envs.copies import LocalCopies
 from klamp.envs.making import make_host
+from klamp.errors import CheckpointError
 from klamp.networks import build_network, flatten
 from klamp.normalize import Scaling
 from klamp.rollout import HostCollector
@@ -169,3 +170,29 @@ def test_what_is_not_finite_is_named(where: str, message: str) -> None:
     assert fault is not None
     assert re.match(message, fault)
     assert f"reset(seed={host.episode_seed(1)})" in fault
+
+
+@pytest.mark.parametrize("damage", ["none", "no memory", "no first", "size", "type", "first"])
+def test_a_memory_of_another_form_is_refused(damage: str) -> None:
+    chosen = Settings(hidden_sizes=(4,), recurrent_size=4)
+    host = make_host("CartPole-v1", COPIES, seed=0, purpose=Purpose.EPISODE)
+    network = build_network(host.seen_space, host.action_space, chosen, key=jax.random.key(0))
+    theta, model = flatten(network)
+    source = HostCollector(host, model, theta, LENGTH, chosen.action_bounds, chosen.recurrent_size)
+    saved = source.position().arrays()
+    match damage:
+        case "no memory":
+            del saved["memory"]
+        case "no first":
+            del saved["first"]
+        case "size":
+            saved["memory"] = saved["memory"][:, :2]
+        case "type":
+            saved["memory"] = saved["memory"].astype(np.complex64)
+        case "first":
+            saved["first"] = np.ones((2, COPIES), bool)
+        case _:
+            assert source.restore(saved) == []
+            return
+    with pytest.raises(CheckpointError, match="what the recurrent policy of this run remembered"):
+        source.restore(saved)

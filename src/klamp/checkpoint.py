@@ -34,7 +34,7 @@ KEEP = 3
 STATE_LIMIT = 2**20
 """Bytes that ``state.json`` may have."""
 
-HEADER_LIMIT = 2**22
+HEADER_LIMIT = 2**20
 """Bytes that the names and shapes of ``tensors.safetensors`` may take."""
 
 _NAME = re.compile(r"step_[0-9]{12}")

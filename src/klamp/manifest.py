@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from klamp.checks import is_number
 from klamp.errors import shown
 from klamp.fingerprint import fingerprint
 from klamp.reading import Unreadable, parse_object, read_bounded
@@ -72,7 +73,7 @@ def read_manifest(path: Path) -> Manifest:
             "wrote it"
         )
     _demand(path, "step", data, _is_count)
-    _demand(path, "score", data, lambda value: value is None or _is_number(value))
+    _demand(path, "score", data, lambda value: value is None or is_number(value))
     _demand(path, "keep", data, lambda value: isinstance(value, bool))
     _demand(path, "files", data, _are_files)
     _demand(path, "made_with", data, _are_facts)
@@ -104,10 +105,6 @@ def _demand(path: Path, name: str, data: dict[str, Any], fits: Any) -> None:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _are_files(value: Any) -> bool:

@@ -190,7 +190,7 @@ class HostCollector:
         seen, problems = self.environments.restore(own)
         if self._memory is not None and self._first is not None:
             memory, first = saved.get("memory"), saved.get("first")
-            if memory is None or first is None or memory.shape != self._memory[-1].shape:
+            if not (_alike(memory, self._memory[-1]) and _alike(first, self._first[-1])):
                 raise CheckpointError(
                     "The checkpoint does not hold what the recurrent policy of this run "
                     "remembered; resume with the config.json it was saved with."
@@ -270,3 +270,8 @@ class HostCollector:
             memory=None if self._memory is None else self._memory[:-1],
             first=None if self._first is None else self._first[:-1],
         )
+
+
+def _alike(saved: np.ndarray | None, own: np.ndarray) -> bool:
+    """Whether an array that was read has the form of ours."""
+    return saved is not None and (saved.shape, saved.dtype) == (own.shape, own.dtype)
