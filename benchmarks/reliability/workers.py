@@ -35,7 +35,7 @@ def trained(env: str, vectorization: str, updates: int, harm: Any = None) -> tup
     run, state = start(configuration(Case(env, "ppo", settings), 10**6))
     done = threading.Event()
     if harm is not None:
-        threading.Thread(target=harm, args=(run.environments.copies, done), daemon=True).start()
+        threading.Thread(target=harm, args=(run.environments, done), daemon=True).start()
     for _ in range(updates):
         state, _ = run.advance(state)
     done.set()
@@ -54,12 +54,16 @@ def main() -> int:
     warnings.simplefilter("ignore")
     draw = random.Random(given.seed)
 
-    def harm(copies: Any, done: threading.Event) -> None:
-        while not done.wait(draw.uniform(0.02, 0.3)):
+    def harm(environments: Any, done: threading.Event) -> None:
+        while not done.wait(draw.uniform(0.0, 0.3)):
             number = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP))
+            before, copies = environments.healed, environments.copies
             process = copies._processes[draw.randrange(copies.num_envs)]
-            if process is not None and process.is_alive():
-                os.kill(process.pid, number)
+            os.kill(process.pid, number)
+            # The next strike waits until this one has been healed.
+            while environments.healed == before and not done.wait(0.05):
+                pass
+            done.wait(1.0)
 
     rows: dict[str, list[int]] = {env: [0, 0, 0] for env in ENVIRONMENTS}
     began, total = time.perf_counter(), 0
