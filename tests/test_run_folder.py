@@ -2,12 +2,16 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hostile_files import foreign_files
 
+import klamp
+from klamp.checkpoint import latest_checkpoint
 from klamp.config import PPO, TRPO, RunConfig, Settings
 from klamp.errors import CheckpointError, ConfigError, RunFolderError
 from klamp.run_folder import (
@@ -83,6 +87,41 @@ def test_a_broken_configuration_is_named(content: str, wanted: str, tmp_path: Pa
 def test_no_configuration_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no run's folder"):
         read_config(tmp_path)
+
+
+def test_a_file_in_place_of_a_folder_is_told_by_what_it_is(tmp_path: Path) -> None:
+    kinds = {
+        "pickle": "a Python pickle",
+        "PyTorch .pt": "a zip archive, such as a PyTorch `.pt`",
+        "NumPy with objects": "a NumPy array",
+        "HDF5": "an HDF5 file",
+        "HTML": "a web page",
+        "Git LFS": "a Git LFS pointer",
+        "safetensors": "a bare safetensors file",
+        "tar": "a tar archive",
+    }
+    files = foreign_files(tmp_path / "canary")
+    for name, kind in kinds.items():
+        path = tmp_path / "model"
+        path.write_bytes(files[name])
+        for read in (read_config, latest_checkpoint):
+            with pytest.raises(CheckpointError) as caught:
+                read(path)
+            assert f"this is {kind}" in str(caught.value)
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_run_holds_nothing_that_tells_who_or_where(trained: klamp.Result) -> None:
+    """The summary alone says which folder it was written to."""
+    private = [str(trained.folder.parent), str(Path.home()), platform.node(), sys.prefix]
+    private += [value for name, value in os.environ.items() if name.startswith(("PYTEST", "PATH"))]
+    private = [secret for secret in private if len(secret) > 4]
+    files = [path for path in trained.folder.rglob("*") if path.is_file()]
+    assert len(files) > 5
+    for path in files:
+        if path.name != "summary.json":
+            text = path.read_bytes()
+            assert not [secret for secret in private if secret.encode() in text], path
 
 
 def test_a_name_that_no_file_can_have_is_no_run() -> None:
