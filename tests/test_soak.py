@@ -82,5 +82,5 @@ def test_one_more_of_anything_fails(verdict: Any, name: str) -> None:
     assert verdict.failures(early, []) == []
 
 
-def test_what_is_left_over_fails(verdict: Any) -> None:
-    assert verdict.failures(samples(none), ["process 7"]) == ["left over after the end: process 7"]
+def test_what_is_wrong_at_the_end_fails(verdict: Any) -> None:
+    assert verdict.failures(samples(none), ["ended before its time"]) == ["ended before its time"]

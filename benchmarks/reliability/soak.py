@@ -95,18 +95,30 @@ class Trainee:
         self.run.close()
 
 
-def harm(trainees: list[Trainee], done: threading.Event, mean_s: float, seed: int) -> None:
-    """Kill or stop a worker now and then, but never the first of a run: a leak shows in that."""
+def harm(
+    trainees: list[Trainee], done: threading.Event, mean_s: float, seed: int, planted: list[int]
+) -> None:
+    """Kill or stop a worker now and then; ``planted`` gets the number of each signal.
+
+    Never the first of a run, in which a leak shows; and none of a run before it has made an update
+    since its last fault: a worker that is killed again while it is being replaced, three times
+    over, ends the run, as it should.
+    """
     draw = random.Random(seed)
+    last = [-2] * len(trainees)
     while not done.wait(draw.expovariate(1 / mean_s)):
-        copies = draw.choice(trainees).run.environments.copies
-        process = copies._processes[draw.randrange(1, NUM_ENVS)]
+        chosen, index = draw.randrange(len(trainees)), draw.randrange(1, NUM_ENVS)
         number = draw.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP))
+        trainee = trainees[chosen]
+        # The update under way when the fault came does not count.
+        if trainee.counts["updates"] <= last[chosen] + 1:
+            continue
         try:
-            if process is not None and process.is_alive():
-                os.kill(process.pid, number)
-        except (ValueError, ProcessLookupError):
-            continue  # it is just being replaced
+            os.kill(trainee.run.environments.copies._processes[index].pid, number)
+        except (AttributeError, ValueError, ProcessLookupError):
+            continue  # it was too slow, and is being replaced
+        last[chosen] = trainee.counts["updates"]
+        planted.append(int(number))
 
 
 class Meter:
@@ -178,11 +190,14 @@ class Leak:
 
 
 def soak(
-    trainees: list[Trainee], minutes: float, every_s: float, leak: Leak
-) -> list[soak_verdict.Sample]:
-    """Train them in turn; the readings."""
+    trainees: list[Trainee],
+    minutes: float,
+    every_s: float,
+    leak: Leak,
+    samples: list[soak_verdict.Sample],
+) -> None:
+    """Train them in turn; the readings go into ``samples``, which an error leaves as they are."""
     meter = Meter(trainees)
-    samples: list[soak_verdict.Sample] = []
     began = time.monotonic()
     while time.monotonic() - began < 60 * minutes:
         for each in trainees:
@@ -198,7 +213,6 @@ def soak(
                     f"{last['threads']:.0f} threads, {last['speed']:.0f} steps/s",
                     flush=True,
                 )
-    return samples
 
 
 def left_over(handles_before: int) -> list[str]:
@@ -206,12 +220,13 @@ def left_over(handles_before: int) -> list[str]:
     time.sleep(2)
     # The fork server lives as long as this process; what it started are the workers.
     children = psutil.Process().children(recursive=True)
-    wrong = [f"process {each.pid}" for each in children if each.ppid() != os.getpid()]
-    wrong += [f"/dev/shm/{name}" for name in os.listdir("/dev/shm") if f"-{os.getpid()}-" in name]
+    found = [f"process {each.pid}" for each in children if each.ppid() != os.getpid()]
+    found += [f"/dev/shm/{name}" for name in os.listdir("/dev/shm") if f"-{os.getpid()}-" in name]
     # A worker has a pipe and a sentinel, a run the file of its metrics.
     due = len(ALGORITHMS) * (2 * NUM_ENVS + 1)
     given_back = handles_before - psutil.Process().num_fds()
-    return wrong + ([f"{due - given_back} handles"] if given_back < due else [])
+    found += [f"{due - given_back} handles"] if given_back < due else []
+    return [f"left over after the end: {each}" for each in found]
 
 
 def main() -> int:
@@ -224,28 +239,38 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    import harness
+
+    from klamp.errors import KlampError
+
     warnings.simplefilter("ignore")
     register(LEAK_BYTES if given.leak == "workers" else 0)
     with tempfile.TemporaryDirectory() as place:
         trainees = [Trainee(algo, Path(place) / algo) for algo in ALGORITHMS]
         done = threading.Event()
-        parts = (trainees, done, given.kill_every, given.seed)
+        planted: list[int] = []
+        parts = (trainees, done, given.kill_every, given.seed, planted)
         thread = threading.Thread(target=harm, args=parts, daemon=True)
         thread.start()
-        samples = soak(trainees, given.minutes, given.every, Leak(given.leak))
+        samples: list[soak_verdict.Sample] = []
+        remains: list[str] = []
+        try:
+            soak(trainees, given.minutes, given.every, Leak(given.leak), samples)
+        except KlampError as error:
+            remains.append(f"ended before its time: {error}")
         done.set()
         thread.join()
         counts = {
             name: sum(each.counts[name] for each in trainees) for name in trainees[0].counts
         } | {
             "steps": int(samples[-1]["steps"]),
+            "killed": planted.count(signal.SIGKILL),
+            "stopped": planted.count(signal.SIGSTOP),
             "healed": sum(each.run.environments.healed for each in trainees),
         }
         for each in trainees:
             each.close()
-        remains = left_over(int(samples[-1]["handles"]))
-    import harness
-
+        remains += left_over(int(samples[-1]["handles"]))
     wrong = soak_verdict.failures(samples, remains)
     found: dict[str, Any] = {
         "command": " ".join(["python benchmarks/reliability/soak.py", *sys.argv[1:]]),
@@ -256,7 +281,7 @@ def main() -> int:
         "save_s": SAVE_S,
         "evaluate_s": EVALUATE_S,
         "counts": counts,
-        "left_over": remains,
+        "at_the_end": remains,
         "failures": wrong,
         "samples": [{k: round(v, 3) for k, v in sample.items()} for sample in samples],
     }

@@ -89,7 +89,7 @@ def span(samples: Sequence[Sample], name: str) -> tuple[int, int]:
     return min(counts), max(counts)
 
 
-def failures(samples: Sequence[Sample], left_over: Sequence[str]) -> list[str]:
+def failures(samples: Sequence[Sample], at_the_end: Sequence[str]) -> list[str]:
     """What kept a run from passing, in words; nothing where it passed."""
     wrong = [
         f"memory of {what}: {verdict}"
@@ -100,13 +100,13 @@ def failures(samples: Sequence[Sample], left_over: Sequence[str]) -> list[str]:
         low, high = span(samples, name)
         if low != high:
             wrong.append(f"{what}: {low} to {high}")
-    return wrong + [f"left over after the end: {each}" for each in left_over]
+    return [*wrong, *at_the_end]
 
 
 def page(parts: dict[str, Any]) -> str:
     """The page."""
     samples, counts = parts["samples"], parts["counts"]
-    wrong = failures(samples, parts["left_over"])
+    wrong = failures(samples, parts["at_the_end"])
     rows = []
     for name, what in MEMORY.items():
         found, values = judge(samples, name), [sample[name] / MB for sample in settled(samples)]
@@ -141,7 +141,8 @@ def page(parts: dict[str, Any]) -> str:
         "",
         f"In {samples[-1]['time_s'] / 60:.1f} minutes: {counts['steps']:,} steps, "
         f"{counts['updates']:,} updates, {counts['refused']} of them refused for a NaN, "
-        f"{counts['healed']} workers replaced, {counts['checkpoints']} checkpoints, "
+        f"{counts['killed']} workers killed and {counts['stopped']} stopped, "
+        f"{counts['healed']} replaced, {counts['checkpoints']} checkpoints, "
         f"{counts['evaluations']} evaluations.",
         "",
         f"**{'Passed' if not wrong else 'Not passed: ' + '; '.join(wrong)}.**",
