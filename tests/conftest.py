@@ -1,10 +1,13 @@
 """Shared by all tests: no display, no leftovers, one small trained run."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import klamp
+import klamp.iteration
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> klamp.Result:
         out=folder,
         quiet=True,
     )
+
+
+class Quick:
+    """An update that is compiled without optimisation: it takes half the time to compile."""
+
+    def __init__(self, learn: Any) -> None:
+        self._learn = learn
+
+    def lower(self, *parts: Any) -> "Quick":
+        return Quick(self._learn.lower(*parts))
+
+    def compile(self) -> Any:
+        return self._learn.compile(compiler_options={"xla_backend_optimization_level": 0})
+
+
+@pytest.fixture(scope="module")
+def quick_updates() -> Iterator[None]:
+    """For modules that train many different programs for few steps each."""
+    make = klamp.iteration.make_learn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(klamp.iteration, "make_learn", lambda *parts: Quick(make(*parts)))
+        yield

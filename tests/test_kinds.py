@@ -11,6 +11,8 @@ from environments import probe
 import klamp
 from klamp.evaluation import evaluate
 
+pytestmark = pytest.mark.usefixtures("quick_updates")
+
 MAX_KL = 0.05
 ALGORITHMS = {
     "ppo": klamp.PPO(epochs=6, minibatch_size=64, learning_rate=5e-3),

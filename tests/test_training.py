@@ -10,6 +10,9 @@ import klamp
 from klamp.metrics import read_metrics
 
 SMALL = {"num_envs": 4, "rollout_length": 64, "quiet": True}
+MAX_KL = 0.005
+# The same settings everywhere, so that one compilation serves all tests of an algorithm.
+ALGORITHMS = {"ppo": "ppo", "trpo": klamp.TRPO(max_kl=MAX_KL, damping=0.01)}
 COMMON = [
     "step",
     "update",
@@ -49,7 +52,7 @@ def without_times(lines: list[dict]) -> list[dict]:
 
 @pytest.mark.parametrize(("algo", "keys"), [("ppo", COMMON), ("trpo", COMMON + NATURAL)])
 def test_a_run_leaves_what_was_promised(algo: str, keys: list[str], tmp_path: Path) -> None:
-    result = klamp.train("CartPole-v1", algo, steps=600, out=tmp_path / "run", **SMALL)
+    result = klamp.train("CartPole-v1", ALGORITHMS[algo], steps=600, out=tmp_path / "run", **SMALL)
     folder = result.folder
     lines = read_metrics(folder / "metrics.jsonl")
     assert [line["update"] for line in lines] == [1, 2, 3]
@@ -70,7 +73,7 @@ def test_a_run_leaves_what_was_promised(algo: str, keys: list[str], tmp_path: Pa
 @pytest.mark.parametrize("algo", ["ppo", "trpo"])
 def test_the_same_seed_gives_the_same_run(env: str, algo: str, tmp_path: Path) -> None:
     runs = [
-        klamp.train(env, algo, steps=500, seed=seed, out=tmp_path / name, **SMALL)
+        klamp.train(env, ALGORITHMS[algo], steps=500, seed=seed, out=tmp_path / name, **SMALL)
         for name, seed in (("a", 7), ("b", 7), ("c", 8))
     ]
     a, b, c = (without_times(run.metrics) for run in runs)
@@ -81,12 +84,11 @@ def test_the_same_seed_gives_the_same_run(env: str, algo: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_trust_region_holds_in_every_update(env: str, tmp_path: Path) -> None:
-    algorithm = klamp.TRPO(max_kl=0.005, damping=0.01)
-    result = klamp.train(env, algorithm, steps=3_000, out=tmp_path / "run", **SMALL)
+    result = klamp.train(env, ALGORITHMS["trpo"], steps=3_000, out=tmp_path / "run", **SMALL)
     accepted = [line for line in result.metrics if line["outcome"] == "ACCEPTED"]
     assert len(accepted) > len(result.metrics) / 2
     for line in result.metrics:
-        assert line["kl"] <= 0.005
+        assert line["kl"] <= MAX_KL
     for line in accepted:
         assert line["surrogate_after"] > line["surrogate_before"]
         assert line["kl"] > 0

@@ -22,6 +22,9 @@ from klamp.types import Batch, Inputs, Update
 
 SETTINGS = Settings(critic_epochs=2, critic_minibatch_size=16)
 
+quickly = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+"""Compiled without optimisation: the tests compile more than they compute."""
+
 
 class Layer(eqx.Module):
     """tanh(xW + b), or xW + b."""
@@ -116,8 +119,7 @@ def sample(model: Model, theta: Any, seed: int, *, rows: int = 64) -> tuple[Batc
 def compiled(config: Any, model: Model, settings: Settings = SETTINGS) -> Callable[..., Update]:
     """(θ, state, batch, seed=0, progress=0) → the algorithm's jitted update."""
 
-    # Compiled without optimisation: the tests compile more than they compute.
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @quickly
     def update(theta: Any, state: Any, batch: Batch, key: Any, progress: Any) -> Update:
         parts = implementation(config)
         return parts.update(config, settings, model, theta, state, batch, key, progress)
@@ -162,7 +164,7 @@ def flat_grad(model: Model, theta: Any, objective: Callable[[Any, Any], Any], ba
     def of_theta(at: Any) -> Any:
         return objective(model.distribution(at, batch.inputs), model.value(at, batch.inputs))
 
-    return jax.grad(of_theta)(theta)
+    return quickly(jax.grad(of_theta))(theta)
 
 
 def adam_first_step(gradient: Any, *, max_gradient_norm: float) -> np.ndarray:

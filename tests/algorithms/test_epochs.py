@@ -1,12 +1,13 @@
 """The epochs of minibatches: how many steps, on which rows, and when they stop."""
 
 from dataclasses import replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from probe import SETTINGS, make_model, mean_kl, sample
+from probe import SETTINGS, make_model, mean_kl, quickly, sample
 
 from klamp.algorithms import epochs
 from klamp.algorithms.gradient import adam, adam_direction
@@ -26,23 +27,26 @@ def loss(network, part, old_log_prob):
     return weighted_mean(terms, part.weight)
 
 
-def run(theta, model, batch, *, config=CONFIG, settings=SETTINGS, stop_kl=None):
-    quick = {"xla_backend_optimization_level": 0}
-    return jax.jit(
+@cache
+def compiled(model, settings, stop_kl):
+    return quickly(
         lambda theta, batch: epochs.descend(
             loss,
-            config,
+            CONFIG,
             settings,
             model,
             theta,
-            adam(config.max_gradient_norm).init(theta),
+            adam(CONFIG.max_gradient_norm).init(theta),
             batch,
             KEY,
             step_size=jnp.asarray(0.01),
             stop_kl=stop_kl,
-        ),
-        compiler_options=quick,
-    )(theta, batch)
+        )
+    )
+
+
+def run(theta, model, batch, *, settings=SETTINGS, stop_kl=None):
+    return compiled(model, settings, stop_kl)(theta, batch)
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +60,18 @@ def test_the_scan_is_the_loop_of_algorithm_1(problem) -> None:
     found, moments, done = run(*problem)
     state, rows = adam(0.5).init(theta), minibatch_rows(KEY, 3, 64, 24)
     old_log_prob = batch.old.log_prob(batch.action)
-    expected = theta
-    for chosen in rows.reshape(-1, 24):
-        part = jax.tree.map(lambda leaf, chosen=chosen[chosen >= 0]: leaf[chosen], batch)
-        kept = old_log_prob[chosen[chosen >= 0]]
-        gradient = jax.grad(lambda at, part=part, kept=kept: loss(model.unravel(at), part, kept))(
-            expected
-        )
+
+    @quickly
+    def step(at, state, part, kept):
+        gradient = jax.grad(lambda at: loss(model.unravel(at), part, kept))(at)
         direction, state = adam_direction(gradient, state, 0.5)
-        expected = expected - 0.01 * direction
+        return at - 0.01 * direction, state
+
+    expected = theta
+    for padded in rows.reshape(-1, 24):
+        chosen = padded[padded >= 0]
+        part = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], batch)
+        expected, state = step(expected, state, part, old_log_prob[chosen])
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert int(done) == 3
     assert int(moments[1].count) == 3 * 3  # 64 rows make three minibatches of 24.
