@@ -17,7 +17,7 @@ from klamp.envs.copied import CopiedEnvironments
 from klamp.envs.making import make_host
 from klamp.seeding import Purpose
 
-LIMIT_S = 1.0
+LIMIT_S = 4.0
 
 
 def made(name: str, vectorization: str = "async") -> Any:
@@ -94,7 +94,7 @@ def test_death_outside_a_step_is_noticed_at_the_next(host: CopiedEnvironments) -
         KlampWarning, match="died: its process .* was killed by signal 9 by the system"
     ):
         walk(host, 1)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 12
 
 
 @pytest.mark.parametrize(
