@@ -3,6 +3,7 @@
 The tests load a few hundred of them; the commands in ``benchmarks/reliability`` load 100,000.
 """
 
+import copy
 import hashlib
 import io
 import json
@@ -58,6 +59,11 @@ NASTY: list[Any] = [
 DTYPES = ["F64", "F32", "F16", "BF16", "I64", "U8", "BOOL", "C64", "F8_E4M3", "F8_E8M0", "F4", "X"]
 
 
+def nasty(draw: random.Random) -> Any:
+    """A value of its own: what is changed in it later is not changed in the table."""
+    return copy.deepcopy(draw.choice(NASTY))
+
+
 def nodes(tree: Any, trail: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Where something stands in a tree: the trails of keys and indices, the root's first."""
     found = [trail]
@@ -69,12 +75,12 @@ def nodes(tree: Any, trail: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def changed(draw: random.Random, tree: Any) -> Any:
-    """A JSON tree with one to three changes anywhere in it."""
+    """A JSON tree with one to five changes anywhere in it."""
     tree = json.loads(json.dumps(tree))
-    for _ in range(draw.choice((1, 1, 1, 2, 3))):
+    for _ in range(draw.choice((1, 1, 2, 3, 5))):
         trail = draw.choice(nodes(tree))
         if not trail:
-            tree = draw.choice(NASTY) if draw.random() < 0.1 else tree
+            tree = nasty(draw) if draw.random() < 0.1 else tree
             continue
         place = tree
         for key in trail[:-1]:
@@ -102,7 +108,7 @@ def change_one(draw: random.Random, place: Any, key: Any) -> None:
         case 5 if isinstance(place[key], int | float):
             place[key] = draw.choice((place[key] + 1, -place[key], place[key] * 10**6, 1.5))
         case _:
-            place[key] = draw.choice(NASTY)
+            place[key] = nasty(draw)
 
 
 def garbled(draw: random.Random, data: bytes) -> bytes:
@@ -231,7 +237,7 @@ def hostile_tensors(draw: random.Random, tensors: bytes) -> bytes:
             ends = [0, 1, 4, len(numbers), len(numbers) + 1, 2**40, 2**63, 2**64 - 1]
             entry["data_offsets"] = [draw.choice(ends), draw.choice(ends)]
         case 3:
-            header["__metadata__"] = draw.choice(NASTY)
+            header["__metadata__"] = nasty(draw)
         case 4:
             length = draw.choice((0, 1, 7, 10**8, 10**8 + 1, 2**31, 2**63, 2**64 - 1))
         case 5:
@@ -310,7 +316,7 @@ def hostile_lines(draw: random.Random, real: bytes, foreign: Files) -> tuple[str
 
 def random_tree(draw: random.Random, names: list[str], depth: int) -> Any:
     if depth == 0 or draw.random() < 0.3:
-        return draw.choice(NASTY)
+        return nasty(draw)
     count = draw.randrange(6)
     if draw.random() < 0.6:
         keys = [draw.choice(names) if draw.random() < 0.7 else str(n) for n in range(count)]

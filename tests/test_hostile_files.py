@@ -26,9 +26,10 @@ FOLDER = Path(fuzz.__file__).parent
 @pytest.mark.filterwarnings("ignore::klamp.KlampWarning")
 def test_two_thousand_inputs_break_no_rule(tmp_path: Path) -> None:
     given = SimpleNamespace(inputs=2000, seed=7, only=None)
-    counts, _, broken = fuzz.fuzz(given, tmp_path)
-    assert broken == 0
-    outcomes = {(loader, outcome) for loader, _, outcome in counts}
+    found = fuzz.fuzz(given, tmp_path)
+    assert found.broken == 0
+    assert found.different > 1500
+    outcomes = {(loader, outcome) for loader, _, outcome in found.counts}
     # Some must pass, or the inputs would not reach what is behind the first check.
     assert outcomes == {(a, b) for a in fuzz.LOADERS for b in ("taken", "refused")}
 
@@ -36,9 +37,12 @@ def test_two_thousand_inputs_break_no_rule(tmp_path: Path) -> None:
 def test_a_number_is_the_same_input_ever_again(tmp_path: Path) -> None:
     whole = fuzz.whole_checkpoint(tmp_path)
     foreign = foreign_files(tmp_path / "canary")
-    first = [fuzz.drawn(3, number, whole, foreign) for number in range(50)]
-    assert first == [fuzz.drawn(3, number, whole, foreign) for number in range(50)]
-    assert len({str(case) for case in first}) > 45
+    first = [fuzz.drawn(3, number, whole, foreign) for number in range(2000)]
+    for number in (0, 7, 1999):
+        assert first[number] == fuzz.drawn(3, number, whole, foreign)
+    assert [case.files for case in first[:300]] == [
+        fuzz.drawn(3, number, whole, foreign).files for number in range(300)
+    ]
 
 
 def test_what_escapes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,8 +51,9 @@ def test_what_escapes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(fuzz, "read_config", careless)
     given = SimpleNamespace(inputs=20, seed=0, only=None)
-    counts, _, broken = fuzz.fuzz(given, tmp_path)
-    assert broken == sum(n for (_, _, outcome), n in counts.items() if outcome == "escaped") > 5
+    found = fuzz.fuzz(given, tmp_path)
+    escaped = sum(n for (_, _, outcome), n in found.counts.items() if outcome == "escaped")
+    assert found.broken == escaped > 5
 
 
 def test_under_the_audit_hook_nothing_happens_but_reading(tmp_path: Path) -> None:

@@ -137,6 +137,15 @@ def test_lines_that_the_checkpoint_does_not_know_are_dropped(tmp_path: Path) -> 
     assert path.read_text().count("\n") == 2
 
 
+def test_lines_that_are_lost_are_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"update": 1}\n{"update": 3}\n')
+    with pytest.warns(klamp.KlampWarning, match="the lines of 2 of the 3 updates"):
+        drop_metrics_after(path, 3)
+    with pytest.warns(klamp.KlampWarning, match="the lines of 0 of the 3 updates"):
+        drop_metrics_after(tmp_path / "none.jsonl", 3)
+
+
 def test_what_comes_after_the_checkpoint_may_be_damaged(tmp_path: Path) -> None:
     """A power cut leaves blocks of zeros at the end of a file that was being written."""
     path = tmp_path / "metrics.jsonl"

@@ -59,6 +59,26 @@ def test_a_full_disk_is_warned_of_and_tried_again(
     assert latest_checkpoint(tmp_path).name == "step_000000000003"
 
 
+def test_metrics_are_on_the_disk_before_the_checkpoint_that_knows_them(
+    boundary: Boundary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut between the two must not leave a checkpoint of updates without their lines."""
+    lines, synced = tmp_path / "metrics.jsonl", []
+    lines.write_text('{"update": 1}\n')
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(os.fstat(handle).st_ino)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert Saver(CONFIG, tmp_path).save(boundary)
+    assert synced[0] == lines.stat().st_ino
+    made = [tmp_path, tmp_path / "checkpoints", latest_checkpoint(tmp_path)]
+    made += list(latest_checkpoint(tmp_path).iterdir())
+    assert {path.stat().st_ino for path in made} <= set(synced)
+
+
 def test_a_run_on_a_full_disk_goes_on_until_it_is_in_vain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

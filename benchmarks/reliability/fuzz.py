@@ -10,6 +10,7 @@ does it again. Writes ``results/fuzz.md``; exits with 1 where a rule was broken.
 """
 
 import argparse
+import hashlib
 import resource
 import sys
 import tempfile
@@ -63,6 +64,18 @@ class Case(NamedTuple):
     loader: str
     kind: str
     files: Files
+
+
+class Found(NamedTuple):
+    """What came of the inputs."""
+
+    counts: Counter[Any]
+    """How often what came out of what."""
+    different: int
+    """Inputs that were not drawn before."""
+    slowest_s: float
+    broken: int
+    """Rules."""
 
 
 def whole_checkpoint(place: Path) -> Files:
@@ -133,27 +146,29 @@ def main() -> int:
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as place:
-        counts, slowest, broken = fuzz(given, Path(place))
+        found = fuzz(given, Path(place))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{broken} rules broken, slowest {slowest:.3f} s, {peak} MB at most")
     if peak > MEGABYTES:
-        broken += 1
+        found = found._replace(broken=found.broken + 1)
+    print(f"{found.broken} rules broken, slowest {found.slowest_s:.3f} s, {peak} MB at most")
     if given.only is None:
-        RESULTS.write_text(table(counts, given.seed, slowest, peak, broken))
-    return int(broken > 0)
+        RESULTS.write_text(table(found, given.seed, peak))
+    return int(found.broken > 0)
 
 
-def fuzz(given: argparse.Namespace, place: Path) -> tuple[Counter[Any], float, int]:
-    """How often what came out of what, the slowest in seconds, and the rules broken."""
+def fuzz(given: argparse.Namespace, place: Path) -> Found:
+    """Draw, load and count."""
     whole = whole_checkpoint(place / "whole")
     foreign = foreign_files(place / "canary")
     run = place / "run"
     run.mkdir()
     counts: Counter[Any] = Counter()
+    different: set[str] = set()
     slowest, broken = 0.0, 0
     numbers = range(given.inputs) if given.only is None else [given.only]
     for number in numbers:
         case = drawn(given.seed, number, whole, foreign)
+        different.add(hashlib.sha256(repr(case.files).encode()).hexdigest())
         lay_out(case, run)
         began = time.process_time()
         try:
@@ -175,16 +190,17 @@ def fuzz(given: argparse.Namespace, place: Path) -> tuple[Counter[Any], float, i
     if (place / "canary").exists():
         broken += 1
         print("something was executed")
-    return counts, slowest, broken
+    return Found(counts, len(different), slowest, broken)
 
 
-def table(counts: Counter[Any], seed: int, slowest: float, peak: int, broken: int) -> str:
+def table(found: Found, seed: int, peak: int) -> str:
     """The results as a page."""
+    counts = found.counts
     lines = [
         "# Fuzzing",
         "",
         f"Made by `python benchmarks/reliability/fuzz.py --seed {seed}`: {sum(counts.values()):,} "
-        "inputs, each a",
+        f"inputs ({found.different:,} of them different from one another), each a",
         "checkpoint, a `config.json` or a `metrics.jsonl` that is nearly whole, loaded in every "
         "way there is.",
         "*Taken* are those whose change has a meaning, such as another seed, or other numbers "
@@ -203,8 +219,8 @@ def table(counts: Counter[Any], seed: int, slowest: float, peak: int, broken: in
         [
             *lines,
             "",
-            f"Rules broken: {broken}. Slowest input: {slowest:.3f} s of processor time (limit "
-            f"{SECONDS:g} s). Largest resident memory of the process: {peak} MB (limit "
+            f"Rules broken: {found.broken}. Slowest input: {found.slowest_s:.3f} s of "
+            f"processor time (limit {SECONDS:g} s). Largest resident memory of the process: {peak} MB (limit "
             f"{MEGABYTES} MB).",
             "",
         ]

@@ -24,7 +24,7 @@ import safetensors
 import safetensors.numpy
 
 from klamp.errors import CheckpointError, KlampWarning, shown
-from klamp.files import sync_folder, write_synced
+from klamp.files import sync, write_synced
 from klamp.manifest import FileFacts, Manifest, read_manifest
 from klamp.reading import Unreadable, first_bytes, parse_object, recognise, summed
 
@@ -87,7 +87,9 @@ def save_checkpoint(
     too. Older ones are removed after this one has been read back. Raises ``OSError`` where the disk
     does not take it, and leaves nothing of it then.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        sync(folder.parent)
     final = folder / f"step_{step:012d}"
     if final.exists() and _is_valid(final):
         return final
@@ -108,11 +110,11 @@ def save_checkpoint(
     try:
         for name, data in contents.items():
             write_synced(temporary / name, data)
-        sync_folder(temporary)
+        sync(temporary)
         if final.exists():
             final.rename(_trash(final))
         temporary.rename(final)
-        sync_folder(folder)
+        sync(folder)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import warnings
 from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
@@ -18,9 +19,9 @@ import filelock
 
 from klamp.checkpoint import checkpoints, foreign
 from klamp.config import RunConfig, algorithm_name
-from klamp.errors import CheckpointError, ConfigError, RunFolderError
+from klamp.errors import CheckpointError, ConfigError, KlampWarning, RunFolderError
 from klamp.files import write_atomically
-from klamp.metrics import metrics_of, to_json
+from klamp.metrics import Metrics, metrics_of, to_json
 from klamp.reading import Unreadable, read_object
 
 CONFIG_LIMIT = 2**20
@@ -137,8 +138,19 @@ def _owner(folder: Path) -> str:
 
 
 def drop_metrics_after(path: Path, update: int) -> None:
-    """Cut lines of updates that the checkpoint does not know; they will be made again."""
+    """Cut lines of updates that the checkpoint does not know; they will be made again.
+
+    Lines that are lost for good are warned of.
+    """
+    kept: list[Metrics] = []
     if path.exists():
         known = itertools.takewhile(lambda line: line["update"] <= update, metrics_of(path))
         kept = list(itertools.islice(known, update))
         write_atomically(path, "".join(to_json(line) + "\n" for line in kept))
+    if len(kept) < update:
+        warnings.warn(
+            f"{path} has the lines of {len(kept):,} of the {update:,} updates before the "
+            "checkpoint. The run goes on; the others are lost.",
+            KlampWarning,
+            stacklevel=4,
+        )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from klamp.config import RunConfig
 from klamp.errors import KlampWarning, RunFolderError
+from klamp.files import sync
 from klamp.iteration import Boundary
 from klamp.state import save
 
@@ -28,9 +29,12 @@ class Saver:
         """The step of the last checkpoint that was written."""
 
     def save(self, boundary: Boundary) -> bool:
-        """Write a checkpoint; whether that worked."""
+        """Write a checkpoint, after the metrics that it knows of; whether that worked."""
+        metrics = self._folder / "metrics.jsonl"
         with self._turn:
             try:
+                if metrics.exists():
+                    sync(metrics)
                 save(self._config, boundary.state, boundary.position, self._folder)
             except OSError as error:
                 self._failures += 1
