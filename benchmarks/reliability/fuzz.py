@@ -219,9 +219,9 @@ def table(found: Found, seed: int, peak: int) -> str:
         [
             *lines,
             "",
-            f"Rules broken: {found.broken}. Slowest input: {found.slowest_s:.3f} s of "
-            f"processor time (limit {SECONDS:g} s). Largest resident memory of the process: {peak} MB (limit "
-            f"{MEGABYTES} MB).",
+            f"Rules broken: {found.broken}. Slowest input: {found.slowest_s:.3f} s of processor "
+            f"time (limit {SECONDS:g} s). Largest resident memory of the process: {peak} MB "
+            f"(limit {MEGABYTES} MB).",
             "",
         ]
     )
