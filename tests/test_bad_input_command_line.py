@@ -20,7 +20,11 @@ TRAIN = "train CartPole-v1"
 SMALL = f"{TRAIN} --quiet --steps 64 --num-envs 2 --rollout-length 32"
 
 ROWS = {
-    "B18 there is no such option": f"{TRAIN} --device cuda:7",
+    "B18 no name of a device": f"{TRAIN} --device cuda:7",
+    "B18 device that is not here": f"{TRAIN} --device gpu",
+    "B5 seeds=0": f"{TRAIN} --seeds 0",
+    "B5 seeds=1.5": f"{TRAIN} --seeds 1.5",
+    "B5 seeds beyond the last": f"{TRAIN} --seeds 2 --seed {2**63 - 1}",
     "B24 output is a file": f"{SMALL} --out file",
     "B24 output lies under a file": f"{SMALL} --out file/run",
     "B24 output lies where nothing can be made": f"{SMALL} --out /proc/klamp/run",
@@ -69,6 +73,14 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("file", "full/notes.txt", "runs"):
         Path(name).write_text("mine")
     Path("link").symlink_to("nowhere/at/all")
+    monkeypatch.setattr("jax.devices", only_a_processor)
+
+
+def only_a_processor(kind: str = "cpu") -> list[str]:
+    """What JAX finds on a machine without accelerators."""
+    if kind != "cpu":
+        raise RuntimeError(f"Unknown backend {kind}")
+    return ["cpu:0"]
 
 
 def everything() -> set[str]:
