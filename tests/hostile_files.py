@@ -112,8 +112,11 @@ def change_one(draw: random.Random, place: Any, key: Any) -> None:
 
 
 def garbled(draw: random.Random, data: bytes) -> bytes:
-    """Bytes with a few changes."""
-    for _ in range(draw.choice((1, 1, 2, 5))):
+    """Bytes with a few changes, and never the same ones."""
+    whole = data
+    left = draw.choice((1, 1, 2, 5))
+    while left > 0 or data == whole:
+        left -= 1
         at = draw.randrange(len(data) + 1)
         to = min(len(data), at + draw.choice((1, 1, 2, 8, 64, 512)))
         match draw.randrange(7):
