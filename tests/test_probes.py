@@ -13,7 +13,7 @@ from klamp.config import ALGORITHMS
 class Probe(gymnasium.Env):
     """An observation of one number; what it pays is the business of each probe."""
 
-    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    observation_space = gymnasium.spaces.Box(-1, 2, (1,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
     length = 1
 

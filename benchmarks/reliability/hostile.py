@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import pickle
-import resource
 import sys
 import tempfile
 import time
@@ -26,7 +25,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fuzz import MEGABYTES, SECONDS, STEP, Case, drawn, lay_out, load, whole_checkpoint
+from fuzz import (
+    MEGABYTES,
+    SECONDS,
+    STEP,
+    Case,
+    drawn,
+    lay_out,
+    load,
+    peak_megabytes,
+    whole_checkpoint,
+)
 from hostile_files import MANIFEST, STATE, TENSORS, Files, bombs, foreign_files, sealed
 
 RESULTS = Path(__file__).parents[1] / "results" / "hostile.md"
@@ -233,7 +242,7 @@ def main() -> int:
         trials.random(given.inputs, given.seed)
         if (trials.place / "canary").exists():
             trials.broken.append("something was executed")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    peak = peak_megabytes()
     trials.broken += [f"not seen by the hook: {name}" for name in unseen]
     trials.broken += [f"{peak} MB resident"] if peak > MEGABYTES else []
     trials.broken += [f"event: {event}" for event in trials.watch.events]
