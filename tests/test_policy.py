@@ -66,6 +66,20 @@ def test_samples_are_a_function_of_seed_and_number_of_calls() -> None:
     np.testing.assert_array_equal(first.act(x, True), second.act(x, True))
 
 
+def test_policies_of_one_network_share_what_is_compiled() -> None:
+    """Or a run that evaluates itself now and then would compile, and keep, a program each time."""
+    first = policy(OBSERVATIONS["box"], ACTIONS["box"])
+    parts = (first.scaling, first.observation_space, first.action_space, first.config)
+    later = TrainedPolicy(first.model, first.theta + 1.0, *parts)
+    x = np.zeros(3, np.float32)
+    for each in (first, later):
+        each.act(x), each.act(x, deterministic=True)
+    assert first.value(x) != later.value(x)
+    assert not np.array_equal(first.act(x, True), later.act(x, True))
+    compiled = (first.model.sample, first.model.mode, first.model.judge)
+    assert [function._cache_size() for function in compiled] == [1, 1, 1]
+
+
 def test_observations_are_scaled_as_in_training() -> None:
     scaling = Scaling(np.full(3, 0.5, np.float32), np.full(3, 2.0, np.float32))
     plain, scaled = (policy(OBSERVATIONS["box"], ACTIONS["box"], s) for s in (None, scaling))

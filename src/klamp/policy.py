@@ -1,7 +1,5 @@
 """A trained policy as users hold it: numpy in, numpy out, with its normaliser inside."""
 
-from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import jax
@@ -14,7 +12,7 @@ from klamp.envs.masks import choices_left, mask_rows, mask_sizes
 from klamp.envs.observations import MASK_KEY, as_batch, encoder, masks_in_observation
 from klamp.envs.spaces import to_environment
 from klamp.networks import Model
-from klamp.normalize import Scaling, normalize
+from klamp.normalize import Scaling
 from klamp.seeding import Purpose, key
 from klamp.types import Inputs
 
@@ -63,8 +61,8 @@ class TrainedPolicy:
         noise_key = key(self.config.settings.seed, Purpose.EVALUATE, 0, self._calls)
         self._calls += 1
         inputs = self._inputs(rows, action_mask)
-        choose = self._mode if deterministic else self._sample
-        chosen, memory = choose(inputs, noise_key)
+        choose = self.model.mode if deterministic else self.model.sample
+        chosen, memory = choose(self.theta, self.scaling, inputs, noise_key)
         if memory is not None:
             self._memory, self._first = np.array(memory), np.zeros(len(rows), bool)
         return self._to_environment(jax.tree.map(np.asarray, chosen))
@@ -82,7 +80,7 @@ class TrainedPolicy:
     def value(self, observation: Any) -> Any:
         """V of one observation (a float) or of each of a batch, in the units of the training."""
         rows, single = self._rows(observation)
-        value = np.asarray(self._value(self._inputs(rows)))
+        value = np.asarray(self.model.judge(self.theta, self.scaling, self._inputs(rows)))
         return float(value[0]) if single else value
 
     def _rows(self, observation: Any) -> tuple[np.ndarray, bool]:
@@ -127,28 +125,3 @@ class TrainedPolicy:
         else:
             memory, first = self._memory, self._first
         return Inputs(rows, mask, None, scale, memory, first)
-
-    def _seen(self, inputs: Inputs) -> Inputs:
-        """The inputs, normalised."""
-        if self.scaling is None:
-            return inputs
-        return inputs._replace(observation=normalize(inputs.observation, self.scaling))
-
-    @cached_property
-    def _sample(self) -> Callable[..., Any]:
-        return jax.jit(
-            lambda inputs, noise_key: self._chosen(inputs, lambda new: new.sample(noise_key))
-        )
-
-    @cached_property
-    def _mode(self) -> Callable[..., Any]:
-        return jax.jit(lambda inputs, _: self._chosen(inputs, lambda new: new.mode()))
-
-    def _chosen(self, inputs: Inputs, choose: Callable[[Any], Any]) -> tuple[Any, Any]:
-        """The action, and what to remember."""
-        distribution, memory = self.model.act(self.theta, self._seen(inputs))
-        return choose(distribution), memory
-
-    @cached_property
-    def _value(self) -> Callable[..., Array]:
-        return jax.jit(lambda inputs: self.model.step_value(self.theta, self._seen(inputs)))

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import equinox as eqx
+import jax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.networks.actor_critic import ActorCritic
+from klamp.normalize import Scaling, normalize
 from klamp.types import Inputs
 
 
@@ -54,6 +57,32 @@ class Model:
         """V_θ for one step of each row by itself."""
         return self.unravel_critic(theta[self.critic_start :]).step_value(inputs)
 
+    @cached_property
+    def sample(self) -> Callable[..., tuple[Any, Any]]:
+        """Compiled once for all θ: θ, scaling, raw inputs, key → actions, what to remember."""
+        return self._decide(lambda distribution, key: distribution.sample(key))
+
+    @cached_property
+    def mode(self) -> Callable[..., tuple[Any, Any]]:
+        """``sample``, but the likeliest actions, whatever the key."""
+        return self._decide(lambda distribution, _: distribution.mode())
+
+    @cached_property
+    def judge(self) -> Callable[..., Array]:
+        """Compiled once for all θ: θ, scaling, raw inputs → V."""
+        return jax.jit(
+            lambda theta, scaling, inputs: self.step_value(theta, _seen(inputs, scaling))
+        )
+
+    def _decide(self, choose: Callable[[Any, PRNGKeyArray], Any]) -> Callable[..., Any]:
+        def decide(
+            theta: Array, scaling: Scaling | None, inputs: Inputs, key: PRNGKeyArray
+        ) -> tuple[Any, Any]:
+            distribution, memory = self.act(theta, _seen(inputs, scaling))
+            return choose(distribution, key), memory
+
+        return jax.jit(decide)
+
     def policy(self, part: Float[Array, " p"], inputs: Inputs) -> Any:
         """π as a function of the policy's own part of θ: what a trust region constrains."""
         return self.unravel_policy(part).distribution(inputs)
@@ -61,6 +90,13 @@ class Model:
     def critic(self, part: Float[Array, " c"], inputs: Inputs) -> Float[Array, " B"]:
         """V as a function of the critic's own part of θ."""
         return self.unravel_critic(part).value(inputs)
+
+
+def _seen(inputs: Inputs, scaling: Scaling | None) -> Inputs:
+    """The inputs, normalised."""
+    if scaling is None:
+        return inputs
+    return inputs._replace(observation=normalize(inputs.observation, scaling))
 
 
 def flatten(network: ActorCritic) -> tuple[Float[Array, " n"], Model]:
