@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -16,7 +17,15 @@ FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 def bench() -> Iterator[Any]:
     sys.path.insert(0, str(FOLDER))
     try:
-        names = ("rows", "speed", "speed_report", "interpreters", "growth", "harness")
+        names = (
+            "rows",
+            "speed",
+            "speed_report",
+            "interpreters",
+            "growth",
+            "harness",
+            "same_learning",
+        )
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     finally:
         sys.path.remove(str(FOLDER))
@@ -185,3 +194,26 @@ def test_a_group_that_cannot_be_built_has_a_reason(
 def test_a_worker_that_is_not_there_is_named(bench: Any) -> None:
     found = bench.harness.run_worker("python", "nobody", {"cores": [0]})
     assert found == {"error": "there is no benchmarks/systems/nobody.py"}
+
+
+def test_curves_of_the_same_kind_are_the_same_and_others_are_not(bench: Any) -> None:
+    """Both halves of the rule: a slower start with the same area, and a lower area."""
+    steps = np.arange(0, 50_001, 2_000)
+
+    def curves(shape: Any) -> list[Any]:
+        each = [shape(steps / 50_000) + seed for seed in np.linspace(-30, 30, 10)]
+        # The first rollout ended no episode.
+        return [[(0, None), *zip(steps, one, strict=True)] for one in each]
+
+    def compared(ours: Any, theirs: Any = lambda x: 400 * x) -> dict[str, Any]:
+        return bench.same_learning.compare(
+            {"curves": {"klamp": curves(ours), "reference": curves(theirs)}}
+        )
+
+    assert compared(lambda x: 400 * x)["same"]
+    lower = compared(lambda x: 300 * x)
+    assert not lower["same"]
+    assert lower["high"] < 0
+    later = compared(lambda x: 400 * x + 120 * np.sin(2 * np.pi * x))
+    assert later["low"] < 0 < later["high"]
+    assert not later["same"]
