@@ -120,3 +120,14 @@ def test_a_loop_that_hangs_is_left_by_the_thread() -> None:
 def test_the_second_signal_leaves_at_once() -> None:
     body = "klamp.signals.GRACE_S = 50\n    while True: time.sleep(0.01)"
     assert run(body, signal.SIGTERM, signal.SIGTERM) == (-signal.SIGTERM, "")
+
+
+def test_no_thread_is_left_for_the_interpreter_to_unwind() -> None:
+    """A daemon thread that wakes while the interpreter shuts down aborts the process."""
+    before = threading.active_count()
+    for asked in (False, True):
+        with Signals(nobody):
+            assert threading.active_count() == before + 1
+            if asked:
+                os.kill(os.getpid(), signal.SIGUSR1)
+        assert threading.active_count() == before

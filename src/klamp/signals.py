@@ -40,6 +40,7 @@ class Signals:
         self._before: dict[int, Any] = {}
         self._left = threading.Event()
         self._pipe: tuple[int, int] | None = None
+        self._thread = threading.Thread()
         self._wakeup = -1
 
     def __enter__(self) -> "Signals":
@@ -52,7 +53,8 @@ class Signals:
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[1], False)
         self._wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -63,9 +65,11 @@ class Signals:
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        # The thread ends when its pipe does.
+        # The thread ends when its pipe does. One that is still there when the interpreter shuts
+        # down is unwound by force, which aborts the process.
         os.close(self._pipe[1])
         self._pipe = None
+        self._thread.join(GRACE_S)
 
     def check(self) -> None:
         """Raise ``StopAsked`` if a signal has come."""
