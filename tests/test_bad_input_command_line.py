@@ -30,7 +30,8 @@ ROWS = {
     "B24 output lies where nothing can be made": f"{SMALL} --out /proc/klamp/run",
     "B24 output is a broken link": f"{SMALL} --out link",
     "B24 default folder lies under a file": f"{SMALL} --seed 3",
-    "B25 another run is there": f"{SMALL} --out full",
+    "B24 output holds something else": f"{SMALL} --out full",
+    "B25 another run is there": f"{SMALL} --out other",
     "B96 misspelt command": "tran CartPole-v1",
     "B96 nothing like a command": "zzz",
     "B96 misspelt option": f"{TRAIN} --num-env 4",
@@ -70,7 +71,8 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file, a folder with something in it, a link to nowhere, and a file where runs would go."""
     monkeypatch.chdir(tmp_path)
     Path("full").mkdir()
-    for name in ("file", "full/notes.txt", "runs"):
+    Path("other").mkdir()
+    for name in ("file", "full/notes.txt", "other/config.json", "runs"):
         Path(name).write_text("mine")
     Path("link").symlink_to("nowhere/at/all")
     monkeypatch.setattr("jax.devices", only_a_processor)

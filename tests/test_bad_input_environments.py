@@ -22,6 +22,7 @@ from klamp.config import Settings
 from klamp.envs import memory
 from klamp.envs.contract import check_environment
 from klamp.envs.making import make_host
+from klamp.errors import KlampWarning
 from klamp.seeding import Purpose
 
 MESSAGES = Messages("environments")
@@ -257,7 +258,8 @@ COUNTER = iter(range(10**9))
 def test_b49_what_does_not_repeat_is_noted_and_trained_on(row: str) -> None:
     name = f"Drift/{row.replace(' ', '-')}-v0"
     gymnasium.register(name, type("Drift", (Sound,), DRIFT[row]))
-    checked = check_environment(name, SMALL)
+    with pytest.warns(KlampWarning, match="does not repeat itself"):
+        checked = check_environment(name, SMALL)
     assert not checked.repeats
     assert (
         "reward" in checked.difference if "reward" in row else "observation" in checked.difference
@@ -274,16 +276,3 @@ def test_an_interrupt_is_no_fault(call: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         check_environment(name, SMALL)
     assert main(["train", name, "--quiet"]) == 130
-
-
-def test_the_check_is_quick() -> None:
-    """Well under the time that anybody would notice; a slow machine gets ten times as long."""
-    import time
-
-    check_environment("CartPole-v1", SMALL)
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        check_environment("CartPole-v1", SMALL)
-        times.append(time.perf_counter() - began)
-    assert min(times) < 0.3

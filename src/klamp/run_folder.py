@@ -38,6 +38,11 @@ def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
     name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
     folder = Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
     if folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
+        if not (folder / "config.json").exists():
+            raise RunFolderError(
+                f"{folder} cannot become a run's folder: it exists already, and holds no run. "
+                "Choose another with `--out`."
+            )
         raise RunFolderError(
             f"The run folder {folder} exists already, and nothing in it was touched. Go on with it "
             f"by `klamp resume {folder}`, or choose another with `--out`, or another seed."

@@ -83,7 +83,7 @@ def train_seeds_config(
         place = None if out is None else Path(out) / f"seed-{seed}"
         plans.append((one, choose_folder(one, place)))
     check_environment(config.env, config.settings)
-    count = min(workers or len(os.sched_getaffinity(0)), len(seeds))
+    count = min(workers or _cores(), len(seeds))
     context: Any = multiprocessing.get_context(METHOD)
     if METHOD == "forkserver":
         context.set_forkserver_preload(["klamp.seeds", "klamp.algorithms"])
@@ -108,6 +108,13 @@ def train_seeds_config(
     if failures:
         raise KlampError(f"{len(failures)} of {len(seeds)} runs failed. {' '.join(failures)}")
     return [folder for _, folder in plans]
+
+
+def _cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # no such call on macOS
 
 
 class Member(NamedTuple):

@@ -33,9 +33,23 @@ def check_environment(env: str, settings: Settings) -> Checked:
 
     Checked is every answer of one copy (spaces, observations, rewards, end flags, infos, masks),
     that a second copy has the same spaces, and that one rollout of these ``settings`` fits into
-    memory (``ConfigError``). What is odd but does no harm is warned of (``KlampWarning``). Nothing
-    of the run's own environments is used.
+    memory (``ConfigError``). What is odd but does no harm is warned of (``KlampWarning``), and so
+    is an environment that does not repeat itself. Nothing of the run's own environments is used.
     """
+    checked = _check(env, settings)
+    if not checked.repeats:
+        warnings.warn(
+            f"{checked.difference}. It can be trained, but a run that is stopped and resumed will "
+            "not end with the same bytes as one that was never stopped. Draw every random number "
+            "from `self.np_random`, which `reset(seed=…)` seeds, and keep nothing from one episode "
+            "to the next.",
+            KlampWarning,
+            stacklevel=4,
+        )
+    return checked
+
+
+def _check(env: str, settings: Settings) -> Checked:
     spec = specification(env)
     stepped_together = settings.vectorization == "auto" and spec.vector_entry_point is not None
     checked = None
