@@ -33,7 +33,7 @@ def test_each_run_is_that_of_its_seed_alone(tmp_path: Path) -> None:
 def test_a_folder_that_is_taken_stops_all_before_any_begins(tmp_path: Path) -> None:
     (tmp_path / "seed-1").mkdir()
     (tmp_path / "seed-1" / "mine").write_text("")
-    with pytest.raises(klamp.RunFolderError, match="seed-1 exists already"):
+    with pytest.raises(klamp.RunFolderError, match="seed-1 cannot become"):
         train_seeds("CartPole-v1", PPO, seeds=3, out=tmp_path, quiet=True, **SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["seed-1"]
 
