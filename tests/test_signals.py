@@ -10,7 +10,7 @@ import time
 import pytest
 
 from klamp.errors import Stopped
-from klamp.signals import ASKED_BY, Signals, StopAsked, stop_line
+from klamp.signals import ASKED_BY, Signals, StopAsked, leave_saying, stop_line
 
 
 def nobody(number: int) -> None:
@@ -131,3 +131,8 @@ def test_no_thread_is_left_for_the_interpreter_to_unwind() -> None:
             if asked:
                 os.kill(os.getpid(), signal.SIGUSR1)
         assert threading.active_count() == before
+
+
+def test_with_nothing_to_save_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    leave_saying("nothing had been trained yet")(signal.SIGTERM)
+    assert capsys.readouterr().err == "klamp: SIGTERM: nothing had been trained yet\n"

@@ -75,10 +75,10 @@ def _train(words: list[str]) -> int:
         # ENV stood behind some options, so the defaults shown to the parser were not its own.
         given = _train_options(words, env=given.env)
     from klamp.config import RunConfig
-    from klamp.signals import Signals
+    from klamp.signals import Signals, leave_saying
 
     config = RunConfig(env=given.env, algorithm=given.algorithm, settings=given.settings)
-    with Signals() as signals:
+    with Signals(leave_saying("nothing had been trained yet")) as signals:
         if given.seeds != 1:
             from klamp.seeds import count_up, train_seeds_config
 
@@ -170,9 +170,12 @@ def _resume(words: list[str]) -> int:
         command="resume",
         description="Go on with a run from its latest checkpoint.",
     )
-    from klamp.signals import Signals
+    from klamp.signals import Signals, leave_saying
 
-    with Signals() as signals:
+    where = f"go on with: klamp resume {given.folder}"
+    with Signals(
+        leave_saying(f"nothing was trained since the last checkpoint; {where}")
+    ) as signals:
         from klamp.training import resume
 
         resume(

@@ -7,6 +7,7 @@ answered within ``GRACE_S``, a thread that waits for nothing else does what is l
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -103,6 +104,13 @@ class Signals:
             return
         self.last_resort(byte[0])
         os._exit(128 + byte[0])
+
+
+def leave_saying(what: str) -> Callable[[int], None]:
+    """A last resort for where there is nothing to save: one line, which signal and ``what``."""
+    return lambda number: print(
+        f"klamp: {signal.Signals(number).name}: {what}", file=sys.stderr, flush=True
+    )
 
 
 def stop_line(number: int, saved: str, folder: object) -> str:
