@@ -16,7 +16,7 @@ ROOMS = [
     ["manifest", "compilation"],
     ["algorithm_configs"],
     ["config"],
-    ["types", "weighting", "schedules"],
+    ["types", "weighting", "schedules", "products"],
     ["distributions", "surrogate", "normalize", "episodes"],
     ["advantages", "trust_region", "minibatches"],
     ["networks"],

@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.config import Settings
 from klamp.distributions import kl_divergence
 from klamp.minibatches import minibatch_rows, number_of_rows, take_rows
 from klamp.networks import ActorCritic, Model
+from klamp.products import network_gradient
 from klamp.surrogate import value_loss
 from klamp.trust_region.projection import mean_kl, project
 from klamp.types import Batch
@@ -127,7 +126,7 @@ def _descend(
     def step(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
         at, state = carry
         part = take_rows(batch, chosen, total)
-        gradient = ravel_pytree(eqx.filter_grad(loss)(unravel(at), part))[0]
+        gradient = network_gradient(lambda network: loss(network, part), unravel(at))
         update: Any
         update, state = optimizer.update(gradient, state)
         return (at - settings.critic_learning_rate * update, state), None

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from klamp.critic import ADAM_EPSILON
 from klamp.networks import Model
+from klamp.products import network_gradient
 
 
 def adam(max_gradient_norm: float) -> optax.GradientTransformation:
@@ -33,8 +32,6 @@ def flat_gradient(
 ) -> Float[Array, " n"]:
     """∇_θ loss(network, *rest), as a flat vector like θ.
 
-    The gradient is taken in the module and ravelled after: slicing θ inside would make each
-    layer's share a padded vector of full length.
+    See ``network_gradient``.
     """
-    gradient: Any = eqx.filter_grad(loss)(model.unravel(theta), *rest)
-    return ravel_pytree(gradient)[0]
+    return network_gradient(lambda network: loss(network, *rest), model.unravel(theta))

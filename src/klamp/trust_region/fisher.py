@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from klamp.distributions import kl_divergence
+from klamp.products import rows_first
 from klamp.types import Policy
 from klamp.weighting import scrub, weighted_mean
 
@@ -40,7 +41,7 @@ def fisher_operator(
         return policy(theta, inputs)
 
     old, pushforward = jax.linearize(distribution, theta)
-    pullback = jax.linear_transpose(pushforward, theta)
+    pullback = rows_first(jax.linear_transpose(pushforward, theta))
     rows = old.entropy().shape[0]
     share = jnp.full(rows, 1 / rows) if weight is None else _normalised(weight)
 

@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from klamp.distributions import kl_divergence
+from klamp.products import rows_first
 from klamp.trust_region.conjugate_gradient import solve
 from klamp.trust_region.fisher import fisher_operator
 from klamp.trust_region.line_search import Candidate, backtracking_line_search
@@ -113,7 +114,7 @@ def natural_direction(
     ½s²xᵀFx is then below δ by the damping's share. Its product is the one that conjugate gradient
     measured its residual with. ``fisher_batch`` serves F alone.
     """
-    gradient = jax.grad(lambda at: _surrogate(policy, at, batch))(theta)
+    gradient = rows_first(jax.grad(lambda at: _surrogate(policy, at, batch)))(theta)
     about = batch if fisher_batch is None else fisher_batch
     fisher = fisher_operator(policy, theta, about.inputs, weight=about.weight, damping=damping)
     solution, product = solve(fisher, gradient, max_iterations=cg_iterations)

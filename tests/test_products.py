@@ -1,0 +1,107 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from klamp.networks import MLP, Dense
+from klamp.products import OVER_ROWS, network_gradient, rows_first
+from klamp.types import Inputs
+
+BATCH = jax.random.normal(jax.random.key(0), (96, 5))
+LAYERS = {
+    "weight": jax.random.normal(jax.random.key(1), (5, 7)),
+    "bias": jax.random.normal(jax.random.key(2), (7,)),
+    "last": jax.random.normal(jax.random.key(3), (7, 3)),
+}
+
+
+def loss(layers, x):
+    hidden = jnp.tanh(x @ layers["weight"] + layers["bias"])
+    return jnp.sum(jax.nn.log_softmax(hidden @ layers["last"]) * x[:, :3])
+
+
+def assert_close(found, expected):
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def products(function, *arguments):
+    """The dimension numbers of all products of two matrices at the top of a function."""
+    return [
+        equation.params["dimension_numbers"]
+        for equation in jax.make_jaxpr(function)(*arguments).eqns
+        if equation.primitive.name == "dot_general"
+        and all(operand.aval.ndim == 2 for operand in equation.invars)
+    ]
+
+
+def test_a_gradient_is_the_same_without_products_over_rows():
+    plain = jax.grad(loss)
+    assert_close(jax.jit(rows_first(plain))(LAYERS, BATCH), jax.jit(plain)(LAYERS, BATCH))
+    assert products(plain, LAYERS, BATCH).count(OVER_ROWS) == 2
+    assert OVER_ROWS not in products(rows_first(plain), LAYERS, BATCH)
+
+
+def test_what_is_restated_maps_scans_and_differentiates():
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), LAYERS)
+    plain = jax.grad(loss)
+    mapped = jax.vmap(rows_first(plain), in_axes=(0, None))(many, BATCH)
+    assert_close(mapped, jax.vmap(plain, in_axes=(0, None))(many, BATCH))
+
+    def curvature(gradient):
+        return jax.jvp(lambda at: gradient(at, BATCH), (LAYERS,), (LAYERS,))[1]
+
+    assert_close(curvature(rows_first(plain)), curvature(plain))
+
+    def descend(gradient):
+        def step(at, _):
+            moved = jax.tree.map(lambda a, g: a - 1e-3 * g, at, gradient(at, BATCH))
+            return moved, None
+
+        return jax.lax.scan(step, LAYERS, None, length=3)[0]
+
+    assert_close(descend(rows_first(plain)), descend(plain))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: jnp.sum(x.reshape(2, 48, 5), axis=0),
+        lambda x: jnp.sum(jnp.arange(12).reshape(4, 3), axis=0),
+        lambda x: jnp.einsum("bi,bi->b", x, x),
+        lambda x: jnp.sum(x, axis=1),
+        lambda x: jax.lax.cond(x[0, 0] > 0, jnp.sin, jnp.cos, x),
+        lambda x: (x.T @ x, {"rows": x[3:], "nothing": None}),
+    ],
+)
+def test_other_functions_are_left_as_they_are(function):
+    assert jax.tree.structure(rows_first(function)(BATCH)) == jax.tree.structure(function(BATCH))
+    assert_close(rows_first(function)(BATCH), function(BATCH))
+
+
+def test_sums_over_rows_count_in_their_own_type():
+    whole = rows_first(lambda x: jnp.sum(x, axis=0))
+    counts = jnp.full((2, 1), 2**24 + 1)
+    assert whole(counts)[0] == 2**25 + 2
+    assert whole(jnp.full((2, 1), 2**24)).dtype == counts.dtype
+
+
+def test_the_gradient_of_a_network_is_flat_and_skips_what_is_no_parameter():
+    network = (
+        MLP(5, (8, 8), "tanh", key=jax.random.key(4)),
+        Dense(8, 1, gain=1.0, key=jax.random.key(5)),
+        jnp.tanh,
+    )
+
+    def output(network):
+        torso, dense, squash = network
+        return jnp.sum(squash(dense(torso(Inputs(BATCH)))))
+
+    flat, unravel = jax.flatten_util.ravel_pytree([network[0], network[1]])
+    expected = jax.grad(lambda at: output((*unravel(at), jnp.tanh)))(flat)
+    assert_close(network_gradient(output, network), expected)
+
+
+def test_a_device_that_is_no_cpu_gets_the_function_itself(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert rows_first(loss) is loss
