@@ -9,6 +9,8 @@ import pytest
 import klamp
 from klamp.config import ALGORITHMS
 
+pytestmark = pytest.mark.usefixtures("quick_updates")
+
 
 class Probe(gymnasium.Env):
     """An observation of one number; what it pays is the business of each probe."""

@@ -16,6 +16,8 @@ from klamp.types import Inputs
 ACTIONS = [gymnasium.spaces.Discrete(3), gymnasium.spaces.Box(-1, 1, (2,), np.float32)]
 SMALL = {"num_envs": 4, "rollout_length": 128, "quiet": True}
 
+pytestmark = pytest.mark.usefixtures("quick_updates")
+
 
 def network(space, **settings):
     built = build_network(4, space, Settings(**settings), key=jax.random.key(0))
