@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import klamp
+import klamp.fused
 import klamp.iteration
 
 
@@ -42,7 +43,8 @@ class Quick:
 @pytest.fixture(scope="module")
 def quick_updates() -> Iterator[None]:
     """For modules that train many different programs for few steps each."""
-    make = klamp.iteration.make_learn
+    make, fuse = klamp.iteration.make_learn, klamp.fused.make_iterate
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(klamp.iteration, "make_learn", lambda *parts: Quick(make(*parts)))
+        patch.setattr(klamp.fused, "make_iterate", lambda *parts: Quick(fuse(*parts)))
         yield

@@ -78,7 +78,7 @@ def test_rows_without_weight_are_not_counted() -> None:
 
 def test_a_skipped_rollout_counts_its_steps_and_nothing_else() -> None:
     before = state()._replace(discounted_return=np.ones(N))
-    after = skip_rollout(before, rollout())
+    after = skip_rollout(before, T * N - 1)
     assert int(after.step) == T * N - 1
     assert int(after.update) == 1
     assert list(after.refused) == [1, 1]

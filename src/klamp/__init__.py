@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from klamp.distributions import Categorical as Categorical
     from klamp.distributions import DiagonalGaussian as DiagonalGaussian
     from klamp.distributions import kl_divergence as kl_divergence
+    from klamp.envs.device import DeviceEnvironment as DeviceEnvironment
+    from klamp.envs.device import DeviceStep as DeviceStep
     from klamp.errors import CheckpointError as CheckpointError
     from klamp.errors import ConfigError as ConfigError
     from klamp.errors import EnvironmentFault as EnvironmentFault
@@ -60,6 +62,7 @@ _ROOMS = {
         "Settings",
     ),
     "distributions": ("Categorical", "DiagonalGaussian", "kl_divergence"),
+    "envs.device": ("DeviceEnvironment", "DeviceStep"),
     "errors": (
         "CheckpointError",
         "ConfigError",

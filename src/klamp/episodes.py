@@ -64,3 +64,25 @@ def add_rollout(
             running_length[ended[t]] = 0
     total = np.asarray(finished, np.int64)
     return EpisodeStatistics(total, returns, lengths, running_return, running_length)
+
+
+def add_finished(
+    statistics: EpisodeStatistics,
+    count: int,
+    returns: np.ndarray,
+    lengths: np.ndarray,
+    running_return: np.ndarray,
+    running_length: np.ndarray,
+) -> EpisodeStatistics:
+    """Statistics after a rollout that was summed up elsewhere.
+
+    ``count`` episodes ended in it; ``returns`` and ``lengths`` are of the last of them, the newest
+    first, at least as many as the window can show; the others are of the running episodes.
+    """
+    finished = int(statistics.finished) + count
+    known = min(count, WINDOW, len(returns))
+    slots = (finished - 1 - np.arange(known)) % WINDOW
+    window, long = statistics.returns.copy(), statistics.lengths.copy()
+    window[slots], long[slots] = returns[:known], lengths[:known]
+    running = (np.asarray(part, np.float64) for part in (running_return, running_length))
+    return EpisodeStatistics(np.asarray(finished, np.int64), window, long, *running)

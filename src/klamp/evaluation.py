@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from klamp.assembly import environment_of
 from klamp.checks import is_integer
 from klamp.envs.making import make_host, make_single
 from klamp.errors import ConfigError
@@ -35,7 +36,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     policy: TrainedPolicy,
-    env: str | None = None,
+    env: Any = None,
     *,
     episodes: int = 20,
     seed: int = 0,
@@ -52,7 +53,8 @@ def evaluate(
         raise ConfigError(f"`seed` is {seed!r}, but must be an integer from 0 to 2**63 − 1.")
     copies = min(episodes, COPIES)
     due = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
-    environments = make_host(env or policy.config.env, copies, seed=seed, purpose=Purpose.EVALUATE)
+    source = environment_of(policy.config) if env is None else env
+    environments = make_host(source, copies, seed=seed, purpose=Purpose.EVALUATE)
     try:
         return _run(policy, environments, due, deterministic)
     finally:

@@ -1,33 +1,29 @@
-"""One iteration, collect → prepare → update → report, for environments on the host.
+"""One iteration, collect → prepare → update → report, and where a run's iterations come from.
 
 A run is asked for no more than ``Iteration`` says: the loop does not know where environments live.
+``start`` alone decides between the host, here, and the device (``fused``).
 """
 
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from klamp.assembly import environment_of, make_policy, network_maker
 from klamp.compilation import keep_compiled
 from klamp.config import RunConfig
+from klamp.envs.device import Together
 from klamp.envs.host import HostEnvironments, Position
+from klamp.envs.jax_adapters import device_environment
 from klamp.envs.making import make_host
 from klamp.envs.spaces import check_spaces
-from klamp.errors import ConfigError
+from klamp.fused import FusedIteration
 from klamp.learning import make_learn
 from klamp.metrics import Metrics, refused_metrics, report_metrics
-from klamp.networks import (
-    ActorCritic,
-    Model,
-    NetworkBuilder,
-    build_network,
-    check_network,
-    flatten,
-)
+from klamp.networks import NetworkBuilder, flatten
 from klamp.policy import TrainedPolicy
 from klamp.rollout import HostCollector, never
 from klamp.seeding import Purpose, key
@@ -150,7 +146,8 @@ class HostIteration:
         if (fault := self.collector.first_non_finite()) is not None:
             # A simulator that showed NaN once may show it for ever: every episode begins anew.
             self.collector.start_again()
-            return skip_rollout(state, rollout), refused_metrics(f"the {fault}")
+            steps = int((rollout.weight > 0).sum())
+            return skip_rollout(state, steps), refused_metrics(f"the {fault}")
         state, factor = observe_rewards(config, state, rollout)
         check()
         theta, algorithm, report = self.learn(
@@ -186,19 +183,30 @@ class HostIteration:
 
 
 def start(
-    config: RunConfig, network: NetworkBuilder | None = None, like: HostIteration | None = None
-) -> tuple[HostIteration, TrainState]:
+    config: RunConfig,
+    network: NetworkBuilder | None = None,
+    like: Any = None,
+    environment: Any = None,
+) -> tuple[Iteration, TrainState]:
     """Environments, networks and functions, and the state before the first step.
 
-    ``like`` is a run that differs in its seed only: what it compiled serves this one, too. Turns
-    JAX's asynchronous dispatch on the CPU off for this process: every policy call is waited for
-    anyway, and handing it to another thread costs more than the call.
+    ``like`` is a run that differs in its seed only: what it compiled serves this one, too.
+    ``environment`` is the run's own where it was given as an object. Turns JAX's asynchronous
+    dispatch on the CPU off for this process: every policy call is waited for anyway, and handing it
+    to another thread costs more than the call.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     keep_compiled()
     settings = config.settings
+    source = environment_of(config, environment)
+    on_device = device_environment(source, settings.vectorization)
+    if on_device is not None:
+        together = Together(on_device, settings.num_envs)
+        check_spaces(config.env, together.observation_space, together.action_space)
+        fused = FusedIteration(config, together, network, like)
+        return fused, fresh_state(config, together.seen_space, fused.theta, fused.model)
     environments = make_host(
-        config.env,
+        source,
         settings.num_envs,
         seed=settings.seed,
         purpose=Purpose.EPISODE,
@@ -212,37 +220,3 @@ def start(
     except BaseException:
         environments.close()
         raise
-
-
-def network_maker(
-    config: RunConfig, environments: HostEnvironments, network: NetworkBuilder | None
-) -> Callable[[PRNGKeyArray], ActorCritic]:
-    """From a key to the networks of the settings, or to a user's own."""
-    seen, actions = environments.seen_space, environments.action_space
-    if (network is None) != (config.network is None):
-        raise ConfigError(
-            "The run has the built-in networks; leave `network` out."
-            if config.network is None
-            else f"The run has networks of its own, built by `{config.network}`, which no file "
-            "holds. Give that function again, in Python: `klamp.load(folder, network=…)` or "
-            "`klamp.resume(folder, network=…)`."
-        )
-    if network is not None:
-        return lambda key: check_network(network(seen, actions, key), seen, actions)
-    # As one program: drawn layer by layer, the first weights take longer than all the rest.
-    return eqx.filter_jit(lambda key: build_network(seen, actions, config.settings, key=key))
-
-
-def make_policy(
-    config: RunConfig, environments: HostEnvironments, model: Model, state: TrainState
-) -> TrainedPolicy:
-    """The policy of a state, with its normaliser."""
-    return TrainedPolicy(
-        model,
-        state.theta,
-        observation_scaling(config, state),
-        environments.observation_space,
-        environments.action_space,
-        config,
-        scheduled_log_std(config, state),
-    )

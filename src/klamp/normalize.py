@@ -4,7 +4,7 @@ Moments are merged once a rollout, after the policy that acted with them has bee
 one iteration every part sees the same scaling, so the ratio at the first minibatch is 1.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -52,16 +52,29 @@ def update_moments(
     if not len(kept):
         return moments
     mean = kept.mean(axis=0)
-    deviations = np.square(kept - mean).sum(axis=0)
-    total = moments.samples + len(kept)
-    delta = mean - moments.mean
-    merged = (
-        total,
-        moments.mean + delta * (len(kept) / total),
-        moments.deviations + deviations + np.square(delta) * (moments.samples * len(kept) / total),
-    )
+    merged = merge(moments, len(kept), mean, np.square(kept - mean).sum(axis=0))
     # numpy turns what has no axis into scalars, which are not arrays.
     return Moments(*(np.asarray(part, np.float64) for part in merged))
+
+
+def merge(moments: Any, count: Any, mean: Any, deviations: Any) -> Moments:
+    """Moments with those of ``count`` > 0 further samples, by Chan's rule.
+
+    Plain arithmetic, so it serves in float64 on the host and, traced, on the device.
+    """
+    total = moments.samples + count
+    delta = mean - moments.mean
+    return Moments(
+        total,
+        moments.mean + delta * (count / total),
+        moments.deviations + deviations + delta**2 * (moments.samples * count / total),
+    )
+
+
+def merge_moments(moments: Moments, count: int, mean: Any, deviations: Any) -> Moments:
+    """Moments in float64 with those of ``count`` samples that were reduced on the device."""
+    added = (np.asarray(mean, np.float64), np.asarray(deviations, np.float64))
+    return Moments(*(np.asarray(part, np.float64) for part in merge(moments, count, *added)))
 
 
 def scaling(moments: Moments, *, centre: bool = True) -> Scaling:

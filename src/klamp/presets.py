@@ -63,7 +63,9 @@ OWN: dict[tuple[str, str], Values] = {
 
 def preset(env: str, algo: str) -> Values:
     """All values that the preset of an environment and algorithm sets, by name."""
-    return SHARED.get(env, _NORMALIZED) | OWN.get((env, algo), {})
+    # The same task in another library wants the same settings.
+    task = env.removeprefix("gymnax:").removeprefix("phys2d/")
+    return SHARED.get(task, _NORMALIZED) | OWN.get((task, algo), {})
 
 
 def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) -> RunConfig:

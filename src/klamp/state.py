@@ -161,15 +161,15 @@ def observe_rewards(
     return state, jnp.asarray(scaling(moments, centre=False).factor)
 
 
-def skip_rollout(state: TrainState, rollout: Rollout) -> TrainState:
-    """A rollout that nothing is learnt from: its steps count, its unfinished episodes do not."""
+def skip_rollout(state: TrainState, steps: int) -> TrainState:
+    """A rollout of ``steps`` that nothing is learnt from: they count, open episodes do not."""
     running = np.zeros_like(state.discounted_return)
     episodes = state.episodes._replace(running_return=running, running_length=running.copy())
     return note_refusal(
         state._replace(
             discounted_return=running.copy(),
             episodes=episodes,
-            step=state.step + int((np.asarray(rollout.weight) > 0).sum()),
+            step=state.step + steps,
             update=state.update + 1,
         ),
         Outcome.NON_FINITE.name,

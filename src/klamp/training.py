@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from klamp.assembly import environment_name, environment_of, make_policy, network_maker
 from klamp.checkpoint import latest_checkpoint, verify
 from klamp.compilation import use_device
 from klamp.config import AlgorithmConfig, RunConfig
@@ -15,7 +16,7 @@ from klamp.envs.making import make_host
 from klamp.errors import KlampWarning, NonFiniteError
 from klamp.files import write_atomically
 from klamp.fingerprint import differences, fingerprint
-from klamp.iteration import Boundary, HostIteration, Iteration, make_policy, network_maker, start
+from klamp.iteration import Boundary, Iteration, start
 from klamp.metrics import Metrics, MetricsLog, read_metrics, to_json
 from klamp.networks import NetworkBuilder, flatten, name_of
 from klamp.policy import TrainedPolicy
@@ -54,7 +55,7 @@ class Result:
 
 
 def train(
-    env: str,
+    env: Any,
     algorithm: AlgorithmConfig | str | None = None,
     *,
     out: str | Path | None = None,
@@ -65,9 +66,10 @@ def train(
 ) -> Result:
     """Train a policy and keep the run in a folder of its own.
 
-    ``env`` is a Gymnasium id or ``module:id``. ``algorithm`` is a config such as
-    ``klamp.TRPO(max_kl=0.01)``, taken as it is, or a name such as ``"trpo"``, which takes the
-    preset's settings; PPO if left out. ``settings`` are the fields of ``klamp.Settings``
+    ``env`` is a Gymnasium id, ``module:id``, the id of an environment written in JAX such as
+    ``gymnax:CartPole-v1``, or an object that is one (docs/jax-environments.md). ``algorithm`` is a
+    config such as ``klamp.TRPO(max_kl=0.01)``, taken as it is, or a name such as ``"trpo"``, which
+    takes the preset's settings; PPO if left out. ``settings`` are the fields of ``klamp.Settings``
     (``steps``, ``seed``, ``num_envs``, ``rollout_length``, ``discount``, …), over the preset's.
     ``out`` is the run's folder, which must not exist (or be empty); by default
     ``runs/{env}-{algorithm}-{seed}``. Progress goes to standard error unless ``quiet``.
@@ -77,11 +79,12 @@ def train(
 
     Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do.
     """
-    config = configure(env, algorithm, settings)
+    config = configure(environment_name(env), algorithm, settings)
     if network is not None:
         config = replace(config, network=name_of(network))
     to = Silent() if quiet else reporter()
-    return train_config(config, out=out, to=to, network=network, device=device)
+    own = None if isinstance(env, str) else env
+    return train_config(config, out=out, to=to, network=network, device=device, environment=own)
 
 
 def train_config(
@@ -92,12 +95,15 @@ def train_config(
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
+    environment: Any = None,
 ) -> Result:
     """Train a complete configuration from the beginning."""
     choose_folder(config, out)
     use_device(device)
-    check_environment(config.env, config.settings)
-    return train_one(config, out=out, to=to, network=network, signals=signals)[0]
+    check_environment(environment_of(config, environment), config.settings)
+    return train_one(
+        config, out=out, to=to, network=network, signals=signals, environment=environment
+    )[0]
 
 
 def train_one(
@@ -107,11 +113,12 @@ def train_one(
     to: Reporter,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
-    like: HostIteration | None = None,
-) -> tuple[Result, HostIteration]:
+    like: Iteration | None = None,
+    environment: Any = None,
+) -> tuple[Result, Iteration]:
     """The same with an environment that was checked before; ``like`` lends what it compiled."""
     folder = choose_folder(config, out)
-    run, state = start(config, network, like)
+    run, state = start(config, network, like, environment)
     try:
         with locked(folder):
             # Another process may have been faster.
@@ -129,10 +136,12 @@ def resume(
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
+    environment: Any = None,
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
     ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken.
+    ``network`` and ``environment`` are the run's own, where it was given such.
 
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
@@ -146,7 +155,7 @@ def resume(
         if steps is not None:
             config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
             write_config(root, config)
-        run, fresh = start(config, network)
+        run, fresh = start(config, network, environment=environment)
         try:
             if nothing_trained(root):
                 warnings.warn(
@@ -180,11 +189,18 @@ def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> Trai
     return state
 
 
-def load(folder: str | Path, *, network: NetworkBuilder | None = None) -> TrainedPolicy:
-    """The policy of a run's latest checkpoint, with its normaliser; no environment stays open."""
+def load(
+    folder: str | Path, *, network: NetworkBuilder | None = None, environment: Any = None
+) -> TrainedPolicy:
+    """The policy of a run's latest checkpoint, with its normaliser; no environment stays open.
+
+    ``network`` and ``environment`` are the run's own, where it was given such.
+    """
     config = read_config(run_of(Path(folder)))
     path = latest_checkpoint(Path(folder))
-    environments = make_host(config.env, 1, seed=0, purpose=Purpose.EVALUATE)
+    environments = make_host(
+        environment_of(config, environment), 1, seed=0, purpose=Purpose.EVALUATE
+    )
     try:
         draw = network_maker(config, environments, network)
         theta, model = flatten(draw(key(config.settings.seed, Purpose.INITIALISE)))

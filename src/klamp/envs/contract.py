@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from klamp.config import Settings
+from klamp.envs.device_contract import check_protocol
 from klamp.envs.host import HostEnvironments
+from klamp.envs.jax_adapters import device_environment
 from klamp.envs.making import make_host, specification
 from klamp.envs.memory import check_memory
 from klamp.envs.rehearsal import resumes_exactly
@@ -28,7 +30,7 @@ class Checked:
     """Where they did not; empty where they did."""
 
 
-def check_environment(env: str, settings: Settings) -> Checked:
+def check_environment(env: Any, settings: Settings) -> Checked:
     """Make copies of ``env``, take a few random steps, and raise ``EnvironmentFault`` on a fault.
 
     Checked is every answer of one copy (spaces, observations, rewards, end flags, infos, masks),
@@ -49,7 +51,12 @@ def check_environment(env: str, settings: Settings) -> Checked:
     return checked
 
 
-def _check(env: str, settings: Settings) -> Checked:
+def _check(env: Any, settings: Settings) -> Checked:
+    on_device = device_environment(env, settings.vectorization)
+    if on_device is not None:
+        name = env if isinstance(env, str) else type(env).__qualname__
+        check_protocol(name, on_device)
+        return _check_together(name, settings, env)
     spec = specification(env)
     stepped_together = settings.vectorization == "auto" and spec.vector_entry_point is not None
     checked = None
@@ -116,12 +123,16 @@ def _compared(env: str, expected: list[Answer], found: list[Answer]) -> Checked:
     return Checked(True, "")
 
 
-def _check_together(env: str, settings: Settings) -> Checked:
+def _check_together(env: str, settings: Settings, source: Any = None) -> Checked:
     """Environments in a vector form of their own, which resets them itself."""
 
     def make() -> HostEnvironments:
         return make_host(
-            env, 2, seed=settings.seed, purpose=Purpose.CHECK, vectorization=settings.vectorization
+            source or env,
+            2,
+            seed=settings.seed,
+            purpose=Purpose.CHECK,
+            vectorization=settings.vectorization,
         )
 
     try:
@@ -136,10 +147,12 @@ def _check_together(env: str, settings: Settings) -> Checked:
     except KlampError:
         raise
     except (Exception, SystemExit) as error:
+        again = f"`gymnasium.make_vec({env!r})`, `reset(seed=0)` and `step(action_space.sample())`"
+        if source is not None:
+            again = "`jax.vmap` over its `reset(key)` and `step(key, state, action)`"
         raise EnvironmentFault(
             f"The environment `{env}` raised {type(error).__name__} in its first {STEPS} steps: "
-            f"{' '.join(str(error).split())} Run it by itself with "
-            f"`gymnasium.make_vec({env!r})`, `reset(seed=0)` and `step(action_space.sample())`."
+            f"{' '.join(str(error).split())} Run it by itself with {again}."
         ) from error
     difference = f"`{env}` does not repeat itself from what its vector form keeps"
     return Checked(repeats, "" if repeats else difference)

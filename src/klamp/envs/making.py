@@ -8,6 +8,8 @@ import gymnasium
 from klamp.envs.copied import CopiedEnvironments
 from klamp.envs.copies import LocalCopies, one_line
 from klamp.envs.host import HostEnvironments
+from klamp.envs.jax_adapters import device_environment
+from klamp.envs.stepped import SteppedEnvironments
 from klamp.envs.vector import VectorEnvironments
 from klamp.envs.workers import WorkerCopies
 from klamp.errors import EnvironmentFault, closest
@@ -15,7 +17,7 @@ from klamp.seeding import Purpose
 
 
 def make_host(
-    env: str,
+    env: Any,
     num_envs: int,
     *,
     seed: int,
@@ -26,8 +28,13 @@ def make_host(
     """``num_envs`` copies of a Gymnasium id (or ``module:id``), ready to be reset.
 
     ``auto`` takes the environment's own vector form where it has one, else steps copies in this
-    process; ``async`` gives each copy a process, which has ``step_limit_s`` for a step.
+    process; ``async`` gives each copy a process, which has ``step_limit_s`` for a step. One that is
+    written in JAX, by its name or as an object, is stepped on the device.
     """
+    on_device = device_environment(env, vectorization)
+    if on_device is not None:
+        name = env if isinstance(env, str) else type(env).__qualname__
+        return SteppedEnvironments(on_device, name, num_envs, seed, purpose)
     spec = specification(env)
     try:
         if vectorization == "auto" and spec.vector_entry_point is not None:
