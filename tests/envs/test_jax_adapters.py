@@ -89,6 +89,7 @@ def test_an_unknown_name_is_named(library: str) -> None:
         device_environment(f"{library}:Nope")
 
 
+@pytest.mark.filterwarnings("ignore")  # of what Brax itself uses
 def test_brax_cuts_off_as_its_own_wrapper_does() -> None:
     training = pytest.importorskip("brax.envs.wrappers.training")
     ours = device_environment("brax:inverted_pendulum")
