@@ -174,7 +174,11 @@ def first_non_finite(rollout: Rollout) -> tuple[Array, Array, Array]:
     """
     parts = [jnp.ravel(part) for part in (rollout.observation, rollout.next_observation)]
     parts.append(jnp.ravel(rollout.reward))
-    bad = [~jnp.isfinite(part) for part in parts]
+    # Bytes are always finite.
+    floats = [jnp.issubdtype(part.dtype, jnp.floating) for part in parts]
+    bad = [
+        ~jnp.isfinite(x) if f else jnp.zeros(1, bool) for x, f in zip(parts, floats, strict=True)
+    ]
     any_bad = jnp.stack([jnp.any(part) for part in bad])
     where = jnp.stack([jnp.argmax(part) for part in bad])
     value = jnp.stack([part[i].astype(jnp.float32) for part, i in zip(parts, where, strict=True)])

@@ -3,7 +3,7 @@
 Everything here is pure and can be traced: a rollout is a scan over ``Together.step``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium
@@ -96,21 +96,19 @@ class Together:
 
     environment: DeviceEnvironment
     num_envs: int
+    observation_space: Any = field(init=False)
+    """The environment's own."""
+    action_space: Any = field(init=False)
+    """The environment's own."""
+    seen_space: spaces.Box = field(init=False)
+    """What the policy sees."""
 
-    @property
-    def observation_space(self) -> Any:
-        """The environment's own."""
-        return self.environment.observation_space
-
-    @property
-    def action_space(self) -> Any:
-        """The environment's own."""
-        return self.environment.action_space
-
-    @property
-    def seen_space(self) -> spaces.Box:
-        """What the policy sees."""
-        return seen_space(self.environment.observation_space)
+    def __post_init__(self) -> None:
+        """Ask for the spaces once: an environment may compute them, which is not to be traced."""
+        seen, action = self.environment.observation_space, self.environment.action_space
+        object.__setattr__(self, "observation_space", seen)
+        object.__setattr__(self, "action_space", action)
+        object.__setattr__(self, "seen_space", seen_space(seen))
 
     def keys(self, key: PRNGKeyArray, t: Any) -> PRNGKeyArray:
         """[2, N]: for step t of a rollout, a key a row for the step and for a new episode."""
@@ -143,7 +141,7 @@ class Together:
         return Stand(state, *jax.vmap(self._see)(observation))
 
     def _see(self, observation: Any) -> tuple[Array, Array | None]:
-        return see(self.environment.observation_space, observation)
+        return see(self.observation_space, observation)
 
     def _reset(self, key: PRNGKeyArray) -> tuple[Any, Any]:
         state, observation = self.environment.reset(key)
