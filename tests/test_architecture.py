@@ -16,7 +16,7 @@ ROOMS = [
     ["manifest", "compilation"],
     ["algorithm_configs"],
     ["config"],
-    ["types", "weighting", "schedules", "products"],
+    ["types", "weighting", "schedules", "products", "translation"],
     ["distributions", "surrogate", "normalize", "episodes"],
     ["advantages", "trust_region", "minibatches"],
     ["networks"],

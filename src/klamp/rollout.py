@@ -18,27 +18,50 @@ from klamp.envs.spaces import action_buffer, to_environment
 from klamp.errors import CheckpointError
 from klamp.networks import Model
 from klamp.normalize import Scaling, normalize
+from klamp.translation import Translation, translate
 from klamp.types import Inputs, Rollout
 
-Act = Callable[[Array, Any, Scaling | None, Any, Any], Any]
+Act = Callable[[Any, int], Any]
+"""Raw inputs, t → actions; with a memory, what to remember comes beside them."""
 
 
-def make_act(model: Model) -> Act:
-    """The jitted policy call: θ, raw inputs, scaling, the rollout's noise, t → actions.
+def make_act(model: Model) -> Callable[[Array, Scaling | None, Any, Any], Act]:
+    """θ, scaling, the rollout's noise, inputs like the rollout's → the policy call.
 
-    Where there is nothing but observations the array alone will do: it costs the call a
-    microsecond less than ``Inputs``. With a memory, what to remember comes beside the actions.
+    Where there is nothing but observations, the inputs are that array alone. On a CPU, small
+    networks then act in numpy (see ``translation``); all else acts by one compiled program.
     """
 
-    def act(theta: Array, seen: Any, scaling: Scaling | None, noise: Any, t: Any) -> Any:
+    def act(known: tuple[Array, Scaling | None], seen: Any, noise: Any) -> Any:
+        theta, scaling = known
         inputs = seen if isinstance(seen, Inputs) else Inputs(seen)
         if scaling is not None:
             inputs = inputs._replace(observation=normalize(inputs.observation, scaling))
         distribution, memory = model.act(theta, inputs)
-        action = distribution.sample_from(jax.tree.map(lambda leaf: leaf[t], noise))
+        action = distribution.sample_from(noise)
         return action if memory is None else (action, memory)
 
-    return jax.jit(act)
+    @jax.jit
+    def compiled(known: Any, seen: Any, noise: Any, t: Any) -> Any:
+        return act(known, seen, jax.tree.map(lambda leaf: leaf[t], noise))
+
+    translations: dict[Any, Translation | None] = {}
+
+    def begin(theta: Array, scaling: Scaling | None, noise: Any, seen: Any) -> Act:
+        known = (theta, scaling)
+        plain = isinstance(seen, np.ndarray) and jax.default_backend() == "cpu"
+        form = (scaling is None, seen.shape if plain else None)
+        if form not in translations:
+            example = jax.tree.map(lambda leaf: leaf[0], noise)
+            translations[form] = translate(act, known, seen, example) if plain else None
+        translation = translations[form]
+        if translation is None:
+            return lambda seen, t: compiled(known, seen, noise, t)
+        finish = translation.begin(known)
+        drawn = [np.asarray(leaf) for leaf in jax.tree.leaves(noise)]
+        return lambda seen, t: finish(seen, *[leaf[t] for leaf in drawn])
+
+    return begin
 
 
 def make_noise(model: Model, theta: Array, seen: Any, length: int) -> Callable[..., Any]:
@@ -120,7 +143,8 @@ class HostCollector:
         """Compile the policy call, without a step; the buffers, as ``collect`` returns them."""
         self._begin(log_std, dropout_key)
         noise = self._noise(jax.random.key(0))
-        jax.block_until_ready(self._act(theta, self._inputs(0), scaling, noise, 0))
+        seen = self._inputs(0)
+        jax.block_until_ready(self._act(theta, scaling, noise, seen)(seen, 0))
         return self._buffers()
 
     def collect(
@@ -143,7 +167,8 @@ class HostCollector:
         current = self._begin(log_std, dropout_key)
         self.environments.begin(iteration)
         noise = self._noise(key)
-        act, step, single = self._act, self.environments.step, isinstance(self._action, np.ndarray)
+        act = self._act(theta, scaling, noise, self._inputs(0))
+        step, single = self.environments.step, isinstance(self._action, np.ndarray)
         observation, to_environment = self._observation, self._to_environment
         plain = isinstance(self._inputs(0), np.ndarray)
         for t in range(len(self._reward)):
@@ -152,7 +177,7 @@ class HostCollector:
             row[:] = current
             if self._mask is not None:
                 self._mask[t] = self.environments.action_mask
-            action = act(theta, row if plain else self._inputs(t), scaling, noise, t)
+            action = act(row if plain else self._inputs(t), t)
             if self._memory is not None:
                 action, self._memory[t + 1] = action
             if single:
