@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from klamp import Batch
-from klamp.minibatches import minibatch_rows, number_of_rows, permutations, take_rows
+from klamp.minibatches import every_kth, minibatch_rows, number_of_rows, permutations, take_rows
 from klamp.weighting import weighted_mean
 
 jitted_rows = jax.jit(minibatch_rows, static_argnums=(1, 2, 3))
@@ -103,3 +103,14 @@ def test_an_epoch_of_minibatches_sums_to_the_whole_batch():
 
 def test_number_of_rows():
     assert number_of_rows(batch_of(7)) == 7
+
+
+def test_every_kth_takes_rows_or_whole_sequences():
+    rows = jnp.arange(12)
+    batch = Batch({"a": rows}, rows, rows * 1.0, rows, jnp.ones(12))
+    assert every_kth(batch, 1) is batch
+    np.testing.assert_array_equal(every_kth(batch, 5).action, [0, 5, 10])
+    np.testing.assert_array_equal(every_kth(batch, 99).inputs["a"], [0])
+    pairs = every_kth(batch, 4, sequence=2)
+    np.testing.assert_array_equal(pairs.old, [0, 1, 8, 9])
+    assert pairs.value_target is None

@@ -187,10 +187,17 @@ class NPG:
     """λ, added to the diagonal of the Fisher matrix."""
     cg_iterations: int = 10
     """Steps of conjugate gradient; each costs one Fisher-vector product."""
+    fisher_subsample: int = 1
+    """k: the Fisher matrix sees every k-th transition; gradient, KL and line search see all."""
 
     def __post_init__(self) -> None:
         """Check every field."""
-        check(self, positive=("max_kl",), not_negative=("damping",), counts=("cg_iterations",))
+        check(
+            self,
+            positive=("max_kl",),
+            not_negative=("damping",),
+            counts=("cg_iterations", "fisher_subsample"),
+        )
 
 
 @dataclass(frozen=True)
@@ -203,6 +210,8 @@ class TRPO:
     """λ, added to the diagonal of the Fisher matrix."""
     cg_iterations: int = 10
     """Steps of conjugate gradient; each costs one Fisher-vector product."""
+    fisher_subsample: int = 1
+    """k: the Fisher matrix sees every k-th transition; gradient, KL and line search see all."""
     backtrack_ratio: float = 0.8
     """Factor by which the line search shortens the step."""
     max_backtracks: int = 10
@@ -214,7 +223,7 @@ class TRPO:
             self,
             positive=("max_kl", "backtrack_ratio"),
             not_negative=("damping",),
-            counts=("cg_iterations",),
+            counts=("cg_iterations", "fisher_subsample"),
         )
         require(self.backtrack_ratio < 1, self, "backtrack_ratio", "a number above 0 and below 1")
         require(is_integer(self.max_backtracks, 0), self, "max_backtracks", "an integer ≥ 0")

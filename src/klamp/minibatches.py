@@ -55,6 +55,17 @@ def take_rows(batch: Batch, rows: Int[Array, " size"], total: int) -> Batch:
     return part._replace(weight=jnp.where(real, weight, 0))
 
 
+def every_kth(batch: Batch, k: int, *, sequence: int = 1) -> Batch:
+    """The rows 0, k, 2k, …; of a batch of sequences, every k-th sequence."""
+    if k == 1:
+        return batch
+
+    def thin(leaf: Any) -> Any:
+        return leaf.reshape(-1, sequence, *leaf.shape[1:])[::k].reshape(-1, *leaf.shape[1:])
+
+    return jax.tree.map(thin, batch)
+
+
 def number_of_rows(batch: Batch) -> int:
     """B."""
     leaf: Any = jax.tree.leaves(batch.advantage)[0]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from probe import SETTINGS, compiled, make_model, mean_kl, one_update, sample
 
 from klamp.algorithms import trpo
 from klamp.config import TRPO
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.step import Outcome, trust_region_step
 
 CONFIG = TRPO(max_kl=0.01, damping=0.01)
 
@@ -52,3 +53,22 @@ def test_more_passes_fit_the_critic_closer() -> None:
         return float(np.square(fitted - batch.value_target).mean())
 
     assert error(20) < 0.7 * error(1)
+
+
+def test_a_thinned_fisher_matrix_is_of_every_kth_row_and_serves_the_direction_alone() -> None:
+    theta, model = make_model()
+    batch, _ = sample(model, theta, 1)
+    thin = replace(CONFIG, fisher_subsample=4)
+    update = compiled(thin, model)(theta, trpo.init(thin, model, theta), batch)
+    assert Outcome(int(update.outcome)) == Outcome.ACCEPTED
+    # The bound is on the KL of all rows, and so is what is reported.
+    assert mean_kl(model, update.theta, batch) <= CONFIG.max_kl
+    part = theta[: model.policy_end]
+    fisher_batch = jax.tree.map(lambda leaf: leaf[::4], batch)
+    expected, report = trust_region_step(
+        model.policy, part, batch, max_kl=0.01, damping=0.01, fisher_batch=fisher_batch
+    )
+    np.testing.assert_allclose(update.theta[: model.policy_end], expected, rtol=1e-4, atol=1e-6)
+    whole, of_all = trust_region_step(model.policy, part, batch, max_kl=0.01, damping=0.01)
+    assert np.abs(whole - expected).max() > 1e-4
+    assert float(report.gradient_norm) == float(of_all.gradient_norm)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp import critic
 from klamp.config import NPG, Settings
+from klamp.minibatches import every_kth
 from klamp.networks import Model
 from klamp.trust_region.step import Outcome, natural_direction, surrogate_and_kl
 from klamp.types import Batch, Policy, Update
@@ -34,7 +35,10 @@ def update(
     progress: Float[Array, ""],
 ) -> Update:
     """One natural step of the policy, then the critic's regression."""
-    part, outcome, details = natural_step(model.policy, theta[: model.policy_end], batch, config)
+    about = every_kth(batch, config.fisher_subsample, sequence=settings.sequence)
+    part, outcome, details = natural_step(
+        model.policy, theta[: model.policy_end], batch, config, about
+    )
     theta = jnp.concatenate([part, theta[model.policy_end :]])
     theta, state, fit = critic.fit_after_step(
         model, theta, state, batch, key, settings, max_kl=config.max_kl
@@ -43,7 +47,11 @@ def update(
 
 
 def natural_step(
-    policy: Policy, theta: Float[Array, " p"], batch: Batch, config: NPG
+    policy: Policy,
+    theta: Float[Array, " p"],
+    batch: Batch,
+    config: NPG,
+    fisher_batch: Batch | None = None,
 ) -> tuple[Float[Array, " p"], Array, dict[str, Array]]:
     """θ + √(2δ/xᵀ(F + λI)x)·x, the outcome, and the metrics of the step.
 
@@ -59,6 +67,7 @@ def natural_step(
         max_kl=max_kl,
         damping=config.damping,
         cg_iterations=config.cg_iterations,
+        fisher_batch=fisher_batch,
     )
     scale = jnp.where(jnp.isfinite(direction.scale), direction.scale, 0)
     moved = theta + scale * direction.x

@@ -2,7 +2,8 @@
 
 Batch → GAE → g → conjugate gradient over Fisher-vector products → √(2δ/xᵀ(F + λI)x)·x → line
 search under *surrogate improved and mean KL(old‖new) ≤ δ* → the step, or no step at all; then the
-critic is fitted. The Fisher product uses the whole batch, where the paper takes a tenth of it.
+critic is fitted. The Fisher product uses the whole batch, where the paper takes a tenth of it;
+``fisher_subsample`` k takes every k-th transition.
 """
 
 from typing import Any
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp import critic
 from klamp.config import TRPO, Settings
+from klamp.minibatches import every_kth
 from klamp.networks import Model
 from klamp.trust_region.step import trust_region_step
 from klamp.types import Batch, Update
@@ -46,6 +48,7 @@ def update(
         cg_iterations=config.cg_iterations,
         backtrack_ratio=config.backtrack_ratio,
         max_backtracks=config.max_backtracks,
+        fisher_batch=every_kth(batch, config.fisher_subsample, sequence=settings.sequence),
     )
     theta = jnp.concatenate([policy_theta, theta[model.policy_end :]])
     theta, state, fit = critic.fit_after_step(
