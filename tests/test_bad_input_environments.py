@@ -5,6 +5,7 @@ The command exits with 2, says one paragraph, and leaves no file.
 
 import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,10 @@ NAMED = {
     "B30 module with a mistake": "mistaken_module:Thing-v0",
     "B30 module without the id": "stored:Thing-v0",
     "B30 module without a name": "stored:",
+    "B30 misspelt functional environment": "phys2d/CartPol-v1",
+    "B30 gymnax is missing": "gymnax:CartPole-v1",
+    "B30 Brax is missing": "brax:ant",
+    "B30 Playground is missing, and a name": "playground:",
 }
 
 
@@ -148,6 +153,8 @@ def test_named_wrongly(
     (folder / "leaving_module.py").write_text("raise SystemExit(5)")
     (folder / "mistaken_module.py").write_text("def f(:")
     monkeypatch.syspath_prepend(folder)
+    for missing in ("gymnax", "brax", "brax.envs", "mujoco_playground"):
+        monkeypatch.setitem(sys.modules, missing, None)
     MESSAGES.check(row, said(capsys, NAMED[row]))
 
 

@@ -1,5 +1,6 @@
 """Faults of environments written in JAX are named before a step is taken."""
 
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax_environments import CartPole, Masked, Walk
 import klamp
 from klamp.envs.contract import check_environment
 from klamp.envs.device import DeviceStep
+from klamp.envs.device_contract import check_protocol
 from klamp.errors import EnvironmentFault
 
 SMALL = klamp.Settings(steps=64, num_envs=2, rollout_length=32)
@@ -82,6 +84,14 @@ def test_faults(kind: type) -> None:
 @pytest.mark.parametrize("kind", [CartPole, Walk, Masked])
 def test_sound_ones_pass_and_repeat_themselves(kind: type) -> None:
     assert check_environment(kind(), SMALL).repeats
+
+
+def test_the_example_of_the_documentation_is_sound() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "jax-environments.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0].split("result = ")[0]
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(code, names)
+    check_protocol("Reach", names["Reach"]())
 
 
 def test_what_is_not_finite_at_once_is_a_fault() -> None:

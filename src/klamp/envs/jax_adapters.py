@@ -46,7 +46,7 @@ def device_environment(env: Any, vectorization: str = "auto") -> DeviceEnvironme
         "brax": _brax,
         "playground": _playground,
     }
-    if library in makers and name:
+    if library in makers and env != library:
         return _made(env, lambda: makers[library](env, name))
     if env.startswith(("phys2d/", "tabular/")) and vectorization == "auto":
         return _made(env, lambda: _functional(env))
@@ -65,7 +65,7 @@ def _made(env: str, make: Callable[[], DeviceEnvironment]) -> DeviceEnvironment:
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
         extra = "playground" if env.startswith("playground:") else "jaxenvs"
         raise EnvironmentFault(
-            f"The environment `{env}` needs a library that cannot be imported ({one_line(error)}). "
+            f"The environment `{env}` needs a library that cannot be imported: {one_line(error)} "
             f'Do `pip install "klamp[{extra}]"`.'
         ) from error
     except Exception as error:
@@ -80,7 +80,7 @@ def _known(env: str, name: str, library: str, names: list[str]) -> None:
     if name not in names:
         raise EnvironmentFault(
             f"There is no environment `{env}`: {library} knows none by the name `{name}`."
-            f"{closest(name, names, 3)} Expected one of its own names after the colon."
+            f"{closest(name, names, 3)} Give the name as {library} spells it."
         )
 
 
