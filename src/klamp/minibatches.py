@@ -14,15 +14,25 @@ def permutations(key: PRNGKeyArray, count: int, rows: int) -> Int[Array, "count 
 
     Sorts single words that carry random high bits and the row number in the low bits, which costs
     a sixth of sorting by a separate key. With up to 2¹⁴ rows at least 18 bits are random, and the
-    few ties keep their order; larger batches take the general path.
+    few ties keep their order. Larger batches leave fewer bits, so they are sorted again and again:
+    ties of a later sort keep the order of the one before, as if all the bits had been one number,
+    and enough of them are drawn for less than one tie to be expected.
     """
-    if rows > 2**14:
+    if rows > 2**20:
         keys = jax.random.split(key, count)
         return jax.vmap(lambda k: jax.random.permutation(k, rows))(keys)
-    low = jnp.uint32(2 ** max(rows - 1, 1).bit_length() - 1)
-    noise = jax.random.bits(key, (count, rows), jnp.uint32)
-    tagged = (noise & ~low) | jnp.arange(rows, dtype=jnp.uint32)
-    return (jnp.sort(tagged, axis=1) & low).astype(jnp.int32)
+    width = max(rows - 1, 1).bit_length()
+    sorts = 1 if rows <= 2**14 else -(-2 * width // (32 - width))
+    low, places = jnp.uint32(2**width - 1), jnp.arange(rows, dtype=jnp.uint32)
+    noise = jax.random.bits(key, (sorts * count, rows), jnp.uint32)
+
+    def sort(noise: Array) -> Array:
+        return jnp.sort((noise & ~low) | places, axis=1) & low
+
+    order = sort(noise[:count])
+    for first in range(count, sorts * count, count):
+        order = jnp.take_along_axis(order, sort(noise[first : first + count]), axis=1)
+    return order.astype(jnp.int32)
 
 
 def minibatch_rows(
