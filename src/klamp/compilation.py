@@ -1,4 +1,4 @@
-"""Which device computes, and programs compiled for it, kept between runs within a bound."""
+"""Which device computes, on how many cores; compiled programs, kept between runs within a bound."""
 
 import hashlib
 import os
@@ -68,6 +68,13 @@ def use_device(name: str) -> None:
             '`pip install "jax[cuda12]"` beside klamp; or leave `--device` out.'
         ) from error
     jax.config.update("jax_default_device", device)
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # no such call on macOS
 
 
 def _user_cache() -> Path:

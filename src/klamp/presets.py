@@ -64,7 +64,7 @@ OWN: dict[tuple[str, str], Values] = {
 def preset(env: str, algo: str) -> Values:
     """All values that the preset of an environment and algorithm sets, by name."""
     # The same task in another library wants the same settings.
-    task = env.removeprefix("gymnax:").removeprefix("phys2d/")
+    task = env.removeprefix("gymnax:").removeprefix("phys2d/").removeprefix("envpool:")
     return SHARED.get(task, _NORMALIZED) | OWN.get((task, algo), {})
 
 

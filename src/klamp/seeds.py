@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from klamp.checks import is_integer
-from klamp.compilation import use_device
+from klamp.compilation import cores, use_device
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.errors import ConfigError, KlampError, Stopped
@@ -83,7 +83,7 @@ def train_seeds_config(
         place = None if out is None else Path(out) / f"seed-{seed}"
         plans.append((one, choose_folder(one, place)))
     check_environment(config.env, config.settings)
-    count = min(workers or _cores(), len(seeds))
+    count = min(workers or cores(), len(seeds))
     context: Any = multiprocessing.get_context(METHOD)
     if METHOD == "forkserver":
         context.set_forkserver_preload(["klamp.seeds", "klamp.algorithms"])
@@ -108,13 +108,6 @@ def train_seeds_config(
     if failures:
         raise KlampError(f"{len(failures)} of {len(seeds)} runs failed. {' '.join(failures)}")
     return [folder for _, folder in plans]
-
-
-def _cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # no such call on macOS
 
 
 class Member(NamedTuple):

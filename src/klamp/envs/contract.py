@@ -12,6 +12,7 @@ from klamp.envs.host import HostEnvironments
 from klamp.envs.jax_adapters import device_environment
 from klamp.envs.making import make_host, specification
 from klamp.envs.memory import check_memory
+from klamp.envs.pool import PREFIX
 from klamp.envs.rehearsal import resumes_exactly
 from klamp.envs.single import STEPS, Answer, Single
 from klamp.envs.spaces import check_spaces, random_actions, to_environment
@@ -27,7 +28,7 @@ class Checked:
     """Whether the same seeds and actions led another copy to the same bytes, as a run must that is
     to be resumed exactly."""
     difference: str
-    """Where they did not; empty where they did."""
+    """Where they did not; empty where they did, and for EnvPool, of which it is known."""
 
 
 def check_environment(env: Any, settings: Settings) -> Checked:
@@ -39,7 +40,7 @@ def check_environment(env: Any, settings: Settings) -> Checked:
     is an environment that does not repeat itself. Nothing of the run's own environments is used.
     """
     checked = _check(env, settings)
-    if not checked.repeats:
+    if checked.difference:
         warnings.warn(
             f"{checked.difference}. It can be trained, but a run that is stopped and resumed will "
             "not end with the same bytes as one that was never stopped. Draw every random number "
@@ -57,6 +58,8 @@ def _check(env: Any, settings: Settings) -> Checked:
         name = env if isinstance(env, str) else type(env).__qualname__
         check_protocol(name, on_device)
         return _check_together(name, settings, env)
+    if env.startswith(PREFIX):
+        return Checked(_check_together(env, settings).repeats, "")
     spec = specification(env)
     stepped_together = settings.vectorization == "auto" and spec.vector_entry_point is not None
     checked = None

@@ -9,6 +9,7 @@ from klamp.envs.copied import CopiedEnvironments
 from klamp.envs.copies import LocalCopies, one_line
 from klamp.envs.host import HostEnvironments
 from klamp.envs.jax_adapters import device_environment
+from klamp.envs.pool import PREFIX, PoolEnvironments
 from klamp.envs.stepped import SteppedEnvironments
 from klamp.envs.vector import VectorEnvironments
 from klamp.envs.workers import WorkerCopies
@@ -29,12 +30,15 @@ def make_host(
 
     ``auto`` takes the environment's own vector form where it has one, else steps copies in this
     process; ``async`` gives each copy a process, which has ``step_limit_s`` for a step. One that is
-    written in JAX, by its name or as an object, is stepped on the device.
+    written in JAX, by its name or as an object, is stepped on the device, ``envpool:ID`` by
+    EnvPool.
     """
     on_device = device_environment(env, vectorization)
     if on_device is not None:
         name = env if isinstance(env, str) else type(env).__qualname__
         return SteppedEnvironments(on_device, name, num_envs, seed, purpose)
+    if env.startswith(PREFIX):
+        return PoolEnvironments(env, num_envs, seed, purpose)
     spec = specification(env)
     try:
         if vectorization == "auto" and spec.vector_entry_point is not None:
