@@ -12,6 +12,7 @@ import klamp
 from klamp.assembly import environment_name
 from klamp.envs.device import Together
 from klamp.envs.making import make_host
+from klamp.evaluation import record_video
 from klamp.fused import FusedIteration
 from klamp.iteration import HostIteration, start
 from klamp.seeding import Purpose
@@ -171,6 +172,9 @@ def test_train_load_resume_evaluate_an_object(tmp_path: Path) -> None:
     assert result.lengths.max() <= 30
     with pytest.raises(klamp.ConfigError, match="Give it again"):
         klamp.load(tmp_path / "parts")
+    pytest.importorskip("imageio")
+    with pytest.raises(klamp.ConfigError, match="shows no pictures"):
+        record_video(policy, tmp_path / "film.gif")
 
 
 def test_together_has_the_environments_spaces() -> None:

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from klamp.assembly import environment_of
+from klamp.assembly import OBJECT, environment_of
 from klamp.checks import is_integer
+from klamp.envs.jax_adapters import device_environment
 from klamp.envs.making import make_host, make_single
 from klamp.errors import ConfigError
 from klamp.policy import TrainedPolicy
@@ -99,7 +100,13 @@ def record_video(policy: TrainedPolicy, path: Path, *, seed: int = 0) -> float:
         import imageio.v2 as imageio  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigError('A video needs `pip install "klamp[video]"`.') from error
-    env = make_single(policy.config.env, render_mode="rgb_array")
+    name = policy.config.env
+    if name.startswith(OBJECT) or (":" in name and device_environment(name) is not None):
+        raise ConfigError(
+            f"The environment `{name}` shows no pictures through Gymnasium, so no video can be "
+            "made. Step it with `policy.act` and draw its states with its own library."
+        )
+    env = make_single(name, render_mode="rgb_array")
     frames: list[Any] = []
     policy.forget()
     total, ended = 0.0, False
