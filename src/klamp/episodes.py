@@ -46,24 +46,25 @@ def add_rollout(
     statistics: EpisodeStatistics, reward: np.ndarray, ended: np.ndarray, weight: np.ndarray
 ) -> EpisodeStatistics:
     """Statistics after a rollout of rewards [T, N]; rows of weight 0 do not count."""
-    finished = int(statistics.finished)
-    returns, lengths = statistics.returns.copy(), statistics.lengths.copy()
-    running_return = statistics.running_return.copy()
-    running_length = statistics.running_length.copy()
-    real = weight > 0
-    counted = np.where(real, reward, 0.0)
-    for t in range(len(reward)):
-        running_return += counted[t]
-        running_length += real[t]
-        if ended[t].any():
-            for i in np.flatnonzero(ended[t]):
-                returns[finished % WINDOW] = running_return[i]
-                lengths[finished % WINDOW] = running_length[i]
-                finished += 1
-            running_return[ended[t]] = 0
-            running_length[ended[t]] = 0
-    total = np.asarray(finished, np.int64)
-    return EpisodeStatistics(total, returns, lengths, running_return, running_length)
+    # In front of each environment's steps stands what its running episode had before them.
+    real = np.column_stack((statistics.running_length, (weight > 0).T))
+    counted = np.column_stack((statistics.running_return, np.where(weight > 0, reward, 0.0).T))
+    begins = np.zeros(real.shape, bool)
+    begins[:, 0], begins[:, 2:] = True, ended.T[:, :-1]
+    # Environment by environment, each step has the number of its stretch: what lies between ends.
+    stretch = np.cumsum(begins).reshape(begins.shape) - 1
+    returns = np.bincount(stretch.ravel(), counted.ravel())
+    lengths = np.bincount(stretch.ravel(), real.ravel())
+    time, index = np.nonzero(ended)
+    done, goes_on = stretch[index, time + 1][::-1], ~ended[-1]
+    return add_finished(
+        statistics,
+        len(done),
+        returns[done],
+        lengths[done],
+        returns[stretch[:, -1]] * goes_on,
+        lengths[stretch[:, -1]] * goes_on,
+    )
 
 
 def add_finished(
