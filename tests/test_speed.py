@@ -207,7 +207,10 @@ def test_curves_of_the_same_kind_are_the_same_and_others_are_not(bench: Any) -> 
 
     def compared(ours: Any, theirs: Any = lambda x: 400 * x) -> dict[str, Any]:
         return bench.same_learning.compare(
-            {"curves": {"klamp": curves(ours), "reference": curves(theirs)}}
+            {
+                "row": {"num_envs": 8, "rollout_length": 250},
+                "curves": {"klamp": curves(ours), "reference": curves(theirs)},
+            }
         )
 
     assert compared(lambda x: 400 * x)["same"]
