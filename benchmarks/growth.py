@@ -1,4 +1,4 @@
-"""How klamp's speed and memory grow: with environments, rollout length, and network width.
+"""How klamp's speed and memory grow: with environments, rollouts, networks and Fisher products.
 
 ``python benchmarks/growth.py`` writes `results/growth.md`, `growth.json` and `growth.png`;
 ``--only 'width*'`` measures some sweeps and keeps what the files hold of the others.
@@ -87,9 +87,18 @@ FUSED = Sweep(
     group="fused",
     work={"rollout_length": 128},
 )
+FISHER = Sweep(
+    "fisher-trpo",
+    "TRPO, 8 environments × 512 steps, 10 critic epochs of minibatch 64: the Fisher product of "
+    "every k-th transition",
+    "k",
+    (1, 2, 4, 8, 16),
+    work={"algorithm": "trpo", "rollout_length": 512, "epochs": 10, "minibatch_size": 64},
+)
 SWEEPS = (
     *sweeps("ppo"),
     *sweeps("trpo"),
+    FISHER,
     *((FUSED,) if (harness.HERE / "systems" / "klamp_fused.py").exists() else ()),
 )
 
@@ -101,6 +110,7 @@ def work_at(sweep: Sweep, value: int) -> dict[str, Any]:
         "environments": {"num_envs": value},
         "steps a rollout": {"rollout_length": value},
         "width": {"hidden_sizes": (value, value)},
+        "k": {"own": {"fisher_subsample": value}},
     }[sweep.axis]
     batch = work["num_envs"] * work["rollout_length"]
     return {"minibatch_size": max(batch // MINIBATCHES, 1)} | work
