@@ -46,6 +46,7 @@ def add_rollout(
     statistics: EpisodeStatistics, reward: np.ndarray, ended: np.ndarray, weight: np.ndarray
 ) -> EpisodeStatistics:
     """Statistics after a rollout of rewards [T, N]; rows of weight 0 do not count."""
+    ended = np.asarray(ended, bool)
     # In front of each environment's steps stands what its running episode had before them.
     real = np.column_stack((statistics.running_length, (weight > 0).T))
     counted = np.column_stack((statistics.running_return, np.where(weight > 0, reward, 0.0).T))
