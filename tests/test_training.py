@@ -69,8 +69,7 @@ def test_a_run_leaves_what_was_promised(algo: str, keys: list[str], tmp_path: Pa
     assert (checkpoint / "MANIFEST.json").exists()
 
 
-@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
-@pytest.mark.parametrize("algo", ["ppo", "trpo"])
+@pytest.mark.parametrize(("env", "algo"), [("CartPole-v1", "trpo"), ("Pendulum-v1", "ppo")])
 def test_the_same_seed_gives_the_same_run(env: str, algo: str, tmp_path: Path) -> None:
     runs = [
         klamp.train(env, ALGORITHMS[algo], steps=500, seed=seed, out=tmp_path / name, **SMALL)
