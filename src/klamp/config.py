@@ -114,9 +114,9 @@ class Settings:
     keep_checkpoint_every: int = 10
     """Of so many checkpoints one stays for good, besides the last three and the best; 0: none."""
     vectorization: Vectorization = "auto"
-    """auto: the environment's own vector form, else one process; sync: one process; async: one
-    process an environment, for environments that take over a millisecond a step. A script that
-    asks for async must train under `if __name__ == "__main__":`."""
+    """auto: the environment's own vector form for more than two, else one process; sync: one
+    process; async: one process an environment, for environments that take over a millisecond a
+    step. A script that asks for async must train under `if __name__ == "__main__":`."""
     step_limit_s: float = 60.0
     """Seconds that an asynchronous environment may take for a step, before it is killed and its
     episode played again in a new process."""

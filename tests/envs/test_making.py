@@ -1,11 +1,15 @@
 """Environments by name, in every form."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from environments import probe
 
 from klamp import EnvironmentFault
-from klamp.envs.making import make_host
+from klamp.envs.copied import CopiedEnvironments
+from klamp.envs.making import make_host, takes_vector_form
+from klamp.envs.vector import VectorEnvironments
 from klamp.seeding import Purpose
 
 
@@ -33,3 +37,14 @@ def test_asynchronous_and_synchronous_episodes_are_the_same() -> None:
         environments.close()
         seen.append(np.stack(rows))
     np.testing.assert_array_equal(*seen)
+
+
+def test_few_copies_are_stepped_in_turn() -> None:
+    """Their vector form costs the same for any number; what has no other form keeps it."""
+    for rows, kind in ((1, CopiedEnvironments), (2, CopiedEnvironments), (3, VectorEnvironments)):
+        made = make_host("CartPole-v1", rows, seed=0, purpose=Purpose.EPISODE)
+        assert isinstance(made, kind)
+        made.close()
+    only_together = SimpleNamespace(entry_point=None, vector_entry_point="here")
+    assert takes_vector_form(only_together, 1, "auto")
+    assert not takes_vector_form(only_together, 8, "sync")

@@ -10,7 +10,7 @@ from klamp.config import Settings
 from klamp.envs.device_contract import check_protocol
 from klamp.envs.host import HostEnvironments
 from klamp.envs.jax_adapters import device_environment
-from klamp.envs.making import make_host, specification
+from klamp.envs.making import FEW, make_host, specification, takes_vector_form
 from klamp.envs.memory import check_memory
 from klamp.envs.pool import PREFIX
 from klamp.envs.rehearsal import resumes_exactly
@@ -61,7 +61,7 @@ def _check(env: Any, settings: Settings) -> Checked:
     if env.startswith(PREFIX):
         return Checked(_check_together(env, settings).repeats, "")
     spec = specification(env)
-    stepped_together = settings.vectorization == "auto" and spec.vector_entry_point is not None
+    stepped_together = takes_vector_form(spec, settings.num_envs, settings.vectorization)
     checked = None
     if spec.entry_point is not None:
         checked = _check_single(env, spec, settings)
@@ -132,7 +132,7 @@ def _check_together(env: str, settings: Settings, source: Any = None) -> Checked
     def make() -> HostEnvironments:
         return make_host(
             source or env,
-            2,
+            FEW + 1,
             seed=settings.seed,
             purpose=Purpose.CHECK,
             vectorization=settings.vectorization,

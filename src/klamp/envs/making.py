@@ -16,6 +16,10 @@ from klamp.envs.workers import WorkerCopies
 from klamp.errors import EnvironmentFault, closest
 from klamp.seeding import Purpose
 
+FEW = 2
+"""Copies that are stepped in turn, rather than as arrays, whose calls cost the same for any number:
+a step of two CartPoles takes 23 µs in turn, 40 µs together; of four, 40 µs either way."""
+
 
 def make_host(
     env: Any,
@@ -28,10 +32,10 @@ def make_host(
 ) -> HostEnvironments:
     """``num_envs`` copies of a Gymnasium id (or ``module:id``), ready to be reset.
 
-    ``auto`` takes the environment's own vector form where it has one, else steps copies in this
-    process; ``async`` gives each copy a process, which has ``step_limit_s`` for a step. One that is
-    written in JAX, by its name or as an object, is stepped on the device, ``envpool:ID`` by
-    EnvPool.
+    ``auto`` takes the environment's own vector form where it has one and there are more than
+    ``FEW`` of them, else steps copies in this process; ``async`` gives each copy a process, which
+    has ``step_limit_s`` for a step. One that is written in JAX, by its name or as an object, is
+    stepped on the device, ``envpool:ID`` by EnvPool.
     """
     on_device = device_environment(env, vectorization)
     if on_device is not None:
@@ -41,7 +45,7 @@ def make_host(
         return PoolEnvironments(env, num_envs, seed, purpose)
     spec = specification(env)
     try:
-        if vectorization == "auto" and spec.vector_entry_point is not None:
+        if takes_vector_form(spec, num_envs, vectorization):
             vector = gymnasium.make_vec(spec, num_envs=num_envs)
             return VectorEnvironments(vector, env, seed, purpose)
         if vectorization == "async":
@@ -54,6 +58,13 @@ def make_host(
     except Exception as error:
         raise EnvironmentFault(cannot_make(env, error)) from error
     return CopiedEnvironments(LocalCopies(envs), env, seed, purpose)
+
+
+def takes_vector_form(spec: Any, num_envs: int, vectorization: str) -> bool:
+    """Whether rows are stepped by the environment's own vector form."""
+    if vectorization != "auto" or spec.vector_entry_point is None:
+        return False
+    return num_envs > FEW or spec.entry_point is None
 
 
 def make_single(env: str, **options: Any) -> Any:
