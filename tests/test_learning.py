@@ -1,17 +1,19 @@
 """prepare → update → report: exact at the first ratio, blind to weight 0, deaf to NaN."""
 
+import dataclasses
+
 import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.advantages import gae
+from klamp.advantages import estimate, gae
 from klamp.config import PPO, TRPO, Settings
 from klamp.distributions import Categorical
-from klamp.learning import RowOrder, make_learn, prepare, refuse_non_finite
+from klamp.learning import RowOrder, goes_on, make_learn, prepare, refuse_non_finite
 from klamp.networks import build_network, flatten
-from klamp.normalize import Scaling
+from klamp.normalize import Scaling, normalize
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Inputs, Rollout, Update
 
@@ -63,6 +65,59 @@ def test_advantages_and_targets_are_those_of_the_definition(model) -> None:
     np.testing.assert_allclose(batch.value_target, advantage + value.reshape(-1), atol=1e-5)
     standard = (advantage - advantage.mean()) / advantage.std()
     np.testing.assert_allclose(batch.advantage, standard, atol=1e-4)
+
+
+def continuing(case: str) -> tuple[Rollout, bool]:
+    """A rollout whose rows show what the ones before led to, but for one; and whether V of it is
+    read.
+    """
+    data = rollout()
+    after = np.concatenate([data.observation[1:], data.next_observation[-1:]])
+    ends = np.zeros((T, N), bool)
+    data = data._replace(next_observation=after, terminated=ends.copy(), truncated=ends.copy())
+    if case != "nothing":
+        after[3, 1] += 1
+    match case:
+        case "terminated":
+            data.terminated[3, 1] = True
+        case "no transition":
+            data.weight[3, 1] = 0
+        case "truncated":
+            data.truncated[3, 1] = True
+    return data, case in ("truncated", "a reset unannounced")
+
+
+@pytest.mark.parametrize(
+    "case", ["nothing", "terminated", "no transition", "truncated", "a reset unannounced"]
+)
+@pytest.mark.parametrize("estimator", ["gae", "monte-carlo"])
+def test_values_of_what_followed_are_those_of_the_definition(model, case, estimator) -> None:
+    theta, network = model
+    data, read = continuing(case)
+    assert bool(goes_on(data)) is not read
+    scaling = Scaling(np.full(5, 0.3, np.float32), np.full(5, 1.7, np.float32))
+    settings = dataclasses.replace(
+        SETTINGS, advantage_normalization="off", advantage_estimator=estimator
+    )
+    batch = prepare(network, theta, data, scaling, ONE, settings)
+
+    def value(observation):
+        seen = normalize(jnp.asarray(observation.reshape(T * N, -1)), scaling)
+        return network.value(theta, Inputs(seen)).reshape(T, N)
+
+    advantage, target = estimate(
+        data.reward,
+        value(data.observation),
+        value(data.next_observation),
+        data.terminated,
+        data.truncated,
+        discount=0.99,
+        trace_decay=0.95,
+        estimator=estimator,
+    )
+    kept = data.weight.reshape(-1) > 0
+    np.testing.assert_allclose(batch.advantage[kept], advantage.reshape(-1)[kept], atol=1e-5)
+    np.testing.assert_allclose(batch.value_target[kept], target.reshape(-1)[kept], atol=1e-5)
 
 
 def test_the_first_ratio_is_one(model) -> None:

@@ -68,7 +68,6 @@ def prepare(
     """
     order = RowOrder(rollout.reward.shape, in_sequences=settings.sequence > 1)
     rows = jax.tree.map(order.rows, rollout)
-    rows = scrub(rows, rows.weight)
 
     def seen(observation: Any) -> Inputs:
         shown = observation if scaling is None else normalize(observation, scaling)
@@ -84,7 +83,7 @@ def prepare(
         value = model.value(theta, inputs._replace(dropout_key=None))
     bare = inputs._replace(dropout_key=None)
     following = seen(rows.next_observation)._replace(dropout_key=None)
-    next_value = model.next_value(theta, bare, following)
+    next_value = value_after(model, theta, bare, following, value, rollout)
     reward = rollout.reward * reward_factor
     reward = jnp.where(reward_factor == 1, reward, jnp.clip(reward, -CLIP, CLIP))
     estimates = estimate(
@@ -104,6 +103,41 @@ def prepare(
         advantage = standardize(advantage, rows.weight)
     batch = Batch(inputs, rows.action, advantage, old, rows.weight, target, value)
     return scrub(batch, rows.weight)
+
+
+def value_after(
+    model: Model,
+    theta: Float[Array, " n"],
+    inputs: Inputs,
+    following: Inputs,
+    value: Float[Array, " B"],
+    rollout: Rollout,
+) -> Float[Array, " B"]:
+    """V of what followed each row, [T·N]; ``value`` is V of each row itself.
+
+    Where the rollout goes on from what each row led to, that is the value of the row after it, and
+    only the last N are left to compute: a pass of the critic over the batch less.
+    """
+
+    def of_each() -> Array:
+        return model.next_value(theta, inputs, following)
+
+    def of_the_last() -> Array:
+        last = following._replace(observation=following.observation[-rows:])
+        return jnp.concatenate([value[rows:], model.value(theta, last)])
+
+    rows = rollout.reward.shape[1]
+    if any(condition is not None for condition in inputs[1:]):
+        return of_each()
+    return jax.lax.cond(goes_on(rollout), of_the_last, of_each)
+
+
+def goes_on(rollout: Rollout) -> Bool[Array, ""]:
+    """Whether each row shows what the one before led to, wherever V of that is read."""
+    shown, led_to = jnp.asarray(rollout.observation)[1:], jnp.asarray(rollout.next_observation)[:-1]
+    same = jnp.all(shown == led_to, axis=tuple(range(2, shown.ndim)))
+    unread = jnp.asarray(rollout.terminated)[:-1] | (jnp.asarray(rollout.weight)[:-1] == 0)
+    return jnp.all(same | unread)
 
 
 def report(

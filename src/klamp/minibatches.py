@@ -55,13 +55,13 @@ def minibatch_rows(
     return order.reshape(epochs, -1, size * sequence)
 
 
-def take_rows(batch: Batch, rows: Int[Array, " size"], total: int) -> Batch:
+def take_rows(batch: Batch, rows: Int[Array, "*S size"], total: int) -> Batch:
     """The chosen rows of a batch; a negative row number gives weight 0."""
     part: Batch = jax.tree.map(lambda leaf: leaf[rows], batch)
-    if total % rows.shape[0] == 0:
+    if total % rows.shape[-1] == 0:
         return part
-    real: Bool[Array, " size"] = rows >= 0
-    weight: Float[Array, " size"] = jnp.ones(rows.shape) if part.weight is None else part.weight
+    real: Bool[Array, "*S size"] = rows >= 0
+    weight: Float[Array, "*S size"] = jnp.ones(rows.shape) if part.weight is None else part.weight
     return part._replace(weight=jnp.where(real, weight, 0))
 
 

@@ -48,12 +48,9 @@ def descend(
     )
     old_log_prob = batch.old.log_prob(batch.action)
 
-    def minibatch(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
-        theta, moments = carry
-        part = take_rows(batch, chosen, total)
-        if settings.advantage_normalization == "minibatch":
-            part = part._replace(advantage=standardize(part.advantage, part.weight))
-        gradient = flat_gradient(loss, model, theta, part, old_log_prob[chosen])
+    def minibatch(carry: tuple[Array, Any], drawn: tuple[Batch, Array]) -> tuple[Any, None]:
+        (theta, moments), (part, old) = carry, drawn
+        gradient = flat_gradient(loss, model, theta, part, old)
         direction, moments = adam_direction(gradient, moments, config.max_gradient_norm)
         return (theta - step_size * direction, moments), None
 
@@ -67,7 +64,12 @@ def descend(
 
     def epoch(carry: tuple[Int[Array, ""], Array, Any, Array]) -> Any:
         done, theta, moments, _ = carry
-        (theta, moments), _ = jax.lax.scan(minibatch, (theta, moments), rows[done])
+        # Drawn and standardised all at once: a loop of many small calls costs more than its rows.
+        parts = take_rows(batch, rows[done], total)
+        if settings.advantage_normalization == "minibatch":
+            parts = parts._replace(advantage=jax.vmap(standardize)(parts.advantage, parts.weight))
+        drawn = (parts, old_log_prob[rows[done]])
+        (theta, moments), _ = jax.lax.scan(minibatch, (theta, moments), drawn)
         return done + 1, theta, moments, exceeded(theta)
 
     start = (jnp.asarray(0), theta, moments, jnp.asarray(False))
