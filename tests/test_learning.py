@@ -84,7 +84,7 @@ def continuing(case: str) -> tuple[Rollout, bool]:
             data.weight[3, 1] = 0
         case "truncated":
             data.truncated[3, 1] = True
-    return data, case in ("truncated", "a reset unannounced")
+    return data, case not in ("nothing", "terminated")
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,7 @@ def goes_on(rollout: Rollout) -> Bool[Array, ""]:
     """Whether each row shows what the one before led to, wherever V of that is read."""
     shown, led_to = jnp.asarray(rollout.observation)[1:], jnp.asarray(rollout.next_observation)[:-1]
     same = jnp.all(shown == led_to, axis=tuple(range(2, shown.ndim)))
-    unread = jnp.asarray(rollout.terminated)[:-1] | (jnp.asarray(rollout.weight)[:-1] == 0)
-    return jnp.all(same | unread)
+    return jnp.all(same | jnp.asarray(rollout.terminated)[:-1])
 
 
 def report(
