@@ -3,8 +3,10 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 
 from klamp.errors import ConfigError
 from klamp.fingerprint import fingerprint
@@ -48,6 +50,19 @@ def keep_compiled() -> None:
     # Small programs, too: the second start of a run is to compile nothing.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def on_host(tree: Any) -> Any:
+    """The arrays of a tree as numpy's, of a device's memory all fetched at once.
+
+    On a CPU they lie in this memory already, and asking for a fetch takes longer than looking.
+    """
+    return jax.tree.map(np.asarray, tree) if cpu() else jax.device_get(tree)
+
+
+def cpu() -> bool:
+    """Whether this process computes on the CPU."""
+    return jax.default_backend() == "cpu"
 
 
 def use_device(name: str) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from klamp.assembly import make_policy, network_maker
+from klamp.compilation import on_host
 from klamp.config import RunConfig
 from klamp.device_rollout import (
     Collected,
@@ -158,7 +159,7 @@ class FusedIteration:
         check()
         config, update = self.config, int(state.update)
         changed: Changed = self.iterate(*self._arguments(state))
-        sums: Sums = jax.device_get(changed.sums)
+        sums: Sums = on_host(changed.sums)
         if int(sums.fault[0]) >= 0:
             # A simulator that showed NaN once may show it for ever: every episode begins anew.
             self._going = self._begin(update + 1)

@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
+from klamp.compilation import on_host
 from klamp.errors import CheckpointError, KlampWarning
 from klamp.learning import NON_FINITE
 from klamp.reading import Unreadable, parse_object
@@ -24,12 +22,11 @@ Metrics = dict[str, Any]
 
 def report_metrics(report: UpdateReport) -> Metrics:
     """An update's report as plain numbers; the outcome by its name."""
-    numbers = jax.device_get(report._asdict())
+    numbers = on_host(report._asdict())
     details = numbers.pop("details")
     flat: Metrics = {}
     for name, value in (numbers | details).items():
-        scalar = np.asarray(value).item()
-        flat[name] = scalar
+        flat[name] = value.item()
     flat["outcome"] = Outcome(int(flat["outcome"])).name
     first = int(flat.pop("non_finite", -1))
     return flat if first < 0 else flat | {"non_finite": NON_FINITE[first]}
