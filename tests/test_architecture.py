@@ -23,7 +23,7 @@ ROOMS = [
     ["critic"],
     ["algorithms"],
     ["envs"],
-    ["rollout", "learning", "policy", "device_rollout"],
+    ["acting", "rollout", "learning", "policy", "device_rollout"],
     ["checkpoint", "metrics", "presets"],
     ["state", "run_folder"],
     ["assembly"],

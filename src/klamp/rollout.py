@@ -12,63 +12,14 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from klamp.acting import make_act, make_noise
 from klamp.config import ActionBounds
-from klamp.envs.host import HostEnvironments, Position
+from klamp.envs.host import HostEnvironments, Part, Position
 from klamp.envs.spaces import action_buffer, to_environment
 from klamp.errors import CheckpointError
 from klamp.networks import Model
-from klamp.normalize import Scaling, normalize
-from klamp.translation import Translation, translate
+from klamp.normalize import Scaling
 from klamp.types import Inputs, Rollout
-
-Act = Callable[[Any, int], Any]
-"""Raw inputs, t → actions; with a memory, what to remember comes beside them."""
-
-
-def make_act(model: Model) -> Callable[[Array, Scaling | None, Any, Any], Act]:
-    """θ, scaling, the rollout's noise, inputs like the rollout's → the policy call.
-
-    Where there is nothing but observations, the inputs are that array alone. On a CPU, small
-    networks then act in numpy (see ``translation``); all else acts by one compiled program.
-    """
-
-    def act(known: tuple[Array, Scaling | None], seen: Any, noise: Any) -> Any:
-        theta, scaling = known
-        inputs = seen if isinstance(seen, Inputs) else Inputs(seen)
-        if scaling is not None:
-            inputs = inputs._replace(observation=normalize(inputs.observation, scaling))
-        distribution, memory = model.act(theta, inputs)
-        action = distribution.sample_from(noise)
-        return action if memory is None else (action, memory)
-
-    @jax.jit
-    def compiled(known: Any, seen: Any, noise: Any, t: Any) -> Any:
-        return act(known, seen, jax.tree.map(lambda leaf: leaf[t], noise))
-
-    translations: dict[Any, Translation | None] = {}
-
-    def begin(theta: Array, scaling: Scaling | None, noise: Any, seen: Any) -> Act:
-        known = (theta, scaling)
-        plain = isinstance(seen, np.ndarray) and jax.default_backend() == "cpu"
-        form = (scaling is None, seen.shape if plain else None)
-        if form not in translations:
-            example = jax.tree.map(lambda leaf: leaf[0], noise)
-            translations[form] = translate(act, known, seen, example) if plain else None
-        translation = translations[form]
-        if translation is None:
-            return lambda seen, t: compiled(known, seen, noise, t)
-        finish = translation.begin(known)
-        drawn = [np.asarray(leaf) for leaf in jax.tree.leaves(noise)]
-        return lambda seen, t: finish(seen, *[leaf[t] for leaf in drawn])
-
-    return begin
-
-
-def make_noise(model: Model, theta: Array, seen: Any, length: int) -> Callable[..., Any]:
-    """Key → the noise of ``length`` steps, drawn in one call before they begin."""
-    inputs = seen if isinstance(seen, Inputs) else Inputs(seen)
-    distribution, _ = jax.eval_shape(model.act, theta, inputs)
-    return jax.jit(lambda key: distribution.noise(key, (length,)))
 
 
 def never() -> None:
@@ -90,6 +41,17 @@ class CollectorPosition(NamedTuple):
         if self.memory is not None and self.first is not None:
             arrays |= {"memory": self.memory, "first": self.first}
         return arrays
+
+
+class Lane(NamedTuple):
+    """What happens to rows that are stepped together, at step t of a rollout."""
+
+    send: Callable[[int], None]
+    """Act, and have the action begun."""
+    receive: Callable[[int], None]
+    """Wait for what came of it, and store that."""
+    current: Callable[[], np.ndarray]
+    """What is to be acted on next."""
 
 
 class HostCollector:
@@ -128,7 +90,7 @@ class HostCollector:
         self._first = np.ones(longer, bool) if memory_size else None
         self.compiled = compiled or (
             make_act(model),
-            make_noise(model, theta, self._inputs(0), length),
+            make_noise(model, theta, inputs_of(self._buffers())(0), length),
         )
         """The policy call, and the noise of a rollout."""
         self._act, self._noise = self.compiled
@@ -143,7 +105,7 @@ class HostCollector:
         """Compile the policy call, without a step; the buffers, as ``collect`` returns them."""
         self._begin(log_std, dropout_key)
         noise = self._noise(jax.random.key(0))
-        seen = self._inputs(0)
+        seen = inputs_of(self._buffers())(0)
         jax.block_until_ready(self._act(theta, scaling, noise, seen)(seen, 0))
         return self._buffers()
 
@@ -167,36 +129,73 @@ class HostCollector:
         current = self._begin(log_std, dropout_key)
         self.environments.begin(iteration)
         noise = self._noise(key)
-        act = self._act(theta, scaling, noise, self._inputs(0))
-        step, single = self.environments.step, isinstance(self._action, np.ndarray)
-        observation, to_environment = self._observation, self._to_environment
-        plain = isinstance(self._inputs(0), np.ndarray)
-        for t in range(len(self._reward)):
+        lanes = [
+            self._lane(part, current[part.rows], theta, scaling, noise)
+            for part in self.environments.parts
+        ]
+        for lane in lanes:
+            lane.send(0)
+        length = len(self._reward)
+        for t in range(length):
             check()
+            for lane in lanes:
+                lane.receive(t)
+                if t + 1 < length:
+                    lane.send(t + 1)
+        shown = [lane.current() for lane in lanes]
+        self._current = shown[0] if len(shown) == 1 else np.concatenate(shown)
+        return self._buffers()
+
+    def _lane(
+        self, part: Part, current: np.ndarray, theta: Array, scaling: Scaling | None, noise: Any
+    ) -> "Lane":
+        """What happens to a part's rows: act and ``send``, ``receive`` and store.
+
+        Closures over the part's share of the buffers: at some µs a step, even looking up an
+        attribute counts.
+        """
+        rows = part.rows
+        share: Rollout = share_of(self._buffers(), rows)
+        after_step = (None if x is None else x[1:, rows] for x in (self._memory, self._first))
+        memory_after, first_after = after_step
+        observation, next_observation, action_taken = share[:3]
+        reward, terminated, truncated, weight = share[3:7]
+        masks, environments = share.action_mask, self.environments
+        single = isinstance(action_taken, np.ndarray)
+        inputs = inputs_of(share)
+        plain = isinstance(inputs(0), np.ndarray)
+        act = self._act(theta, scaling, share_of(noise, rows), inputs(0))
+        to_environment, send_on, receive_from = self._to_environment, part.send, part.receive
+
+        def send(t: int) -> None:
             row = observation[t]
             row[:] = current
-            if self._mask is not None:
-                self._mask[t] = self.environments.action_mask
-            action = act(row if plain else self._inputs(t), t)
-            if self._memory is not None:
-                action, self._memory[t + 1] = action
+            if masks is not None:
+                masks[t] = jax.tree.map(lambda mask: mask[rows], environments.action_mask)
+            action = act(row if plain else inputs(t), t)
+            if memory_after is not None:
+                action, memory_after[t] = action
             if single:
-                action = self._action[t] = np.asarray(action)
+                action = action_taken[t] = np.asarray(action)
             else:
                 action = jax.tree.map(np.asarray, action)
-                jax.tree.map(lambda kept, new, t=t: kept.__setitem__(t, new), self._action, action)
-            after = step(to_environment(action))
-            self._next_observation[t] = after.next_observation
-            self._reward[t] = after.reward
-            self._terminated[t] = after.terminated
-            self._truncated[t] = after.truncated
-            self._weight[t] = after.valid
-            if self._first is not None:
+                jax.tree.map(lambda kept, new: kept.__setitem__(t, new), action_taken, action)
+            send_on(to_environment(action))
+
+        def receive(t: int) -> None:
+            nonlocal current
+            after = receive_from()
+            next_observation[t] = after.next_observation
+            reward[t] = after.reward
+            terminated[t] = after.terminated
+            truncated[t] = after.truncated
+            weight[t] = after.valid
+            if first_after is not None:
                 # After the row that an autoreset wastes, too, nothing is remembered.
-                self._first[t + 1] = after.terminated | after.truncated | ~after.valid
+                first_after[t] = after.terminated | after.truncated | ~after.valid
             current = after.observation
-        self._current = current
-        return self._buffers()
+
+        return Lane(send, receive, lambda: current)
 
     def position(self) -> CollectorPosition:
         """Where collection stands; cheap, so it is taken at each iteration."""
@@ -270,15 +269,6 @@ class HostCollector:
             self._log_std = np.full(self._reward.shape, log_std, np.float32)
         return self._current
 
-    def _inputs(self, t: int) -> Any:
-        """What the policy sees at step t: ``Inputs``, or observations where there is no more."""
-        conditions = (self._mask, self._dropout_key, self._log_std, self._memory, self._first)
-        if all(part is None for part in conditions):
-            return self._observation[t]
-        return Inputs(
-            self._observation[t], *(None if part is None else part[t] for part in conditions)
-        )
-
     def _buffers(self) -> Rollout:
         """The rollout as the buffers hold it."""
         return Rollout(
@@ -295,6 +285,20 @@ class HostCollector:
             memory=None if self._memory is None else self._memory[:-1],
             first=None if self._first is None else self._first[:-1],
         )
+
+
+def share_of(buffers: Any, rows: slice) -> Any:
+    """The rows [T, rows, …] of arrays [T, N, …]."""
+    return buffers if rows == slice(None) else jax.tree.map(lambda leaf: leaf[:, rows], buffers)
+
+
+def inputs_of(buffers: Rollout) -> Callable[[int], Any]:
+    """T → what the policy sees then: ``Inputs``, or observations where there is no more."""
+    observation = buffers.observation
+    conditions = buffers[7:]
+    if all(condition is None for condition in conditions):
+        return lambda t: observation[t]
+    return lambda t: Inputs(observation[t], *(None if x is None else x[t] for x in conditions))
 
 
 def _alike(saved: np.ndarray | None, own: np.ndarray) -> bool:

@@ -5,10 +5,12 @@ that Gymnasium steps, reset in the step after an end as EnvPool resets them.
 """
 
 import sys
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
+import jax
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -16,9 +18,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 import klamp
 from klamp import EnvironmentFault
 from klamp.envs.contract import check_environment
+from klamp.envs.host import Whole
 from klamp.envs.making import make_host
 from klamp.envs.pool import PoolEnvironments
 from klamp.errors import CheckpointError
+from klamp.networks import build_network, flatten
+from klamp.rollout import HostCollector
 from klamp.seeding import Purpose
 
 
@@ -38,8 +43,11 @@ class Pool:
         self._seeds = None
         return first
 
-    def step(self, action: Any) -> Any:
-        return self._rows.step(action)
+    def send(self, action: Any) -> None:
+        self._action = action
+
+    def recv(self) -> Any:
+        return self._rows.step(self._action)
 
     def close(self) -> None:
         self._rows.close()
@@ -106,6 +114,34 @@ def test_every_row_is_a_true_transition_or_weighs_nothing(name: str, steps: int)
             assert not got.terminated.any()
     assert (ends >= 2).all()
     rows.close()
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("rows", [1, 4, 5])
+def test_halves_that_step_by_turns_collect_what_all_rows_together_do(name: str, rows: int) -> None:
+    """The policy acts for one half while the other steps: no row sees a difference."""
+    rollouts = []
+    for host in (pool(name, rows), AllAtOnce(pool(name, rows))):
+        settings = klamp.Settings(hidden_sizes=(4,))
+        network = build_network(host.seen_space, host.action_space, settings, key=jax.random.key(0))
+        theta, model = flatten(network)
+        source = HostCollector(host, model, theta, 60)
+        parts = [source.collect(theta, None, jax.random.key(number)) for number in range(2)]
+        rollouts.append(jax.tree.map(np.array, parts))
+        host.close()
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), *rollouts)
+
+
+class AllAtOnce:
+    """A pool whose rows are stepped together."""
+
+    def __init__(self, rows: PoolEnvironments) -> None:
+        assert len(rows.parts) == min(rows.num_envs, 2)
+        self._rows, self.parts = rows, (Whole(rows.step),)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rows, name)
 
 
 @pytest.mark.usefixtures("library")
