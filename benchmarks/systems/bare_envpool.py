@@ -18,6 +18,7 @@ def measure(work: Work) -> Measurement:
         env_type="gymnasium",
         num_envs=envs,
         num_threads=len(work["cores"]),
+        thread_affinity_offset=min(work["cores"]),
         seed=work["seed"],
     )
     space, draws = env.action_space, np.random.default_rng(work["seed"])

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.acting import make_act, make_noise
 from klamp.config import ActionBounds
-from klamp.envs.host import HostEnvironments, Part, Position
+from klamp.envs.host import HostEnvironments, Position
 from klamp.envs.spaces import action_buffer, to_environment
 from klamp.errors import CheckpointError
 from klamp.networks import Model
@@ -41,17 +41,6 @@ class CollectorPosition(NamedTuple):
         if self.memory is not None and self.first is not None:
             arrays |= {"memory": self.memory, "first": self.first}
         return arrays
-
-
-class Lane(NamedTuple):
-    """What happens to rows that are stepped together, at step t of a rollout."""
-
-    send: Callable[[int], None]
-    """Act, and have the action begun."""
-    receive: Callable[[int], None]
-    """Wait for what came of it, and store that."""
-    current: Callable[[], np.ndarray]
-    """What is to be acted on next."""
 
 
 class HostCollector:
@@ -90,7 +79,7 @@ class HostCollector:
         self._first = np.ones(longer, bool) if memory_size else None
         self.compiled = compiled or (
             make_act(model),
-            make_noise(model, theta, inputs_of(self._buffers())(0), length),
+            make_noise(model, theta, self._inputs(0), length),
         )
         """The policy call, and the noise of a rollout."""
         self._act, self._noise = self.compiled
@@ -105,7 +94,7 @@ class HostCollector:
         """Compile the policy call, without a step; the buffers, as ``collect`` returns them."""
         self._begin(log_std, dropout_key)
         noise = self._noise(jax.random.key(0))
-        seen = inputs_of(self._buffers())(0)
+        seen = self._inputs(0)
         jax.block_until_ready(self._act(theta, scaling, noise, seen)(seen, 0))
         return self._buffers()
 
@@ -129,73 +118,36 @@ class HostCollector:
         current = self._begin(log_std, dropout_key)
         self.environments.begin(iteration)
         noise = self._noise(key)
-        lanes = [
-            self._lane(part, current[part.rows], theta, scaling, noise)
-            for part in self.environments.parts
-        ]
-        for lane in lanes:
-            lane.send(0)
-        length = len(self._reward)
-        for t in range(length):
+        act = self._act(theta, scaling, noise, self._inputs(0))
+        step, single = self.environments.step, isinstance(self._action, np.ndarray)
+        observation, to_environment = self._observation, self._to_environment
+        plain = isinstance(self._inputs(0), np.ndarray)
+        for t in range(len(self._reward)):
             check()
-            for lane in lanes:
-                lane.receive(t)
-                if t + 1 < length:
-                    lane.send(t + 1)
-        shown = [lane.current() for lane in lanes]
-        self._current = shown[0] if len(shown) == 1 else np.concatenate(shown)
-        return self._buffers()
-
-    def _lane(
-        self, part: Part, current: np.ndarray, theta: Array, scaling: Scaling | None, noise: Any
-    ) -> "Lane":
-        """What happens to a part's rows: act and ``send``, ``receive`` and store.
-
-        Closures over the part's share of the buffers: at some µs a step, even looking up an
-        attribute counts.
-        """
-        rows = part.rows
-        share: Rollout = share_of(self._buffers(), rows)
-        after_step = (None if x is None else x[1:, rows] for x in (self._memory, self._first))
-        memory_after, first_after = after_step
-        observation, next_observation, action_taken = share[:3]
-        reward, terminated, truncated, weight = share[3:7]
-        masks, environments = share.action_mask, self.environments
-        single = isinstance(action_taken, np.ndarray)
-        inputs = inputs_of(share)
-        plain = isinstance(inputs(0), np.ndarray)
-        act = self._act(theta, scaling, share_of(noise, rows), inputs(0))
-        to_environment, send_on, receive_from = self._to_environment, part.send, part.receive
-
-        def send(t: int) -> None:
             row = observation[t]
             row[:] = current
-            if masks is not None:
-                masks[t] = jax.tree.map(lambda mask: mask[rows], environments.action_mask)
-            action = act(row if plain else inputs(t), t)
-            if memory_after is not None:
-                action, memory_after[t] = action
+            if self._mask is not None:
+                self._mask[t] = self.environments.action_mask
+            action = act(row if plain else self._inputs(t), t)
+            if self._memory is not None:
+                action, self._memory[t + 1] = action
             if single:
-                action = action_taken[t] = np.asarray(action)
+                action = self._action[t] = np.asarray(action)
             else:
                 action = jax.tree.map(np.asarray, action)
-                jax.tree.map(lambda kept, new: kept.__setitem__(t, new), action_taken, action)
-            send_on(to_environment(action))
-
-        def receive(t: int) -> None:
-            nonlocal current
-            after = receive_from()
-            next_observation[t] = after.next_observation
-            reward[t] = after.reward
-            terminated[t] = after.terminated
-            truncated[t] = after.truncated
-            weight[t] = after.valid
-            if first_after is not None:
+                jax.tree.map(lambda kept, new, t=t: kept.__setitem__(t, new), self._action, action)
+            after = step(to_environment(action))
+            self._next_observation[t] = after.next_observation
+            self._reward[t] = after.reward
+            self._terminated[t] = after.terminated
+            self._truncated[t] = after.truncated
+            self._weight[t] = after.valid
+            if self._first is not None:
                 # After the row that an autoreset wastes, too, nothing is remembered.
-                first_after[t] = after.terminated | after.truncated | ~after.valid
+                self._first[t + 1] = after.terminated | after.truncated | ~after.valid
             current = after.observation
-
-        return Lane(send, receive, lambda: current)
+        self._current = current
+        return self._buffers()
 
     def position(self) -> CollectorPosition:
         """Where collection stands; cheap, so it is taken at each iteration."""
@@ -269,6 +221,15 @@ class HostCollector:
             self._log_std = np.full(self._reward.shape, log_std, np.float32)
         return self._current
 
+    def _inputs(self, t: int) -> Any:
+        """What the policy sees at step t: ``Inputs``, or observations where there is no more."""
+        conditions = (self._mask, self._dropout_key, self._log_std, self._memory, self._first)
+        if all(part is None for part in conditions):
+            return self._observation[t]
+        return Inputs(
+            self._observation[t], *(None if part is None else part[t] for part in conditions)
+        )
+
     def _buffers(self) -> Rollout:
         """The rollout as the buffers hold it."""
         return Rollout(
@@ -285,20 +246,6 @@ class HostCollector:
             memory=None if self._memory is None else self._memory[:-1],
             first=None if self._first is None else self._first[:-1],
         )
-
-
-def share_of(buffers: Any, rows: slice) -> Any:
-    """The rows [T, rows, …] of arrays [T, N, …]."""
-    return buffers if rows == slice(None) else jax.tree.map(lambda leaf: leaf[:, rows], buffers)
-
-
-def inputs_of(buffers: Rollout) -> Callable[[int], Any]:
-    """T → what the policy sees then: ``Inputs``, or observations where there is no more."""
-    observation = buffers.observation
-    conditions = buffers[7:]
-    if all(condition is None for condition in conditions):
-        return lambda t: observation[t]
-    return lambda t: Inputs(observation[t], *(None if x is None else x[t] for x in conditions))
 
 
 def _alike(saved: np.ndarray | None, own: np.ndarray) -> bool:

@@ -4,13 +4,12 @@ The library is large and not everywhere, so a stand-in with its interface is loo
 that Gymnasium steps, reset in the step after an end as EnvPool resets them.
 """
 
+import os
 import sys
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
-import jax
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -18,20 +17,25 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 import klamp
 from klamp import EnvironmentFault
 from klamp.envs.contract import check_environment
-from klamp.envs.host import Whole
 from klamp.envs.making import make_host
-from klamp.envs.pool import PoolEnvironments
+from klamp.envs.pool import PoolEnvironments, first_core
 from klamp.errors import CheckpointError
-from klamp.networks import build_network, flatten
-from klamp.rollout import HostCollector
 from klamp.seeding import Purpose
 
 
 class Pool:
     """The part of EnvPool's interface that is used, over Gymnasium's rows."""
 
-    def __init__(self, name: str, num_envs: int, num_threads: int, seed: list[int]) -> None:
+    def __init__(
+        self,
+        name: str,
+        num_envs: int,
+        num_threads: int,
+        thread_affinity_offset: int,
+        seed: list[int],
+    ) -> None:
         assert num_threads >= 1
+        assert thread_affinity_offset >= -1
         makers = [lambda: gymnasium.make(name, disable_env_checker=True)] * num_envs
         self._rows = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
         self._seeds: Any = seed
@@ -43,11 +47,8 @@ class Pool:
         self._seeds = None
         return first
 
-    def send(self, action: Any) -> None:
-        self._action = action
-
-    def recv(self) -> Any:
-        return self._rows.step(self._action)
+    def step(self, action: Any) -> Any:
+        return self._rows.step(action)
 
     def close(self) -> None:
         self._rows.close()
@@ -117,34 +118,6 @@ def test_every_row_is_a_true_transition_or_weighs_nothing(name: str, steps: int)
 
 
 @pytest.mark.usefixtures("library")
-@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
-@pytest.mark.parametrize("rows", [1, 4, 5])
-def test_halves_that_step_by_turns_collect_what_all_rows_together_do(name: str, rows: int) -> None:
-    """The policy acts for one half while the other steps: no row sees a difference."""
-    rollouts = []
-    for host in (pool(name, rows), AllAtOnce(pool(name, rows))):
-        settings = klamp.Settings(hidden_sizes=(4,))
-        network = build_network(host.seen_space, host.action_space, settings, key=jax.random.key(0))
-        theta, model = flatten(network)
-        source = HostCollector(host, model, theta, 60)
-        parts = [source.collect(theta, None, jax.random.key(number)) for number in range(2)]
-        rollouts.append(jax.tree.map(np.array, parts))
-        host.close()
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), *rollouts)
-
-
-class AllAtOnce:
-    """A pool whose rows are stepped together."""
-
-    def __init__(self, rows: PoolEnvironments) -> None:
-        assert len(rows.parts) == min(rows.num_envs, 2)
-        self._rows, self.parts = rows, (Whole(rows.step),)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._rows, name)
-
-
-@pytest.mark.usefixtures("library")
 def test_each_row_has_a_seed_of_its_own_and_the_run_repeats() -> None:
     starts = [np.array(pool(seed=seed).reset()) for seed in (0, 0, 1)]
     np.testing.assert_array_equal(starts[0], starts[1])
@@ -180,6 +153,19 @@ def test_a_restored_pool_has_seeds_that_none_had_before() -> None:
 @pytest.mark.usefixtures("stand_in")
 def test_the_start_up_check_looks_at_a_pool() -> None:
     assert not check_environment("envpool:CartPole-v1", klamp.Settings()).repeats
+
+
+@pytest.mark.parametrize(
+    ("allowed", "threads", "first"),
+    [({0, 1, 2}, 3, 0), ({4, 5}, 2, 4), ({1}, 1, 1), ({0, 1, 2}, 2, -1), ({0, 2}, 2, -1)],
+)
+def test_threads_stay_on_cores_only_where_they_fill_all_of_them(
+    monkeypatch: pytest.MonkeyPatch, allowed: set[int], threads: int, first: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: allowed, raising=False)
+    assert first_core(threads) == first
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert first_core(threads) == -1
 
 
 @pytest.mark.usefixtures("stand_in")

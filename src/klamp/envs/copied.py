@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.vector.utils import create_empty_array
 
 from klamp.envs.copies import Copies, Info, Replayed, Stepped
-from klamp.envs.host import Shown, Transition, Whole, are_episode_numbers
+from klamp.envs.host import Shown, Transition, are_episode_numbers
 from klamp.envs.observations import MASK_KEY
 from klamp.envs.workers import WorkersLost
 from klamp.errors import CheckpointError, CopyFault, EnvironmentFault, KlampWarning
@@ -66,7 +66,6 @@ class CopiedEnvironments:
         self._seed, self._purpose = seed, purpose
         self._shown = Shown(env, self.observation_space, self.action_space, self.num_envs)
         self.seen_space = self._shown.space
-        self.parts = (Whole(self.step),)
         self._episodes = np.full(self.num_envs, -1, np.int64)
         self._began = np.zeros(self.num_envs, np.int64)
         self._actions: list[Any] = []

@@ -4,7 +4,7 @@ Whichever way episodes are reset below, ``step`` returns the observation to act 
 next observation (the final one where an episode ended), and which rows are transitions at all.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -36,38 +36,6 @@ class Position(Protocol):
         ...
 
 
-@runtime_checkable
-class Part(Protocol):
-    """Rows that are stepped together; while they are, the policy can act for another part."""
-
-    rows: slice
-
-    def send(self, action: Any) -> None:
-        """Begin a step."""
-        ...
-
-    def receive(self) -> Transition:
-        """Wait for its end."""
-        ...
-
-
-class Whole:
-    """All rows as one part, stepped when they are waited for."""
-
-    rows = slice(None)
-
-    def __init__(self, step: Callable[[Any], Transition]) -> None:
-        self._step, self._action = step, None
-
-    def send(self, action: Any) -> None:
-        """Keep the action."""
-        self._action = action
-
-    def receive(self) -> Transition:
-        """Take the step."""
-        return self._step(self._action)
-
-
 def are_episode_numbers(saved: np.ndarray) -> bool:
     """Whether numbers of episodes that were read can be gone on counting from."""
     return bool(np.all((saved >= 0) & (saved < 2**62)))
@@ -86,11 +54,6 @@ class HostEnvironments(Protocol):
     observation_space: Any
     action_space: Any
     seen_space: Any
-
-    @property
-    def parts(self) -> Sequence[Part]:
-        """All rows, in order; two parts where one steps while the policy acts for the other."""
-        ...
 
     @property
     def action_mask(self) -> np.ndarray | None:

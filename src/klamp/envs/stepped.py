@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from klamp.envs.device import DeviceEnvironment, Stand, Together, from_arrays, to_arrays
-from klamp.envs.host import Transition, Whole, are_episode_numbers
+from klamp.envs.host import Transition, are_episode_numbers
 from klamp.errors import CheckpointError
 from klamp.seeding import Purpose, environment_seed, key
 
@@ -38,7 +38,6 @@ class SteppedEnvironments:
             together.action_space,
         )
         self.seen_space = together.seen_space
-        self.parts = (Whole(self.step),)
         self._seed, self._purpose = seed, purpose
         self._resets, self._t = -1, 0
         self._key: Any = key(seed, purpose)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from klamp.envs.host import Shown, Transition, Whole, are_episode_numbers
+from klamp.envs.host import Shown, Transition, are_episode_numbers
 from klamp.envs.observations import MASK_KEY, batch_of_one
 from klamp.errors import CheckpointError, EnvironmentFault
 from klamp.seeding import Purpose, environment_seed, generator
@@ -37,7 +37,6 @@ class VectorEnvironments:
         self.action_space = vector.single_action_space
         self._shown = Shown(env, self.observation_space, self.action_space, self.num_envs)
         self.seen_space = self._shown.space
-        self.parts = (Whole(self.step),)
         self._seed, self._purpose = seed, purpose
         self._own_generators = isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
         self._episodes = np.full(self.num_envs, -1, np.int64)
