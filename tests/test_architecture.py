@@ -16,7 +16,7 @@ ROOMS = [
     ["manifest", "compilation"],
     ["algorithm_configs"],
     ["config"],
-    ["types", "weighting", "schedules", "products", "translation"],
+    ["types", "weighting", "schedules", "products", "translation", "adam"],
     ["distributions", "surrogate", "normalize", "episodes"],
     ["advantages", "trust_region", "minibatches"],
     ["networks"],

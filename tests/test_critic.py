@@ -5,8 +5,8 @@ import pytest
 from gymnasium import spaces
 from test_networks import OBSERVATIONS, SMALL, shared
 
-from klamp import Batch, Settings
-from klamp.critic import critic_optimizer, fit
+from klamp import Batch, Settings, adam
+from klamp.critic import fit
 from klamp.networks import build_network, flatten
 from klamp.surrogate import value_loss
 from klamp.types import Inputs
@@ -33,7 +33,7 @@ def problem(network):
         jnp.asarray((rng.random(ROWS) < 0.8).astype(np.float32)),
         jnp.asarray(target.astype(np.float32)),
     )
-    state = critic_optimizer().init(theta[model.critic_start :])
+    state = adam.begin(theta[model.critic_start :])
     return model, theta, state, batch
 
 
@@ -85,9 +85,9 @@ def test_the_optimizers_state_goes_on(separate):
     _, theta, state, batch, train = separate
     _, after, _ = train(theta, state, batch, jax.random.key(1))
     steps = SETTINGS.critic_epochs * -(-ROWS // SETTINGS.critic_minibatch_size)
-    assert int(after.count) == steps
+    assert int(after.steps) == steps
     again, twice, _ = train(theta, after, batch, jax.random.key(1))
-    assert int(twice.count) == 2 * steps
+    assert int(twice.steps) == 2 * steps
     first, _, _ = train(theta, state, batch, jax.random.key(1))
     assert np.any(np.asarray(again) != np.asarray(first))
 

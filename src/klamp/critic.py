@@ -5,9 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from klamp import adam
 from klamp.config import Settings
 from klamp.distributions import kl_divergence
 from klamp.minibatches import minibatch_rows, number_of_rows, take_rows
@@ -18,18 +18,15 @@ from klamp.trust_region.projection import mean_kl, project
 from klamp.types import Batch
 from klamp.weighting import weighted_mean, weighted_variance
 
-ADAM_EPSILON = 1e-5
-"""As in the implementations that the published results come from, not Adam's own 1e-8."""
-
 
 def fit(
     model: Model,
     theta: Float[Array, " n"],
-    optimizer_state: Any,
+    optimizer_state: adam.AdamState,
     batch: Batch,
     key: PRNGKeyArray,
     settings: Settings,
-) -> tuple[Float[Array, " n"], Any]:
+) -> tuple[Float[Array, " n"], adam.AdamState]:
     """``critic_epochs`` passes of minibatch Adam over the critic's part of θ.
 
     The policy's own parameters are not touched; with separate networks the policy does not move.
@@ -46,13 +43,13 @@ def fit(
 def fit_shared(
     model: Model,
     theta: Float[Array, " n"],
-    optimizer_state: Any,
+    optimizer_state: adam.AdamState,
     batch: Batch,
     key: PRNGKeyArray,
     settings: Settings,
     *,
     max_kl: float,
-) -> tuple[Float[Array, " n"], Any, dict[str, Array]]:
+) -> tuple[Float[Array, " n"], adam.AdamState, dict[str, Array]]:
     """Fit a critic whose layers move the policy too, within KL(old‖new) ≤ ``max_kl``.
 
     All of θ descends ``(V − target)²/Var[target] + KL(stepped‖π_θ)/δ``, where ``stepped`` is the
@@ -85,13 +82,13 @@ def fit_shared(
 def fit_after_step(
     model: Model,
     theta: Float[Array, " n"],
-    optimizer_state: Any,
+    optimizer_state: adam.AdamState,
     batch: Batch,
     key: PRNGKeyArray,
     settings: Settings,
     *,
     max_kl: float,
-) -> tuple[Float[Array, " n"], Any, dict[str, Array]]:
+) -> tuple[Float[Array, " n"], adam.AdamState, dict[str, Array]]:
     """The critic's part of a natural-gradient update; the whole update's KL stays within δ."""
     if model.shared:
         return fit_shared(model, theta, optimizer_state, batch, key, settings, max_kl=max_kl)
@@ -99,22 +96,22 @@ def fit_after_step(
     return theta, state, {}
 
 
-def initial_moments(model: Model, theta: Float[Array, " n"]) -> Any:
+def initial_moments(model: Model, theta: Float[Array, " n"]) -> adam.AdamState:
     """Adam's moments at zero, for what ``fit_after_step`` moves: with a shared trunk, all of θ."""
-    return critic_optimizer().init(theta if model.shared else theta[model.critic_start :])
+    return adam.begin(theta if model.shared else theta[model.critic_start :])
 
 
 def _descend(
     loss: Callable[[ActorCritic, Batch], Float[Array, ""]],
     unravel: Callable[[Float[Array, " m"]], ActorCritic],
     start: Float[Array, " m"],
-    optimizer_state: Any,
+    optimizer_state: adam.AdamState,
     batch: Batch,
     key: PRNGKeyArray,
     settings: Settings,
-) -> tuple[Float[Array, " m"], Any]:
+) -> tuple[Float[Array, " m"], adam.AdamState]:
     """``critic_epochs`` passes of minibatch Adam on ``loss`` over the parameters given."""
-    optimizer, total = critic_optimizer(), number_of_rows(batch)
+    total = number_of_rows(batch)
     rows = minibatch_rows(
         key,
         settings.critic_epochs,
@@ -123,18 +120,13 @@ def _descend(
         sequence=settings.sequence,
     )
 
-    def step(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
+    def minibatch(carry: tuple[Array, Any], part: Batch) -> tuple[tuple[Array, Any], None]:
         at, state = carry
-        part = take_rows(batch, chosen, total)
         gradient = network_gradient(lambda network: loss(network, part), unravel(at))
-        update: Any
-        update, state = optimizer.update(gradient, state)
-        return (at - settings.critic_learning_rate * update, state), None
+        direction, state = adam.direction(gradient, state)
+        return (at - settings.critic_learning_rate * direction, state), None
 
-    end, _ = jax.lax.scan(step, (start, optimizer_state), rows.reshape(-1, rows.shape[-1]))
-    return end
+    def epoch(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
+        return jax.lax.scan(minibatch, carry, take_rows(batch, chosen, total))
 
-
-def critic_optimizer() -> optax.GradientTransformation:
-    """Adam's direction, without a step size."""
-    return optax.scale_by_adam(eps=ADAM_EPSILON)
+    return jax.lax.scan(epoch, (start, optimizer_state), rows)[0]

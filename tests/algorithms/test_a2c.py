@@ -25,14 +25,14 @@ def test_the_step_follows_the_gradient_of_the_definition(kind: dict[str, bool]) 
         return -policy + 0.3 * error - 0.1 * jnp.mean(new.entropy())
 
     gradient = flat_grad(model, theta, objective, batch)
-    np.testing.assert_allclose(update.state[1].mu, 0.1 * gradient, atol=1e-6)
+    np.testing.assert_allclose(update.state.first, 0.1 * gradient, atol=1e-6)
     direction = adam_first_step(gradient, max_gradient_norm=1e6)
     moved = np.asarray((theta - update.theta) / CONFIG.learning_rate)
     np.testing.assert_allclose(moved, direction, atol=3e-3)
     norm = np.linalg.norm(gradient)
     assert float(update.details["gradient_norm"]) == pytest.approx(norm, rel=1e-4)
     assert int(update.outcome) == Outcome.ACCEPTED
-    assert int(update.state[1].count) == 1
+    assert int(update.state.steps) == 1
 
 
 def test_the_step_size_is_scheduled() -> None:
@@ -51,7 +51,7 @@ def test_without_value_loss_the_critic_stays() -> None:
 
 def test_the_gradient_is_clipped() -> None:
     _, _, _, update = one_update(replace(CONFIG, max_gradient_norm=1e-3))
-    assert float(jnp.linalg.norm(update.state[1].mu)) == pytest.approx(1e-4, rel=1e-3)
+    assert float(jnp.linalg.norm(update.state.first)) == pytest.approx(1e-4, rel=1e-3)
 
 
 def test_the_batch_is_the_only_minibatch() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from probe import SETTINGS, compiled, make_model, one_update, sample
 
-from klamp import critic
+from klamp import adam, critic
 from klamp.algorithms import reinforce
 from klamp.config import REINFORCE, Settings
 
@@ -44,7 +44,7 @@ def test_the_gradient_is_the_one_computed_by_hand(config: REINFORCE) -> None:
         weighed = weighed - weighed.mean()
     expected = by_hand(model, theta, batch, weighed)
     end = model.policy_end
-    np.testing.assert_allclose(update.state.moments[1].mu[:end], 0.1 * expected, atol=1e-6)
+    np.testing.assert_allclose(update.state.moments.first[:end], 0.1 * expected, atol=1e-6)
     norm = float(update.details["gradient_norm"])
     assert norm == pytest.approx(np.linalg.norm(expected), rel=1e-4)
     moved = np.asarray(theta - update.theta)[:end]
@@ -70,7 +70,7 @@ def test_the_critic_learns_as_it_does_under_trpo() -> None:
     theta, model = make_model()
     batch, _ = sample(model, theta, 1)
     update = compiled(VALUE, model)(theta, reinforce.init(VALUE, model, theta), batch, seed=4)
-    moments = critic.critic_optimizer().init(theta[model.critic_start :])
+    moments = adam.begin(theta[model.critic_start :])
     fitted, _ = critic.fit(model, theta, moments, batch, jax.random.key(4), SETTINGS)
     end = model.policy_end
     np.testing.assert_allclose(update.theta[end:], fitted[end:], atol=1e-6)

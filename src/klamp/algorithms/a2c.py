@@ -10,8 +10,9 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from klamp import adam
 from klamp.advantages import standardize
-from klamp.algorithms.gradient import adam, adam_direction, flat_gradient
+from klamp.algorithms.gradient import flat_gradient
 from klamp.config import A2C, Settings
 from klamp.networks import ActorCritic, Model
 from klamp.schedules import scheduled
@@ -22,7 +23,7 @@ from klamp.types import Batch, Update
 
 def init(config: A2C, model: Model, theta: Float[Array, " n"]) -> Any:
     """Adam's moments at zero."""
-    return adam(config.max_gradient_norm).init(theta)
+    return adam.begin(theta)
 
 
 def loss(network: ActorCritic, batch: Batch, config: A2C) -> Float[Array, ""]:
@@ -54,7 +55,8 @@ def update(
         # The batch is the only minibatch.
         batch = batch._replace(advantage=standardize(batch.advantage, batch.weight))
     gradient = flat_gradient(loss, model, theta, batch, config)
-    direction, state = adam_direction(gradient, state, config.max_gradient_norm)
+    gradient = adam.clip_norm(gradient, config.max_gradient_norm)
+    direction, state = adam.direction(gradient, state)
     details = {"gradient_norm": jnp.linalg.norm(gradient), "learning_rate": step_size}
     outcome = jnp.asarray(int(Outcome.ACCEPTED))
     return Update(theta - step_size * direction, state, outcome, details)

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from klamp import adam
 from klamp.advantages import standardize
-from klamp.algorithms.gradient import adam_direction, flat_gradient
+from klamp.algorithms.gradient import flat_gradient
 from klamp.config import PPO, PPOPenalty, Settings
 from klamp.minibatches import minibatch_rows, number_of_rows, take_rows
 from klamp.networks import ActorCritic, Model
@@ -30,13 +31,13 @@ def descend(
     settings: Settings,
     model: Model,
     theta: Float[Array, " n"],
-    moments: Any,
+    moments: adam.AdamState,
     batch: Batch,
     key: PRNGKeyArray,
     *,
     step_size: Float[Array, ""] | Float[Array, " n"],
     stop_kl: float | None = None,
-) -> tuple[Float[Array, " n"], Any, Int[Array, ""]]:
+) -> tuple[Float[Array, " n"], adam.AdamState, Int[Array, ""]]:
     """θ and Adam's moments after the epochs, and how many they were.
 
     ``step_size`` is one number, or one for each parameter. After an epoch that left the exact mean
@@ -51,7 +52,8 @@ def descend(
     def minibatch(carry: tuple[Array, Any], drawn: tuple[Batch, Array]) -> tuple[Any, None]:
         (theta, moments), (part, old) = carry, drawn
         gradient = flat_gradient(loss, model, theta, part, old)
-        direction, moments = adam_direction(gradient, moments, config.max_gradient_norm)
+        gradient = adam.clip_norm(gradient, config.max_gradient_norm)
+        direction, moments = adam.direction(gradient, moments)
         return (theta - step_size * direction, moments), None
 
     def exceeded(theta: Array) -> Bool[Array, ""]:

@@ -6,13 +6,13 @@ code. The clip bounds the *incentive* to leave the region and not the policy: ``
 paper has, bounds the policy.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from klamp import adam
 from klamp.algorithms import epochs
-from klamp.algorithms.gradient import adam
 from klamp.config import PPO, Settings
 from klamp.networks import ActorCritic, Model
 from klamp.schedules import scheduled
@@ -35,7 +35,7 @@ LEARNING_RATES = (1e-5, 1e-2)
 class State(NamedTuple):
     """What PPO carries from update to update."""
 
-    moments: Any
+    moments: adam.AdamState
     """Adam's."""
     learning_rate: Float[Array, ""] | None
     """The step size where it adapts, else absent."""
@@ -45,7 +45,7 @@ def init(config: PPO, model: Model, theta: Float[Array, " n"]) -> State:
     """Adam's moments at zero."""
     adapts = config.adaptive_learning_rate is not None
     learning_rate = jnp.asarray(config.learning_rate, jnp.float32) if adapts else None
-    return State(adam(config.max_gradient_norm).init(theta), learning_rate)
+    return State(adam.begin(theta), learning_rate)
 
 
 def loss(

@@ -6,13 +6,13 @@ KL(old‖new) of the whole batch. It stays within 1e-6 and 1e6, which the paper 
 them a hundred updates of the other kind would be needed before it had any effect again.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from klamp import adam
 from klamp.algorithms import epochs
-from klamp.algorithms.gradient import adam
 from klamp.config import PPOPenalty, Settings
 from klamp.distributions import kl_divergence
 from klamp.networks import ActorCritic, Model
@@ -35,7 +35,7 @@ COEFFICIENTS = (1e-6, 1e6)
 class State(NamedTuple):
     """What PPO with a penalty carries from update to update."""
 
-    moments: Any
+    moments: adam.AdamState
     """Adam's."""
     kl_coefficient: Float[Array, ""]
     """β of the next update."""
@@ -43,7 +43,7 @@ class State(NamedTuple):
 
 def init(config: PPOPenalty, model: Model, theta: Float[Array, " n"]) -> State:
     """Adam's moments at zero, β at its first value."""
-    moments = adam(config.max_gradient_norm).init(theta)
+    moments = adam.begin(theta)
     return State(moments, jnp.asarray(config.kl_coefficient, jnp.float32))
 
 

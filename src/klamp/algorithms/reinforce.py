@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp import critic
+from klamp import adam, critic
 from klamp.advantages import standardize
-from klamp.algorithms.gradient import adam, adam_direction, flat_gradient
+from klamp.algorithms.gradient import flat_gradient
 from klamp.config import REINFORCE, Settings
 from klamp.networks import ActorCritic, Model
 from klamp.surrogate import entropy_bonus, log_prob_surrogate
@@ -33,7 +33,7 @@ from klamp.weighting import weighted_mean
 class State(NamedTuple):
     """What REINFORCE carries from update to update."""
 
-    moments: Any
+    moments: adam.AdamState
     """Adam's, of the policy."""
     critic: Any
     """Adam's, of the critic; absent where nothing uses V."""
@@ -51,11 +51,9 @@ def estimation(config: REINFORCE, settings: Settings) -> Settings:
 
 def init(config: REINFORCE, model: Model, theta: Float[Array, " n"]) -> State:
     """Adam's moments at zero."""
-    moments = adam(config.max_gradient_norm).init(theta)
+    moments = adam.begin(theta)
     fitted = config.baseline == "value"
-    return State(
-        moments, critic.critic_optimizer().init(theta[model.critic_start :]) if fitted else None
-    )
+    return State(moments, adam.begin(theta[model.critic_start :]) if fitted else None)
 
 
 def loss(network: ActorCritic, batch: Batch, config: REINFORCE) -> Float[Array, ""]:
@@ -84,7 +82,8 @@ def update(
         # The batch is the only minibatch.
         weighed = batch._replace(advantage=standardize(batch.advantage, batch.weight))
     gradient = flat_gradient(loss, model, theta, weighed, config)
-    direction, moments = adam_direction(gradient, state.moments, config.max_gradient_norm)
+    gradient = adam.clip_norm(gradient, config.max_gradient_norm)
+    direction, moments = adam.direction(gradient, state.moments)
     theta = theta - config.learning_rate * direction
     fitted = state.critic
     if config.baseline == "value":
