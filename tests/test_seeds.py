@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import klamp
-from klamp.seeds import Progress, count_up, train_seeds
+from klamp.report import Progress
+from klamp.seeds import count_up, train_seeds
 
 SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,)}
 PPO = klamp.PPO(epochs=1, minibatch_size=16)

@@ -12,8 +12,8 @@ from klamp import Settings
 from klamp.networks import build_network, flatten
 from klamp.normalize import Scaling, normalize
 from klamp.translation import (
+    ELEMENTWISE,
     MULTIPLY_ADDS,
-    NAMES,
     Translation,
     UntranslatableError,
     translate,
@@ -105,7 +105,7 @@ def test_what_follows_from_the_known_alone_is_computed_once():
         return np.exp(x)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(NAMES, "exp", counted)
+        patch.setitem(ELEMENTWISE, "exp", counted)
         translation = Translation(lambda w, x: jnp.exp(w) * x, 0.3, np.ones(2, np.float32))
         finish = translation.begin(0.3)
         finish(np.ones(2, np.float32))

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from klamp.errors import Stopped as Stopped
     from klamp.evaluation import evaluate as evaluate
     from klamp.policy import TrainedPolicy as TrainedPolicy
+    from klamp.running import Result as Result
     from klamp.seeds import train_seeds as train_seeds
-    from klamp.training import Result as Result
     from klamp.training import load as load
     from klamp.training import resume as resume
     from klamp.training import train as train
@@ -76,7 +76,8 @@ _ROOMS = {
     "evaluation": ("evaluate",),
     "policy": ("TrainedPolicy",),
     "seeds": ("train_seeds",),
-    "training": ("Result", "load", "resume", "train"),
+    "running": ("Result",),
+    "training": ("load", "resume", "train"),
     "trust_region.conjugate_gradient": ("CGStatus", "conjugate_gradient"),
     "trust_region.fisher": ("fisher_vector_product", "kl_hessian_vector_product"),
     "trust_region.step": ("Outcome", "StepReport", "trust_region_step"),

@@ -149,7 +149,7 @@ class FusedIteration:
         """Compile the program; the seconds it took."""
         began = time.perf_counter()
         if hasattr(self.iterate, "lower"):
-            self.iterate = self.iterate.lower(*self._arguments(state)).compile()
+            self.iterate = self.iterate.lower(*self.arguments(state)).compile()
         return time.perf_counter() - began
 
     def advance(
@@ -157,8 +157,11 @@ class FusedIteration:
     ) -> tuple[TrainState, Metrics]:
         """One iteration: Algorithm 1 of the papers. It is left before the program or not at all."""
         check()
+        return self.take(state, self.iterate(*self.arguments(state)))
+
+    def take(self, state: TrainState, changed: Changed) -> tuple[TrainState, Metrics]:
+        """The state after an iteration, and its metrics, of what the program returned."""
         config, update = self.config, int(state.update)
-        changed: Changed = self.iterate(*self._arguments(state))
         sums: Sums = on_host(changed.sums)
         if int(sums.fault[0]) >= 0:
             # A simulator that showed NaN once may show it for ever: every episode begins anew.
@@ -194,7 +197,7 @@ class FusedIteration:
         """New episodes in every row."""
         return self.reset(reset_key(self.config.settings.seed, Purpose.EPISODE, number))
 
-    def _arguments(self, state: TrainState) -> tuple[Any, ...]:
+    def arguments(self, state: TrainState) -> tuple[Any, ...]:
         """What the program takes, of a state and of where the environments stand."""
         config, settings, update = self.config, self.config.settings, int(state.update)
         running = (state.episodes.running_return, state.episodes.running_length)

@@ -1,7 +1,8 @@
-"""One configuration under many seeds at once: a process a core, a folder a run.
+"""One configuration under many seeds at once, a folder a run.
 
-Each run is the run of its seed alone, to the byte: it is trained by the same loop, in a process
-that hands what it compiled from one seed to the next.
+On a CPU by a process a core: each run is the run of its seed alone, to the byte, for it is trained
+by the same loop, in a process that hands what it compiled from one seed to the next. Environments
+written in JAX on a GPU, and those given as objects, as one program (``seeds_fused``).
 """
 
 import multiprocessing
@@ -11,19 +12,24 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from klamp.assembly import environment_name, environment_of
 from klamp.checks import is_integer
 from klamp.compilation import cores, use_device
+from klamp.compilation import cpu as on_cpu
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
+from klamp.envs.jax_adapters import device_environment
 from klamp.errors import ConfigError, KlampError, Stopped
 from klamp.metrics import Metrics
 from klamp.presets import configure
-from klamp.report import LINE_EVERY_S, duration
+from klamp.report import Progress
 from klamp.run_folder import choose_folder
+from klamp.seeds_fused import train_as_one
 from klamp.signals import Signals, StopAsked
 from klamp.training import train_one
 
@@ -35,7 +41,7 @@ TELL_EVERY_S = 0.5
 
 
 def train_seeds(
-    env: str,
+    env: Any,
     algorithm: AlgorithmConfig | str | None = None,
     *,
     seeds: int | Sequence[int],
@@ -45,17 +51,29 @@ def train_seeds(
     device: str = "auto",
     **settings: Any,
 ) -> list[Path]:
-    """Train with each seed, as many at once as there are cores; the folders, one a seed.
+    """Train with each seed, many at once; the folders, one a seed.
 
     ``seeds`` are numbers, or how many from ``seed`` (0) on. ``out`` is a folder that gets
     ``seed-0``, ``seed-1``, …; by default each run lies where ``train`` would put it. ``workers``
-    is the number of processes. A script must call this under ``if __name__ == "__main__":``.
+    is the number of processes, by default one a core. A script must call this under
+    ``if __name__ == "__main__":``.
+
+    An environment written in JAX is trained as one program for all seeds where there is a GPU, or
+    where it is given as an object; the runs then differ from those trained alone by rounding.
     """
-    config = configure(env, algorithm, settings)
+    config = configure(environment_name(env), algorithm, settings)
     first = config.settings.seed
     numbers = count_up(first, seeds) if isinstance(seeds, int) else list(seeds)
+    own = None if isinstance(env, str) else env
     return train_seeds_config(
-        config, numbers, out=out, workers=workers, quiet=quiet, device=device, signals=Signals()
+        config,
+        numbers,
+        out=out,
+        workers=workers,
+        quiet=quiet,
+        device=device,
+        signals=Signals(),
+        environment=own,
     )
 
 
@@ -75,6 +93,7 @@ def train_seeds_config(
     quiet: bool,
     device: str,
     signals: Signals,
+    environment: Any = None,
 ) -> list[Path]:
     """Train a complete configuration with each seed."""
     plans: list[tuple[RunConfig, Path]] = []
@@ -82,18 +101,19 @@ def train_seeds_config(
         one = replace(config, settings=replace(config.settings, seed=seed))
         place = None if out is None else Path(out) / f"seed-{seed}"
         plans.append((one, choose_folder(one, place)))
-    check_environment(config.env, config.settings)
-    count = min(workers or cores(), len(seeds))
-    context: Any = multiprocessing.get_context(METHOD)
-    if METHOD == "forkserver":
-        context.set_forkserver_preload(["klamp.seeds", "klamp.algorithms"])
-    crew = [_launch(context, plans[number::count], device) for number in range(count)]
+    source = environment_of(config, environment)
+    check_environment(source, config.settings)
     progress = Progress(config, len(seeds), sys.stderr if not quiet else None)
     with signals:
         try:
-            failures = _listen(crew, progress, signals)
+            if as_one(source, config, device):
+                tell = partial(Heard, progress)
+                failures = train_as_one(plans, environment, tell, signals)
+            else:
+                failures = _side_by_side(
+                    plans, min(workers or cores(), len(seeds)), device, progress, signals
+                )
         except StopAsked:
-            _stop(crew)
             folders = " ".join(str(folder) for _, folder in plans)
             name = signal.Signals(signals.number).name
             raise Stopped(
@@ -101,13 +121,61 @@ def train_seeds_config(
                 f"{name}: every run that had begun was saved; go on with `klamp resume` for each "
                 f"of: {folders}",
             ) from None
-        finally:
-            for worker in crew:
-                worker.process.kill()
-                worker.process.join()
     if failures:
         raise KlampError(f"{len(failures)} of {len(seeds)} runs failed. {' '.join(failures)}")
     return [folder for _, folder in plans]
+
+
+def as_one(source: Any, config: RunConfig, device: str) -> bool:
+    """Whether the runs become one program: on a CPU that is no faster than one after the other."""
+    if device_environment(source, config.settings.vectorization) is None:
+        return False
+    use_device(device)
+    return not isinstance(source, str) or not on_cpu()
+
+
+class Heard:
+    """The reporter of a run in this process."""
+
+    def __init__(self, progress: Progress, config: RunConfig) -> None:
+        self._progress, self._seed = progress, config.settings.seed
+
+    def start(self, config: RunConfig, folder: str) -> None:
+        """Nothing to tell yet."""
+
+    def update(self, metrics: Metrics) -> None:
+        """How far the run is."""
+        self._progress.hear("update", self._seed, metrics["step"], metrics["return_mean"])
+
+    def finish(self, summary: Metrics) -> None:
+        """The result."""
+        self._progress.hear("done", self._seed, summary["step"], summary["return_mean"])
+
+    def stop(self) -> None:
+        """Nothing to give back."""
+
+
+def _side_by_side(
+    plans: list[tuple[RunConfig, Path]],
+    count: int,
+    device: str,
+    progress: Progress,
+    signals: Signals,
+) -> list[str]:
+    """Train in so many processes; what failed, in words. After a signal all runs are saved."""
+    context: Any = multiprocessing.get_context(METHOD)
+    if METHOD == "forkserver":
+        context.set_forkserver_preload(["klamp.seeds", "klamp.algorithms"])
+    crew = [_launch(context, plans[number::count], device) for number in range(count)]
+    try:
+        return _listen(crew, progress, signals)
+    except StopAsked:
+        _stop(crew)
+        raise
+    finally:
+        for worker in crew:
+            worker.process.kill()
+            worker.process.join()
 
 
 class Member(NamedTuple):
@@ -138,43 +206,6 @@ class Telling:
 
     def stop(self) -> None:
         """Nothing to give back."""
-
-
-class Progress:
-    """One line every few seconds about all runs."""
-
-    def __init__(self, config: RunConfig, runs: int, file: Any) -> None:
-        self._total, self._runs, self._file = config.settings.steps * runs, runs, file
-        self._steps: dict[int, int] = {}
-        self._returns: dict[int, float] = {}
-        self._done = 0
-        self._began = self._last = time.monotonic()
-
-    def hear(self, kind: str, seed: int, step: int, mean: float | None) -> None:
-        """Take in what a run told; a line if the last one was some time ago."""
-        self._steps[seed] = step
-        if mean is not None:
-            self._returns[seed] = mean
-        self._done += kind == "done"
-        now = time.monotonic()
-        if self._file is not None and (kind == "done" or now - self._last >= LINE_EVERY_S):
-            self._last = now
-            print(self._line(now - self._began), file=self._file, flush=True)
-
-    def _line(self, spent: float) -> str:
-        steps = sum(self._steps.values())
-        speed = steps / max(spent, 1e-9)
-        returns = sorted(self._returns.values())
-        shown = (
-            f"returns {sum(returns) / len(returns):.1f} ({returns[0]:.1f} to {returns[-1]:.1f})"
-            if returns
-            else "no episode has ended"
-        )
-        left = duration(max(self._total - steps, 0) / max(speed, 1e-9))
-        return (
-            f"{self._done} of {self._runs} runs done · step {steps:,} of {self._total:,} · "
-            f"{speed:,.0f} steps/s · {shown} · {left} left"
-        )
 
 
 def _launch(context: Any, plans: list[tuple[RunConfig, Path]], device: str) -> Member:

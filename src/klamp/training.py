@@ -1,9 +1,7 @@
 """The loop: collect → prepare → update → report, saved so that it can be stopped at any moment."""
 
-import sys
-import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,8 @@ from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.making import make_host
 from klamp.errors import KlampWarning, NonFiniteError
-from klamp.files import write_atomically
 from klamp.fingerprint import differences, fingerprint
-from klamp.iteration import Boundary, Iteration, start
-from klamp.metrics import Metrics, MetricsLog, read_metrics, to_json
+from klamp.iteration import Iteration, start
 from klamp.networks import NetworkBuilder, flatten, name_of
 from klamp.policy import TrainedPolicy
 from klamp.presets import configure
@@ -31,27 +27,10 @@ from klamp.run_folder import (
     run_of,
     write_config,
 )
-from klamp.saving import Saver
+from klamp.running import Result, Running
 from klamp.seeding import Purpose, key
-from klamp.signals import Signals, StopAsked, stop_line
+from klamp.signals import Signals, StopAsked
 from klamp.state import TrainState, fresh_state, restore
-
-REFUSALS = 10
-"""Updates in a row that may be refused because something is not finite."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What ``train`` returns."""
-
-    policy: TrainedPolicy
-    """The policy after the last update."""
-    summary: Metrics
-    """The content of `summary.json`."""
-    metrics: list[Metrics]
-    """The lines of `metrics.jsonl`."""
-    folder: Path
-    """The run's folder."""
 
 
 def train(
@@ -221,99 +200,23 @@ def _loop(
     saved_at: int | None,
 ) -> Result:
     """Iterate until the steps are done; keep metrics, checkpoints and the summary."""
-    began = time.perf_counter()
-    saver, log = Saver(run.config, folder), MetricsLog(folder / "metrics.jsonl")
-    boundary = Boundary(state, run.position())
-    if saved_at is None:
-        saver.save(boundary)
-
-    def last_resort(number: int) -> None:
-        saver.save(boundary)
-        print(stop_line(number, _saved(boundary), folder), file=sys.stderr, flush=True)
-
-    signals.last_resort = last_resort
+    running = Running(run, state, folder, to, saved_at=saved_at)
+    signals.last_resort = running.last_resort
     try:
         with signals:
             to.start(run.config, str(folder))
             try:
                 signals.check()
-                compile_s = run.compile(boundary.state)
-                while int(boundary.state.step) < run.config.settings.steps:
-                    boundary = _step(run, boundary, signals, log, to, began)
-                    if _due(boundary, saver, run.config):
-                        saver.save(boundary)
+                compile_s = run.compile(running.state)
+                while not running.done:
+                    running.iterate(signals)
                 signals.check()
             except StopAsked:
-                saver.save(boundary)
-                raise signals.stopped(_saved(boundary), folder) from None
+                running.save()
+                raise signals.stopped(running.saved, folder) from None
             except NonFiniteError:
-                saver.save(boundary)
+                running.save()
                 raise
-        saver.save(boundary)
-        summary = _summarize(folder, time.perf_counter() - began, compile_s)
-        to.finish(summary)
+        return running.finish(compile_s)
     finally:
-        to.stop()
-        log.close()
-    policy = run.policy(boundary.state)
-    return Result(policy, summary, read_metrics(folder / "metrics.jsonl"), folder)
-
-
-def _step(
-    run: Iteration,
-    boundary: Boundary,
-    signals: Signals,
-    log: MetricsLog,
-    to: Reporter,
-    began: float,
-) -> Boundary:
-    """One iteration, its line of metrics, and where the run stands after it."""
-    tick, before = time.perf_counter(), int(boundary.state.step)
-    signals.check()
-    state, reported = run.advance(boundary.state, signals.check)
-    now = time.perf_counter()
-    metrics = _metrics(state, reported, now - began, now - tick, before)
-    log.append(metrics)
-    to.update(metrics)
-    boundary = Boundary(state, run.position())
-    if int(state.refused[0]) >= REFUSALS:
-        raise NonFiniteError(
-            f"{REFUSALS} updates in a row were refused, the last because of "
-            f"{reported['non_finite']}. No parameter has changed since; the run was saved at step "
-            f"{int(state.step):,}. Scale the rewards and observations (--normalize-reward, "
-            "--normalize-observation), lower the step size, or mend the environment."
-        )
-    return boundary
-
-
-def _due(boundary: Boundary, saver: Saver, config: RunConfig) -> bool:
-    """Whether enough steps were made since the last checkpoint."""
-    interval = config.settings.checkpoint_interval
-    return int(boundary.state.step) // interval > max(saver.saved_at, 0) // interval
-
-
-def _saved(boundary: Boundary) -> str:
-    return f"saved at step {int(boundary.state.step):,}"
-
-
-def _summarize(folder: Path, wall_s: float, compile_s: float) -> Metrics:
-    """`summary.json`: the last line of metrics, and how long it all took."""
-    metrics = (read_metrics(folder / "metrics.jsonl") or [{}])[-1]
-    summary = metrics | {"wall_s": wall_s, "compile_s": compile_s, "folder": str(folder)}
-    write_atomically(folder / "summary.json", to_json(summary) + "\n")
-    return summary
-
-
-def _metrics(
-    state: TrainState, reported: Metrics, time_s: float, spent: float, before: int
-) -> Metrics:
-    """The line of one update: counters first."""
-    return {
-        "step": int(state.step),
-        "update": int(state.update),
-        "time_s": time_s,
-        "steps_per_second": (int(state.step) - before) / spent,
-        "episodes": int(state.episodes.finished),
-        "return_mean": state.episodes.return_mean,
-        "length_mean": state.episodes.length_mean,
-    } | reported
+        running.close()

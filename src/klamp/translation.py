@@ -1,13 +1,14 @@
-"""A traced function as a program of numpy calls: for work too small for a compiled program.
+"""A traced function as a sequence of numpy calls: for work too small for a compiled program.
 
 Calling a compiled program costs a small policy more than its arithmetic: 18 µs for eight rows and
-two layers of 64, where numpy needs 9. The environment's own numpy code then runs at half its
+two layers of 64, where numpy needs 10. The environment's own numpy code then runs at half its
 speed, too: the two together no longer fit what the processor keeps of code and branches, and a step
 of CartPole's vector environment with its action takes 105 µs in place of 54.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,40 +19,35 @@ MULTIPLY_ADDS = 2**18
 """The largest product that is left to numpy: from here on a compiled program is faster, and
 numpy's library would share the work among threads."""
 
-ELEMENTWISE: dict[str, str] = {
-    "abs": "numpy.abs({0})",
-    "add": "{0} + {1}",
-    "add_any": "{0} + {1}",
-    "clamp": "numpy.minimum(numpy.maximum({1}, {0}), {2})",
-    "copy": "numpy.asarray({0})",
-    "div": "{0} / {1}",
-    "eq": "{0} == {1}",
-    "exp": "exp({0})",
-    "expm1": "numpy.expm1({0})",
-    "ge": "{0} >= {1}",
-    "gt": "{0} > {1}",
-    "le": "{0} <= {1}",
-    "log": "numpy.log({0})",
-    "log1p": "numpy.log1p({0})",
-    "logistic": "1 / (1 + exp(-{0}))",
-    "lt": "{0} < {1}",
-    "max": "numpy.maximum({0}, {1})",
-    "min": "numpy.minimum({0}, {1})",
-    "mul": "{0} * {1}",
-    "ne": "{0} != {1}",
-    "neg": "-{0}",
-    "select_n": "numpy.where({0}, {2}, {1})",
-    "sqrt": "numpy.sqrt({0})",
-    "square": "numpy.square({0})",
-    "stop_gradient": "numpy.asarray({0})",
-    "sub": "{0} - {1}",
-    "tanh": "tanh({0})",
+ELEMENTWISE: dict[str, Callable[..., Any]] = {
+    "abs": np.abs,
+    "add": np.add,
+    "add_any": np.add,
+    "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
+    "copy": np.asarray,
+    "div": np.divide,
+    "eq": np.equal,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "ge": np.greater_equal,
+    "gt": np.greater,
+    "le": np.less_equal,
+    "log": np.log,
+    "log1p": np.log1p,
+    "logistic": lambda x: 1 / (1 + np.exp(-x)),
+    "lt": np.less,
+    "max": np.maximum,
+    "min": np.minimum,
+    "mul": np.multiply,
+    "ne": np.not_equal,
+    "neg": np.negative,
+    "select_n": lambda which, no, yes: np.where(which, yes, no),
+    "sqrt": np.sqrt,
+    "square": np.square,
+    "stop_gradient": np.asarray,
+    "sub": np.subtract,
+    "tanh": np.tanh,
 }
-"""What each operation is in numpy, of its operands."""
-
-NAMES: dict[str, Any] = {"numpy": np, "dot": np.dot, "exp": np.exp, "tanh": np.tanh}
-"""What an expression may call."""
-
 INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr"}
 """Calls of functions, by the parameter that holds the function."""
 
@@ -60,16 +56,19 @@ class UntranslatableError(Exception):
     """A function has an operation that is not translated."""
 
 
-class Line(NamedTuple):
-    """One line of the program: ``result = expression``, of the names that it uses."""
+class Call(NamedTuple):
+    """One numpy call: where its result goes, and where its arguments lie."""
 
-    result: str
-    expression: str
-    uses: list[str]
+    result: int
+    function: Callable[..., Any]
+    first: int
+    """−1 where there are more than two: the function then takes them from all values itself."""
+    second: int = -1
+    """−1 where there is but one."""
 
 
 class Translation:
-    """``function(known, *rest)`` as a numpy program; ``UntranslatableError`` where it is none.
+    """``function(known, *rest)`` as numpy calls; raises ``UntranslatableError`` where it is none.
 
     ``begin(known)`` computes what follows from the first argument alone and returns the function
     of the rest: their leaves in, arrays of numpy, and a tree of those out.
@@ -77,89 +76,74 @@ class Translation:
 
     def __init__(self, function: Callable[..., Any], known: Any, *rest: Any) -> None:
         closed, shape = jax.make_jaxpr(function, return_shape=True)(known, *rest)
-        self._constants: dict[str, np.ndarray] = {}
-        self._names = 0
+        self._values: list[Any] = []
+        self._tree = jax.tree.structure(shape)
         fixed = len(jax.tree.leaves(known))
         inputs = [self._new() for _ in closed.jaxpr.invars]
-        self._known, rest_names = inputs[:fixed], inputs[fixed:]
-        lines: list[Line] = []
-        outputs = self._read(closed.jaxpr, closed.consts, inputs, lines)
-        tree = jax.tree.structure(shape)
-        self._tree = None if tree == jax.tree.structure(0) else tree
-        self.source = self._program(lines, rest_names, outputs)
-        """Of ``begin``, for a reader."""
-        names: dict[str, Any] = NAMES | self._constants
-        # Its own source, made of the templates above and of numbers; nothing of a user's is in it.
-        exec(compile(self.source, "<klamp.translation>", "exec"), names)  # noqa: S102
-        self._begin: Callable[..., Any] = names["begin"]
+        self._known, self._rest = inputs[:fixed], inputs[fixed:]
+        calls: list[tuple[Call, list[int]]] = []
+        self._outputs = self._read(closed.jaxpr, closed.consts, inputs, calls)
+        late = set(self._rest)
+        self._first: list[Call] = []
+        self._then: list[Call] = []
+        for call, arguments in calls:
+            varies = bool(late.intersection(arguments))
+            (self._then if varies else self._first).append(call)
+            late |= {call.result} if varies else set()
 
     def begin(self, known: Any) -> Callable[..., Any]:
         """What follows from ``known`` is computed here, once."""
+        values = list(self._values)
+        for slot, leaf in zip(self._known, jax.tree.leaves(known), strict=True):
+            values[slot] = np.asarray(leaf)
         # Like a compiled program, silent about what a NaN leads to; set once, not at every call.
         silent = copy_context()
         silent.run(np.seterr, all="ignore")
-        finish = silent.run(self._begin, *map(np.asarray, jax.tree.leaves(known)))
-        run, tree = silent.run, self._tree
-        if tree is None:
-            return lambda *leaves: run(finish, *leaves)[0]
-        return lambda *leaves: jax.tree.unflatten(tree, run(finish, *leaves))
+        silent.run(_run, self._first, values)
+        for call in self._first:
+            # A bias with a row for each environment is added in half the time of one that numpy
+            # has to repeat.
+            values[call.result] = np.asarray(values[call.result], order="C")
+        then, outputs, tree = self._then, self._outputs, self._tree
+        low, high = self._rest[0], self._rest[-1] + 1  # slots in a row
+        single = tree == jax.tree.structure(0)
 
-    def _program(self, lines: list[Line], rest: list[str], outputs: list[str]) -> str:
-        """The lines that need none of the rest first; the others in a function of the rest.
+        def finish(*leaves: Any) -> Any:
+            values[low:high] = leaves
+            silent.run(_run, then, values)
+            if single:
+                return values[outputs[0]]
+            return jax.tree.unflatten(tree, [values[slot] for slot in outputs])
 
-        What is known beforehand is laid out in memory, a bias with a row for each environment:
-        adding such an array costs half as much as one that numpy has to repeat.
-        """
-        late, first, then = set(rest), list[str](), list[str]()
-        for line in lines:
-            if late.isdisjoint(line.uses):
-                first.append(f"    {line.result} = numpy.asarray({line.expression}, order='C')")
-            else:
-                late.add(line.result)
-                then.append(f"        {line.result} = {line.expression}")
-        return "\n".join(
-            [
-                f"def begin({', '.join(self._known)}):",
-                *first,
-                f"    def finish({', '.join(rest)}):",
-                *then,
-                f"        return ({''.join(f'{name}, ' for name in outputs)})",
-                "    return finish",
-            ]
-        )
+        return finish
 
-    def _new(self) -> str:
-        self._names += 1
-        return f"x{self._names}"
+    def _new(self, value: Any = None) -> int:
+        self._values.append(value)
+        return len(self._values) - 1
 
-    def _constant(self, value: Any) -> str:
-        name = self._new()
-        self._constants[name] = np.asarray(value)
-        return name
-
-    def _read(self, jaxpr: Any, constants: Any, inputs: list[str], lines: list[Line]) -> list[str]:
-        """Append the lines of a jaxpr; the names of its results."""
-        names: dict[Any, str] = dict(zip(jaxpr.invars, inputs, strict=True))
+    def _read(self, jaxpr: Any, constants: Any, inputs: list[int], calls: list[Any]) -> list[int]:
+        """Append the calls of a jaxpr; where its results lie."""
+        slots: dict[Any, int] = dict(zip(jaxpr.invars, inputs, strict=True))
         for variable, value in zip(jaxpr.constvars, constants, strict=True):
-            names[variable] = self._constant(value)
+            slots[variable] = self._new(np.asarray(value))
 
-        def find(variable: Any) -> str:
+        def find(variable: Any) -> int:
             if isinstance(variable, Literal):
                 aval: Any = variable.aval
-                return self._constant(np.asarray(variable.val, aval.dtype))
-            return names[variable]
+                return self._new(np.asarray(variable.val, aval.dtype))
+            return slots[variable]
 
         for equation in jaxpr.eqns:
-            uses = [find(variable) for variable in equation.invars]
+            arguments = [find(variable) for variable in equation.invars]
             name = equation.primitive.name
             if name in INLINED:
                 inner = equation.params[INLINED[name]]
-                results = self._read(inner.jaxpr, inner.consts, uses, lines)
-                names.update(zip(equation.outvars, results, strict=True))
+                results = self._read(inner.jaxpr, inner.consts, arguments, calls)
+                slots.update(zip(equation.outvars, results, strict=True))
                 continue
-            for out, template in zip(equation.outvars, _templates(equation), strict=True):
-                names[out] = self._new()
-                lines.append(Line(names[out], template.format(*uses), uses))
+            for out, called in zip(equation.outvars, _translated(equation), strict=True):
+                slots[out] = self._new()
+                calls.append((_call(slots[out], called, arguments), arguments))
         return [find(variable) for variable in jaxpr.outvars]
 
 
@@ -171,54 +155,64 @@ def translate(function: Callable[..., Any], known: Any, *rest: Any) -> Translati
         return None
 
 
-def _templates(equation: Any) -> list[str]:
-    """One numpy expression for each result of an equation, its operands by number."""
+def _run(calls: list[Call], values: list[Any]) -> None:
+    for result, function, first, second in calls:
+        if second >= 0:
+            values[result] = function(values[first], values[second])
+        elif first >= 0:
+            values[result] = function(values[first])
+        else:
+            values[result] = function(values)
+
+
+def _call(result: int, function: Callable[..., Any], arguments: list[int]) -> Call:
+    if 0 < len(arguments) <= 2:
+        return Call(result, function, *arguments)
+    return Call(result, lambda values: function(*map(values.__getitem__, arguments)), -1)
+
+
+def _translated(equation: Any) -> list[Callable[..., Any]]:
+    """One numpy function for each result of an equation."""
     name, parameters = equation.primitive.name, equation.params
     operands = [variable.aval for variable in equation.invars]
     shapes = [variable.aval.shape for variable in equation.outvars]
     floating = all(_floating(operand.dtype) for operand in operands)
-    found: list[str] = []
+    found: list[Callable[..., Any]] = []
     match name:
         case _ if name in ELEMENTWISE and _means_the_same(name, operands):
             found = [ELEMENTWISE[name]]
         case "integer_pow" if floating:
-            found = [f"{{0}} ** {parameters['y']}"]
+            found = [partial(_power, exponent=parameters["y"])]
         case "dot_general" if _plain_product(parameters, *operands):
-            found = ["dot({0}, {1})"]  # the same of two matrices, and sooner begun than `matmul`
+            found = [np.dot]  # the same of two matrices, and sooner begun than `matmul`
         case "reshape" | "squeeze" | "expand_dims":
-            found = [f"{{0}}.reshape({shapes[0]})"]
+            found = [partial(np.reshape, shape=shapes[0])]
         case "broadcast_in_dim":
             kept = dict(zip(parameters["broadcast_dimensions"], operands[0].shape, strict=True))
-            placed = tuple(kept.get(axis, 1) for axis in range(len(shapes[0])))
-            found = [f"numpy.broadcast_to({{0}}.reshape({placed}), {shapes[0]})"]
+            placed = [kept.get(axis, 1) for axis in range(len(shapes[0]))]
+            found = [partial(_broadcast, placed=placed, to=shapes[0])]
         case "slice":
             starts, limits = parameters["start_indices"], parameters["limit_indices"]
             steps = parameters["strides"] or (1,) * len(starts)
-            found = [_indexed(zip(starts, limits, steps, strict=True))]
+            found = [partial(_slice, index=tuple(map(slice, starts, limits, steps)))]
         case "split":
-            ends = [int(end) for end in np.cumsum(parameters["sizes"])]
-            whole = [(0, size, 1) for size in operands[0].shape[: parameters["axis"]]]
-            pieces = zip(ends, parameters["sizes"], strict=True)
-            found = [_indexed([*whole, (end - size, end, 1)]) for end, size in pieces]
+            ends = np.cumsum(parameters["sizes"])
+            before = (slice(None),) * parameters["axis"]
+            pieces = map(slice, ends - parameters["sizes"], ends)
+            found = [partial(_slice, index=(*before, piece)) for piece in pieces]
         case "argmax" if len(parameters["axes"]) == 1:
             (axis,), kind = parameters["axes"], parameters["index_dtype"]
-            found = [f"{{0}}.argmax({axis}).astype('{kind}')"]
+            found = [lambda x: x.argmax(axis).astype(kind)]
         case "concatenate":
-            parts = ", ".join(f"{{{i}}}" for i in range(len(operands)))
-            found = [f"numpy.concatenate(({parts},), {parameters['dimension']})"]
+            found = [partial(_join, by=np.concatenate, axis=parameters["dimension"])]
         case "stack":
-            parts = ", ".join(f"{{{i}}}" for i in range(len(operands)))
-            found = [f"numpy.stack(({parts},), {parameters['axis']})"]
+            found = [partial(_join, by=np.stack, axis=parameters["axis"])]
         case "convert_element_type" if not floating or _floating(parameters["new_dtype"]):
             # From a NaN, the two make different integers.
-            found = [f"numpy.asarray({{0}}).astype('{parameters['new_dtype']}')"]
+            found = [partial(_convert, kind=parameters["new_dtype"])]
         case _:
             raise UntranslatableError(name)
     return found
-
-
-def _indexed(ranges: Iterable[tuple[int, int, int]]) -> str:
-    return "{0}[" + ", ".join(f"{start}:{stop}:{step}" for start, stop, step in ranges) + "]"
 
 
 def _means_the_same(name: str, operands: Any) -> bool:
@@ -237,3 +231,23 @@ def _plain_product(parameters: Any, left: Any, right: Any) -> bool:
     plain = parameters["dimension_numbers"] == (((1,), (0,)), ((), ()))
     small = left.size * right.shape[-1] <= MULTIPLY_ADDS
     return plain and left.ndim == right.ndim == 2 and small
+
+
+def _power(x: Any, *, exponent: int) -> Any:
+    return x**exponent
+
+
+def _broadcast(x: Any, *, placed: list[int], to: tuple[int, ...]) -> Any:
+    return np.broadcast_to(np.reshape(x, placed), to)
+
+
+def _slice(x: Any, *, index: tuple[slice, ...]) -> Any:
+    return x[index]
+
+
+def _join(*parts: Any, by: Callable[..., Any], axis: int) -> Any:
+    return by(parts, axis)
+
+
+def _convert(x: Any, *, kind: Any) -> Any:
+    return np.asarray(x).astype(kind)

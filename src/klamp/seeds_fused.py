@@ -1,0 +1,98 @@
+"""Many seeds of an environment written in JAX as one program: ``vmap`` over whole iterations.
+
+Each run has its own folder, draws what it would draw alone, and differs from the run trained alone
+by rounding only: products of many runs are added up in another order.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from klamp.config import RunConfig
+from klamp.errors import NonFiniteError
+from klamp.fused import Changed, FusedIteration
+from klamp.iteration import start
+from klamp.report import Reporter
+from klamp.run_folder import choose_folder, locked, write_config
+from klamp.running import Running
+from klamp.signals import Signals, StopAsked
+
+
+def train_as_one(
+    plans: list[tuple[RunConfig, Path]],
+    environment: Any,
+    reporter: Callable[[RunConfig], Reporter],
+    signals: Signals,
+) -> list[str]:
+    """Train runs that differ in nothing but their seed; what failed, in words.
+
+    A run that is given up leaves the others as they are. Raises ``StopAsked`` where a signal came,
+    after every run was saved.
+    """
+    with ExitStack() as held:
+        runs: list[FusedIteration] = []
+        running: list[Running] = []
+        for config, folder in plans:
+            run, state = start(config, like=runs[0] if runs else None, environment=environment)
+            assert isinstance(run, FusedIteration)
+            held.enter_context(locked(folder))
+            # Another process may have been faster.
+            write_config(choose_folder(config, folder), config)
+            to = reporter(config)
+            runs.append(run)
+            running.append(Running(run, state, folder, to, saved_at=None))
+            held.callback(running[-1].close)
+
+        def last_resort(number: int) -> None:
+            for one in running:
+                one.last_resort(number)
+
+        signals.last_resort = last_resort
+        try:
+            return _iterate(runs, running, signals)
+        except StopAsked:
+            for one in running:
+                one.save()
+            raise
+
+
+def _iterate(runs: list[FusedIteration], running: list[Running], signals: Signals) -> list[str]:
+    """Iterations of all runs at once until their steps are done."""
+    began = time.perf_counter()
+    program = jax.jit(side_by_side(runs[0].iterate)).lower(_arguments(runs, running)).compile()
+    compile_s = time.perf_counter() - began
+    going_on, failures = set(range(len(runs))), list[str]()
+    while any(not running[number].done for number in going_on):
+        tick = time.perf_counter()
+        signals.check()
+        changed = program(_arguments(runs, running))
+        for number in sorted(going_on):
+            run, one = runs[number], running[number]
+            try:
+                one.record(*run.take(one.state, changed[number]), tick)
+            except NonFiniteError as error:
+                one.save()
+                going_on.remove(number)
+                failures.append(f"Seed {run.config.settings.seed}: {error}")
+    for number in going_on:
+        running[number].finish(compile_s)
+    return failures
+
+
+def _arguments(runs: list[FusedIteration], running: list[Running]) -> list[tuple[Any, ...]]:
+    return [run.arguments(one.state) for run, one in zip(runs, running, strict=True)]
+
+
+def side_by_side(iterate: Callable[..., Changed]) -> Callable[[list[Any]], list[Changed]]:
+    """The iteration of many runs: a list of its arguments to a list of its results."""
+
+    def iterate_all(arguments: list[Any]) -> list[Changed]:
+        stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *arguments)
+        changed = jax.vmap(iterate)(*stacked)
+        return [jax.tree.map(lambda leaf, i=i: leaf[i], changed) for i in range(len(arguments))]
+
+    return iterate_all
