@@ -6,14 +6,19 @@ BIN    := $(VENV)/bin
 # The shapes in the annotations of these rooms are checked while the tests run.
 SHAPES := --jaxtyping-packages=klamp.weighting,klamp.products,klamp.adam,klamp.schedules,klamp.distributions,klamp.advantages,klamp.surrogate,klamp.normalize,klamp.episodes,klamp.trust_region,klamp.minibatches,klamp.networks,klamp.critic,klamp.algorithms,klamp.learning,klamp.rollout,beartype.beartype
 
-.PHONY: train test check bench setup setup-dev clean
+.PHONY: train test test-slow check bench setup setup-dev clean
 train: setup ## install, then train CartPole-v1 with PPO and say what it learned
 	$(BIN)/klamp train CartPole-v1 --out runs/CartPole-v1-$$(date +%Y%m%d-%H%M%S)
 
 # Many tests train the same network: one compilation serves them all, on both cores.
-test: setup-dev ## the whole test suite
-	JAX_COMPILATION_CACHE_DIR=$$(mktemp -d) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2 \
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(SHAPES)
+PYTEST := JAX_COMPILATION_CACHE_DIR=$$(mktemp -d) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2 \
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(SHAPES)
+
+test: setup-dev ## the tests
+	$(PYTEST) -m "not slow"
+
+test-slow: setup-dev ## the tests that train for a while: every kind of policy, kills, probes
+	$(PYTEST) -m slow
 
 check: setup-dev ## style and types
 	$(BIN)/ruff check .

@@ -60,6 +60,7 @@ def both(kind: str) -> tuple[Any, Any, Any]:
     return fused, host, state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_iteration_is_that_of_the_host(kind: str) -> None:
     """Same seed, so the same actions, ends, advantages, moments, metrics and parameters."""

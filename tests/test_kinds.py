@@ -11,6 +11,8 @@ from environments import probe
 import klamp
 from klamp.evaluation import evaluate
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.usefixtures("quick_updates")
 
 MAX_KL = 0.05

@@ -9,6 +9,8 @@ import pytest
 import klamp
 from klamp.config import ALGORITHMS
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.usefixtures("quick_updates")
 
 

@@ -18,6 +18,7 @@ from lives import cases, processes
 CASES = cases()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["PPO, CartPole, recurrent", "TRPO, HalfCheetah, normalised"])
 def test_no_byte_differs_after_six_kills(name: str, tmp_path: Path) -> None:
     kills, ended, differing, unreadable = torment(
@@ -28,6 +29,7 @@ def test_no_byte_differs_after_six_kills(name: str, tmp_path: Path) -> None:
     assert (differing, unreadable) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["PPO, CartPole", "TRPO, masks and Dict"])
 def test_each_item_of_the_state_is_missed_when_dropped(name: str) -> None:
     noticed = trials(CASES[name])

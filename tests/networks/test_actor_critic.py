@@ -89,6 +89,7 @@ def test_dropout_keeps_the_mean_and_the_share(trained: klamp.Result) -> None:
     assert trained.policy.act(np.zeros(4, np.float32), deterministic=True) in (0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_the_whole_update_of_a_shared_trunk_stays_within_the_region(
     env: str, tmp_path: Path
@@ -103,6 +104,7 @@ def test_the_whole_update_of_a_shared_trunk_stays_within_the_region(
     assert kept.mean() > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["ppo", "trpo"])
 @pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])
 def test_dropout_trains_within_the_region_and_loads_without_masks(

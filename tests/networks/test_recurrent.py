@@ -99,6 +99,7 @@ def test_the_fisher_product_of_a_memory_is_the_hessian_of_the_kl(recurrent) -> N
     np.testing.assert_allclose(product, definition, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["ppo", "trpo"])
 def test_what_must_be_remembered_is_learnt(algo: str, tmp_path: Path) -> None:
     shared = {
