@@ -137,7 +137,7 @@ def _rollout(before: Any, action: Any, after: Ended, dropout: Any, log_std: Any)
         reward=after.reward,
         terminated=after.terminated,
         truncated=after.truncated,
-        weight=jnp.ones(shape, jnp.float32),
+        weight=None,
         action_mask=mask,
         dropout_key=dropout,
         log_std=None if log_std is None else jnp.full(shape, log_std, jnp.float32),

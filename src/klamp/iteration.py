@@ -146,7 +146,7 @@ class HostIteration:
         if (fault := self.collector.first_non_finite()) is not None:
             # A simulator that showed NaN once may show it for ever: every episode begins anew.
             self.collector.start_again()
-            steps = int((rollout.weight > 0).sum())
+            steps = int(rollout.transitions().sum())
             return skip_rollout(state, steps), refused_metrics(f"the {fault}")
         state, factor = observe_rewards(config, state, rollout)
         check()

@@ -155,7 +155,7 @@ def observe_rewards(
     running, sums = discounted_sums(
         state.discounted_return, np.asarray(rollout.reward), ended, config.settings.discount
     )
-    keep = np.asarray(rollout.weight).reshape(-1) > 0
+    keep = rollout.transitions().reshape(-1)
     moments = update_moments(state.reward_moments, sums.reshape(-1), keep)
     state = state._replace(reward_moments=moments, discounted_return=running)
     return state, jnp.asarray(scaling(moments, centre=False).factor)
@@ -186,15 +186,17 @@ def note_refusal(state: TrainState, outcome: str) -> TrainState:
 
 def count(state: TrainState, rollout: Rollout, config: RunConfig) -> TrainState:
     """Counters, episode statistics and observation moments after an iteration."""
-    weight = np.asarray(rollout.weight)
+    kept = rollout.transitions()
     ended = np.asarray(rollout.terminated | rollout.truncated)
     moments = state.observation_moments
     if moments.mean.size:
         rows = np.asarray(rollout.observation).reshape(-1, *moments.mean.shape)
-        moments = update_moments(moments, rows, weight.reshape(-1) > 0)
+        moments = update_moments(moments, rows, kept.reshape(-1))
     return state._replace(
         observation_moments=moments,
-        episodes=add_rollout(state.episodes, np.asarray(rollout.reward), ended, weight),
-        step=state.step + int((weight > 0).sum()),
+        episodes=add_rollout(
+            state.episodes, np.asarray(rollout.reward), ended, kept.astype(np.float32)
+        ),
+        step=state.step + int(kept.sum()),
         update=state.update + 1,
     )

@@ -49,8 +49,9 @@ class Rollout(NamedTuple):
     """The episode ended in a terminal state: its value is 0."""
     truncated: Bool[OnAny, "T N"]
     """The episode was cut off (a time limit): its future is estimated by V(next_observation)."""
-    weight: Float[OnAny, "T N"]
-    """1; 0 for rows that are not transitions (the reset row of NEXT_STEP autoreset)."""
+    weight: Float[OnAny, "T N"] | None
+    """1; 0 for rows that are not transitions (the reset row of NEXT_STEP autoreset). None where
+    all rows are."""
     action_mask: Any = None
     """[T, N, …]: the allowed actions, where the environment tells."""
     dropout_key: Any = None
@@ -61,6 +62,12 @@ class Rollout(NamedTuple):
     """[T, N, size]: see ``Inputs.memory``."""
     first: Any = None
     """[T, N]: see ``Inputs.first``."""
+
+    def transitions(self) -> np.ndarray:
+        """[T, N]: which rows are transitions."""
+        if self.weight is None:
+            return np.ones(np.shape(self.reward), bool)
+        return np.asarray(self.weight) > 0
 
 
 class Batch(NamedTuple):
