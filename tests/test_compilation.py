@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
+from klamp import compilation
 from klamp.compilation import SWITCH, cache_folder
 
 PROGRAM = """
@@ -57,3 +60,25 @@ def test_the_switch_and_the_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     other = cache_folder()
     assert other is not None
     assert other.name != usual.name == mine.name
+
+
+def test_a_program_run_once_is_the_same_program(monkeypatch) -> None:
+    def function(x):
+        return jax.numpy.sin(x) @ x.T, "what is no array"
+
+    x = jax.random.normal(jax.random.key(0), (5, 7))
+    expected = function(x)[0]
+    for options in (compilation.QUICKLY, {"xla_no_such_option": True}):
+        monkeypatch.setattr(compilation, "QUICKLY", options)
+        found, word = compilation.once(function)(x)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+        assert word == "what is no array"
+
+
+@pytest.mark.parametrize("cpu", [True, False])
+def test_what_is_fetched_is_numpys(monkeypatch, cpu: bool) -> None:
+    monkeypatch.setattr(compilation, "cpu", lambda: cpu)
+    tree = {"a": jax.numpy.arange(3), "b": (jax.numpy.ones(()), None)}
+    found = compilation.on_host(tree)
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
+    np.testing.assert_array_equal(found["a"], [0, 1, 2])

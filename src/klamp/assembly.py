@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import equinox as eqx
 from jaxtyping import PRNGKeyArray
 
+from klamp.compilation import once
 from klamp.config import RunConfig
 from klamp.envs.device import is_device_environment
 from klamp.errors import ConfigError
@@ -81,7 +81,7 @@ def network_maker(
     if network is not None:
         return lambda key: check_network(network(seen, actions, key), seen, actions)
     # As one program: drawn layer by layer, the first weights take longer than all the rest.
-    return eqx.filter_jit(lambda key: build_network(seen, actions, config.settings, key=key))
+    return once(lambda key: build_network(seen, actions, config.settings, key=key))
 
 
 def make_policy(

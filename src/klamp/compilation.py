@@ -1,10 +1,13 @@
 """Which device computes, on how many cores; compiled programs, kept between runs within a bound."""
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -16,6 +19,9 @@ SWITCH = "KLAMP_CACHE"
 
 MAXIMUM_BYTES = 2**29
 """What has not been used for longest makes way."""
+
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+"""Compile options that take little time to compile."""
 
 
 def cache_folder() -> Path | None:
@@ -50,6 +56,24 @@ def keep_compiled() -> None:
     # Small programs, too: the second start of a run is to compile nothing.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` as a program that is run once: compiled in a fifth of the time, to slower code.
+
+    An XLA that does not know the options compiles it as any other.
+    """
+    filter_jit: Any = eqx.filter_jit
+    usual = filter_jit(function)
+    quick = filter_jit(function, compiler_options=QUICKLY)
+
+    def call(*arguments: Any) -> Any:
+        if cpu():
+            with contextlib.suppress(jax.errors.JaxRuntimeError):
+                return quick(*arguments)
+        return usual(*arguments)
+
+    return call
 
 
 def on_host(tree: Any) -> Any:
