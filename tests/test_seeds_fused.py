@@ -28,6 +28,7 @@ PPO = klamp.PPO(epochs=2, minibatch_size=16, target_kl=0.02)
 TRPO = klamp.TRPO()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [PPO, TRPO], ids=["ppo", "trpo"])
 def test_each_run_is_that_of_its_seed_alone(tmp_path: Path, algorithm: Any) -> None:
     settings = SMALL | {"steps": 256, "checkpoint_interval": 128, "dropout": 0.1}

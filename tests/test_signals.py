@@ -6,11 +6,20 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from klamp.errors import Stopped
 from klamp.signals import ASKED_BY, Signals, StopAsked, leave_saying, stop_line
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Shells have their jobs in the background ignore it, the tests too where they are one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def nobody(number: int) -> None:

@@ -14,6 +14,7 @@ from klamp.iteration import start
 SMALL = Settings(steps=64, num_envs=2, rollout_length=32, hidden_sizes=(5, 7))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("observation", "action"),
     [("box", "discrete"), ("image", "box"), ("dict", "multidiscrete"), ("discrete", "tuple")],

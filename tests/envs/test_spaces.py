@@ -52,6 +52,7 @@ def test_what_is_not_supported_is_named(
         check_spaces("E", observation, action)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bounds", ["clip", "tanh", "beta"])
 @pytest.mark.parametrize("name", ACTIONS)
 def test_sampled_actions_arrive_inside_the_space(name: str, bounds: str) -> None:

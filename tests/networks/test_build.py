@@ -97,6 +97,7 @@ def test_a_network_where_none_is_wanted_is_refused(trained: klamp.Result) -> Non
         klamp.load(trained.folder, network=own)
 
 
+@pytest.mark.slow
 def test_the_recipe_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's own code, with fewer steps."""
     (code,) = re.findall(r"```python\n(.*?)```", RECIPE.read_text(encoding="utf-8"), re.DOTALL)

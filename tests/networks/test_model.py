@@ -25,6 +25,7 @@ def test_theta_holds_every_parameter_of_every_head(name: str) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["discrete", "multidiscrete", "dict"])
 def test_rows_of_weight_zero_may_mask_everything(name: str) -> None:
     """A scrubbed row allows no action; Fisher product and step are as without it."""
