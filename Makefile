@@ -14,10 +14,12 @@ train: setup ## install, then train CartPole-v1 with PPO and say what it learned
 PYTEST := JAX_COMPILATION_CACHE_DIR=$$(mktemp -d) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2 \
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(SHAPES)
 
+# Most of the time of the short tests is compilation, which need not be thorough for them.
 test: setup-dev ## the tests
+	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false" \
 	$(PYTEST) -m "not slow"
 
-test-slow: setup-dev ## the tests that train for a while: every kind of policy, kills, probes
+test-slow: setup-dev ## those that train for a while, compiled as users have it
 	$(PYTEST) -m slow
 
 check: setup-dev ## style and types
