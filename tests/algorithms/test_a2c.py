@@ -52,6 +52,8 @@ def test_without_value_loss_the_critic_stays() -> None:
 def test_the_gradient_is_clipped() -> None:
     _, _, _, update = one_update(replace(CONFIG, max_gradient_norm=1e-3))
     assert float(jnp.linalg.norm(update.state.first)) == pytest.approx(1e-4, rel=1e-3)
+    # What is told is the gradient's own norm, not what was left of it.
+    assert float(update.details["gradient_norm"]) > 1e-2
 
 
 def test_the_batch_is_the_only_minibatch() -> None:

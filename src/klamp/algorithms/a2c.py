@@ -55,8 +55,8 @@ def update(
         # The batch is the only minibatch.
         batch = batch._replace(advantage=standardize(batch.advantage, batch.weight))
     gradient = flat_gradient(loss, model, theta, batch, config)
-    gradient = adam.clip_norm(gradient, config.max_gradient_norm)
-    direction, state = adam.direction(gradient, state)
+    clipped = adam.clip_norm(gradient, config.max_gradient_norm)
+    direction, state = adam.direction(clipped, state)
     details = {"gradient_norm": jnp.linalg.norm(gradient), "learning_rate": step_size}
     outcome = jnp.asarray(int(Outcome.ACCEPTED))
     return Update(theta - step_size * direction, state, outcome, details)

@@ -82,8 +82,8 @@ def update(
         # The batch is the only minibatch.
         weighed = batch._replace(advantage=standardize(batch.advantage, batch.weight))
     gradient = flat_gradient(loss, model, theta, weighed, config)
-    gradient = adam.clip_norm(gradient, config.max_gradient_norm)
-    direction, moments = adam.direction(gradient, state.moments)
+    clipped = adam.clip_norm(gradient, config.max_gradient_norm)
+    direction, moments = adam.direction(clipped, state.moments)
     theta = theta - config.learning_rate * direction
     fitted = state.critic
     if config.baseline == "value":
