@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from klamp.compilation import cpu
 from klamp.networks import Model
 from klamp.normalize import Scaling, normalize
 from klamp.translation import Translation, translate
@@ -40,7 +41,7 @@ def make_act(model: Model) -> Callable[[Array, Scaling | None, Any, Any], Act]:
 
     def begin(theta: Array, scaling: Scaling | None, noise: Any, seen: Any) -> Act:
         known = (theta, scaling)
-        plain = isinstance(seen, np.ndarray) and jax.default_backend() == "cpu"
+        plain = isinstance(seen, np.ndarray) and cpu()
         form = (scaling is None, seen.shape if plain else None)
         if form not in translations:
             example = jax.tree.map(lambda leaf: leaf[0], noise)

@@ -10,6 +10,8 @@ from jax.extend.core import Literal
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from klamp.compilation import cpu
+
 OVER_ROWS = (((0,), (0,)), ((), ()))
 """The dimension numbers of gᵀx for g [B, o] and x [B, i]: the gradient of a layer's weights."""
 
@@ -33,7 +35,7 @@ def rows_first(function: Callable[..., Any]) -> Callable[..., Any]:
     axis: xᵀ written out, xᵀg takes two thirds of the time in a loop of minibatches, and 1ᵀg half
     of the sum's. Only what is at the top of the function is restated; on other devices nothing.
     """
-    if jax.default_backend() != "cpu":
+    if not cpu():
         return function
 
     def restated(*arguments: Any) -> Any:

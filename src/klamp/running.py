@@ -104,9 +104,9 @@ class Running:
         """The last checkpoint and the summary."""
         self.save()
         wall_s = time.perf_counter() - self._began
-        summary = _summarize(self._folder, wall_s, compile_s)
-        self._to.finish(summary)
         metrics = read_metrics(self._folder / "metrics.jsonl")
+        summary = _summarize(self._folder, metrics, wall_s, compile_s)
+        self._to.finish(summary)
         return Result(self._run.policy(self.state), summary, metrics, self._folder)
 
     def close(self) -> None:
@@ -115,10 +115,10 @@ class Running:
         self._log.close()
 
 
-def _summarize(folder: Path, wall_s: float, compile_s: float) -> Metrics:
+def _summarize(folder: Path, metrics: list[Metrics], wall_s: float, compile_s: float) -> Metrics:
     """`summary.json`: the last line of metrics, and how long it all took."""
-    metrics = (read_metrics(folder / "metrics.jsonl") or [{}])[-1]
-    summary = metrics | {"wall_s": wall_s, "compile_s": compile_s, "folder": str(folder)}
+    last = metrics[-1] if metrics else {}
+    summary = last | {"wall_s": wall_s, "compile_s": compile_s, "folder": str(folder)}
     write_atomically(folder / "summary.json", to_json(summary) + "\n")
     return summary
 

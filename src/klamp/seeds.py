@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing import connection
@@ -107,7 +107,7 @@ def train_seeds_config(
     with signals:
         try:
             if as_one(source, config, device):
-                tell = partial(Heard, progress)
+                tell = partial(Telling, lambda word: progress.hear(*word))
                 failures = train_as_one(plans, environment, tell, signals)
             else:
                 failures = _side_by_side(
@@ -132,27 +132,6 @@ def as_one(source: Any, config: RunConfig, device: str) -> bool:
         return False
     use_device(device)
     return not isinstance(source, str) or not on_cpu()
-
-
-class Heard:
-    """The reporter of a run in this process."""
-
-    def __init__(self, progress: Progress, config: RunConfig) -> None:
-        self._progress, self._seed = progress, config.settings.seed
-
-    def start(self, config: RunConfig, folder: str) -> None:
-        """Nothing to tell yet."""
-
-    def update(self, metrics: Metrics) -> None:
-        """How far the run is."""
-        self._progress.hear("update", self._seed, metrics["step"], metrics["return_mean"])
-
-    def finish(self, summary: Metrics) -> None:
-        """The result."""
-        self._progress.hear("done", self._seed, summary["step"], summary["return_mean"])
-
-    def stop(self) -> None:
-        """Nothing to give back."""
 
 
 def _side_by_side(
@@ -186,10 +165,10 @@ class Member(NamedTuple):
 
 
 class Telling:
-    """The reporter of a run in a worker: a word to the parent now and then."""
+    """The reporter of one of many runs: a word now and then of how far it is."""
 
-    def __init__(self, pipe: Any, seed: int) -> None:
-        self._pipe, self._seed, self._last = pipe, seed, 0.0
+    def __init__(self, tell: Callable[[tuple[Any, ...]], object], config: RunConfig) -> None:
+        self._tell, self._seed, self._last = tell, config.settings.seed, 0.0
 
     def start(self, config: RunConfig, folder: str) -> None:
         """Nothing to tell yet."""
@@ -198,11 +177,11 @@ class Telling:
         """How far the run is."""
         if time.monotonic() - self._last >= TELL_EVERY_S:
             self._last = time.monotonic()
-            self._pipe.send(("update", self._seed, metrics["step"], metrics["return_mean"]))
+            self._tell(("update", self._seed, metrics["step"], metrics["return_mean"]))
 
     def finish(self, summary: Metrics) -> None:
         """The result."""
-        self._pipe.send(("done", self._seed, summary["step"], summary["return_mean"]))
+        self._tell(("done", self._seed, summary["step"], summary["return_mean"]))
 
     def stop(self) -> None:
         """Nothing to give back."""
@@ -223,7 +202,7 @@ def _work(pipe: Any, plans: list[tuple[RunConfig, Path]], device: str) -> None:
     run: Any = None
     use_device(device)
     for config, folder in plans:
-        to = Telling(pipe, config.settings.seed)
+        to = Telling(pipe.send, config)
         try:
             _, run = train_one(config, out=folder, to=to, like=run)
         except Stopped as stopped:
