@@ -12,7 +12,7 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 # From the bottom up. A module imports from rooms below it and from its own room only.
 ROOMS = [
     ["errors"],
-    ["checks", "files", "reading", "fingerprint", "seeding", "signals"],
+    ["checks", "files", "magnitude", "reading", "fingerprint", "seeding", "signals"],
     ["manifest", "compilation"],
     ["algorithm_configs"],
     ["config"],
@@ -39,7 +39,14 @@ ROOMS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 ORDER_WITHIN = {
-    "trust_region": ["fisher", "conjugate_gradient", "line_search", "projection", "step"],
+    "trust_region": [
+        "fisher",
+        "conjugate_gradient",
+        "rounding",
+        "line_search",
+        "projection",
+        "step",
+    ],
 }
 
 

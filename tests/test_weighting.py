@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klamp.weighting import scrub, weighted_maximum, weighted_mean, weighted_variance
+from klamp import Batch, Categorical, Shared
+from klamp.weighting import scored, scrub, weighted_maximum, weighted_mean, weighted_variance
 
 GARBAGE = [np.nan, np.inf, -np.inf, 1e38, -1e38]
 FUNCTIONS = [weighted_mean, weighted_variance, weighted_maximum]
@@ -84,26 +85,43 @@ def test_a_mean_over_parts_is_the_mean_of_the_whole():
     assert np.average(means, weights=totals) == pytest.approx(whole, rel=1e-5)
 
 
-def test_scrub_zeroes_the_rows_without_weight_and_nothing_else():
-    weight = jnp.array([1.0, 0.0, 2.0])
+def test_scrub_replaces_the_rows_without_weight_and_nothing_else():
+    weight = jnp.array([0.0, 1.0, 0.0, 2.0])
     tree = {
-        "rows": jnp.array([[1.0, 2.0], [jnp.nan, jnp.inf], [3.0, 4.0]]),
-        "integers": jnp.array([7, 8, 9]),
-        "flags": jnp.array([True, True, False]),
-        "no rows": jnp.array([jnp.nan, 1.0]),
-        "scalar": jnp.array(5.0),
+        "rows": jnp.array([[jnp.nan, jnp.inf], [1.0, 2.0], [jnp.nan, 0.0], [3.0, 4.0]]),
+        "integers": jnp.array([6, 7, 8, 9]),
+        "flags": jnp.array([False, True, True, False]),
+        "prompt": Shared({"tokens": jnp.array([jnp.nan, 1.0, 2.0, 3.0]), "scale": 5.0}),
         "absent": None,
     }
     clean = scrub(tree, weight)
-    np.testing.assert_array_equal(clean["rows"], [[1, 2], [0, 0], [3, 4]])
-    np.testing.assert_array_equal(clean["integers"], [7, 0, 9])
-    np.testing.assert_array_equal(clean["flags"], [True, False, False])
-    np.testing.assert_array_equal(clean["no rows"], tree["no rows"])
-    assert clean["scalar"] == 5
+    np.testing.assert_array_equal(clean["rows"], [[1, 2], [1, 2], [1, 2], [3, 4]])
+    np.testing.assert_array_equal(clean["integers"], [7, 7, 7, 9])
+    np.testing.assert_array_equal(clean["flags"], [True, True, True, False])
+    assert clean["prompt"] is tree["prompt"]
     assert clean["absent"] is None
-    assert jax.tree.map(lambda leaf: leaf.dtype, clean) == jax.tree.map(
-        lambda leaf: leaf.dtype, tree
-    )
+    rows = ("rows", "integers", "flags")
+    assert [clean[name].dtype for name in rows] == [tree[name].dtype for name in rows]
+
+
+def test_where_no_row_has_weight_all_are_ones():
+    clean = scrub({"x": jnp.full((3, 2), jnp.nan), "n": jnp.arange(3)}, jnp.zeros(3))
+    np.testing.assert_array_equal(clean["x"], np.ones((3, 2)))
+    np.testing.assert_array_equal(clean["n"], np.ones(3))
+
+
+@pytest.mark.parametrize("leaf", [jnp.zeros(()), jnp.zeros((2, 3))])
+def test_what_has_no_row_per_sample_must_be_declared(leaf):
+    with pytest.raises(ValueError, match=r"one row per sample.*klamp\.Shared"):
+        scrub({"x": leaf}, jnp.ones(3))
+
+
+def test_a_scored_batch_keeps_its_weights():
+    weight = jnp.array([0.0, 1.0, 0.5])
+    x = jnp.array([jnp.nan, 1.0, 2.0])
+    batch = scored(Batch(x, x, x, Categorical(jnp.stack([x, x], -1)), weight))
+    np.testing.assert_array_equal(batch.weight, weight)
+    np.testing.assert_array_equal(batch.advantage, [1, 1, 2])
 
 
 def test_scrub_without_weights_changes_nothing():

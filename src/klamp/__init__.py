@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from klamp.trust_region.step import trust_region_step as trust_region_step
     from klamp.types import Batch as Batch
     from klamp.types import Rollout as Rollout
+    from klamp.types import Shared as Shared
     from klamp.types import UpdateReport as UpdateReport
 
 _ROOMS = {
@@ -81,7 +82,7 @@ _ROOMS = {
     "trust_region.conjugate_gradient": ("CGStatus", "conjugate_gradient"),
     "trust_region.fisher": ("fisher_vector_product", "kl_hessian_vector_product"),
     "trust_region.step": ("Outcome", "StepReport", "trust_region_step"),
-    "types": ("Batch", "Rollout", "UpdateReport"),
+    "types": ("Batch", "Rollout", "Shared", "UpdateReport"),
 }
 _HOME = {name: f"klamp.{room}" for room, names in _ROOMS.items() for name in names}
 

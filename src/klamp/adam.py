@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from klamp.magnitude import euclidean_norm
+
 FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
 """β₁ and β₂, of the paper."""
 
@@ -47,5 +49,5 @@ def direction(
 
 def clip_norm(gradient: Float[Array, " n"], maximum: float) -> Float[Array, " n"]:
     """The gradient, shortened to a Euclidean norm of ``maximum`` where it is longer."""
-    norm = jnp.sqrt(jnp.sum(jnp.square(gradient)))
+    norm = euclidean_norm(gradient)
     return gradient * jnp.where(norm < maximum, 1, maximum / norm)

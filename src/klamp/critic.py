@@ -14,7 +14,7 @@ from klamp.minibatches import minibatch_rows, number_of_rows, take_rows
 from klamp.networks import ActorCritic, Model
 from klamp.products import network_gradient
 from klamp.surrogate import value_loss
-from klamp.trust_region.projection import mean_kl, project
+from klamp.trust_region.projection import kl_meter, project
 from klamp.types import Batch
 from klamp.weighting import weighted_mean, weighted_variance
 
@@ -71,11 +71,10 @@ def fit_shared(
     anchored = batch._replace(old=stepped)
     fitted, state = _descend(loss, model.unravel, theta, optimizer_state, anchored, key, settings)
 
-    def kl_at(at: Float[Array, " n"]) -> Float[Array, ""]:
-        return mean_kl(model.distribution, at, batch)
-
-    bound = jnp.maximum(jnp.asarray(max_kl, theta.dtype), kl_at(theta))
-    projection = project(kl_at, theta, fitted, max_kl=bound)
+    measure = kl_meter(model.distribution, theta, batch)
+    came_in = measure(theta)
+    bound = jnp.where(came_in.kl > max_kl, came_in.ceiling, max_kl)
+    projection = project(measure, theta, fitted, max_kl=bound)
     return projection.theta, state, {"critic_fit_kept": projection.fraction}
 
 

@@ -25,7 +25,7 @@ from klamp.surrogate import (
 )
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Inputs, Rollout, Update, UpdateReport
-from klamp.weighting import scrub, weighted_maximum, weighted_mean
+from klamp.weighting import scored, weighted_maximum, weighted_mean
 
 CLIP_REPORTED = 0.2
 """The ε of the metric `clip_fraction` for algorithms that do not clip."""
@@ -102,7 +102,7 @@ def prepare(
     if settings.advantage_normalization == "batch":
         advantage = standardize(advantage, rows.weight)
     batch = Batch(inputs, rows.action, advantage, old, rows.weight, target, value)
-    return scrub(batch, rows.weight)
+    return scored(batch)
 
 
 def value_after(

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from klamp.types import Batch
+from klamp.types import Batch, Shared
+from klamp.weighting import map_rows
 
 
 def permutations(key: PRNGKeyArray, count: int, rows: int) -> Int[Array, "count rows"]:
@@ -56,8 +57,20 @@ def minibatch_rows(
 
 
 def take_rows(batch: Batch, rows: Int[Array, "*S size"], total: int) -> Batch:
-    """The chosen rows of a batch; a negative row number gives weight 0."""
-    part: Batch = jax.tree.map(lambda leaf: leaf[rows], batch)
+    """The chosen rows of a batch; a negative row number gives weight 0.
+
+    Each of the ``*S`` minibatches gets all of what is ``Shared``.
+    """
+
+    def for_each(part: Shared) -> Shared:
+        return Shared(
+            jax.tree.map(
+                lambda leaf: jnp.broadcast_to(leaf, (*rows.shape[:-1], *jnp.shape(leaf))),
+                part.value,
+            )
+        )
+
+    part: Batch = map_rows(lambda leaf: leaf[rows], batch, shared=for_each)
     if total % rows.shape[-1] == 0:
         return part
     real: Bool[Array, "*S size"] = rows >= 0
@@ -73,7 +86,8 @@ def every_kth(batch: Batch, k: int, *, sequence: int = 1) -> Batch:
     def thin(leaf: Any) -> Any:
         return leaf.reshape(-1, sequence, *leaf.shape[1:])[::k].reshape(-1, *leaf.shape[1:])
 
-    return jax.tree.map(thin, batch)
+    thinned: Batch = map_rows(thin, batch)
+    return thinned
 
 
 def number_of_rows(batch: Batch) -> int:

@@ -6,7 +6,7 @@ All take one number a sample and a weight a sample, and return a weighted mean.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from klamp.weighting import scrub, weighted_mean, weighted_variance
+from klamp.weighting import weighted_mean, weighted_variance, zeroed
 
 Weight = Float[Array, " B"] | None
 
@@ -22,7 +22,7 @@ def log_prob_surrogate(
     log_prob: Float[Array, " B"], advantage: Float[Array, " B"], weight: Weight = None
 ) -> Float[Array, ""]:
     """E[log π(a|s)·Â], whose gradient at π_old is the policy gradient (arXiv:1707.06347, eq. 2)."""
-    log_prob, advantage = scrub((log_prob, advantage), weight)
+    log_prob, advantage = zeroed((log_prob, advantage), weight)
     return weighted_mean(log_prob * advantage, weight)
 
 
@@ -30,7 +30,7 @@ def importance_surrogate(
     ratio: Float[Array, " B"], advantage: Float[Array, " B"], weight: Weight = None
 ) -> Float[Array, ""]:
     """E[r·Â] (arXiv:1502.05477, eq. 14; arXiv:1707.06347, eq. 6)."""
-    ratio, advantage = scrub((ratio, advantage), weight)
+    ratio, advantage = zeroed((ratio, advantage), weight)
     return weighted_mean(ratio * advantage, weight)
 
 
@@ -49,7 +49,7 @@ def clipped_surrogate(
     ``dual_clip`` c > 1 bounds the objective of a sample with Â < 0 by c·Â from below
     (arXiv:1912.09729, eq. 5): however likely its action has become, it pulls no harder.
     """
-    ratio, advantage = scrub((ratio, advantage), weight)
+    ratio, advantage = zeroed((ratio, advantage), weight)
     clipped = jnp.clip(ratio, 1 - clip, 1 + (clip if clip_upper is None else clip_upper))
     objective = jnp.minimum(ratio * advantage, clipped * advantage)
     if dual_clip is not None:
@@ -66,7 +66,7 @@ def penalized_surrogate(
     weight: Weight = None,
 ) -> Float[Array, ""]:
     """E[r·Â − β·KL(old‖new)], with the exact KL of each state (arXiv:1707.06347, eq. 8)."""
-    ratio, advantage, kl = scrub((ratio, advantage, kl), weight)
+    ratio, advantage, kl = zeroed((ratio, advantage, kl), weight)
     return weighted_mean(ratio * advantage - kl_coefficient * kl, weight)
 
 
@@ -74,7 +74,7 @@ def value_loss(
     value: Float[Array, " B"], target: Float[Array, " B"], weight: Weight = None
 ) -> Float[Array, ""]:
     """½ E[(V − target)²]."""
-    value, target = scrub((value, target), weight)
+    value, target = zeroed((value, target), weight)
     return 0.5 * weighted_mean(jnp.square(value - target), weight)
 
 
@@ -90,7 +90,7 @@ def clipped_value_loss(
     As in OpenAI's `baselines` (ppo2); no paper states it. A value that has moved farther than c
     towards its target is pulled no further; one that has moved away is pulled back in full.
     """
-    value, old_value, target = scrub((value, old_value, target), weight)
+    value, old_value, target = zeroed((value, old_value, target), weight)
     near = old_value + jnp.clip(value - old_value, -clip, clip)
     squares = jnp.maximum(jnp.square(value - target), jnp.square(near - target))
     return 0.5 * weighted_mean(squares, weight)
@@ -120,12 +120,12 @@ def explained_variance(
     value: Float[Array, " B"], target: Float[Array, " B"], weight: Weight = None
 ) -> Float[Array, ""]:
     """1 − Var[target − V] / Var[target]: 1 is perfect, 0 a constant, below 0 worse than that."""
-    value, target = scrub((value, target), weight)
+    value, target = zeroed((value, target), weight)
     spread = weighted_variance(target, weight)
     return 1 - weighted_variance(target - value, weight) / jnp.where(spread > 0, spread, jnp.nan)
 
 
 def effective_sample_size(ratio: Float[Array, " B"], weight: Weight = None) -> Float[Array, ""]:
     """(E r)² / E r², in (0, 1]: the share of the batch that its importance weights leave."""
-    ratio = scrub(ratio, weight)
+    ratio = zeroed(ratio, weight)
     return jnp.square(weighted_mean(ratio, weight)) / weighted_mean(jnp.square(ratio), weight)

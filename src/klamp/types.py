@@ -17,6 +17,18 @@ Policy = Callable[[Any, Any], Any]
 a flat vector included; ``inputs`` is opaque to the mathematics."""
 
 
+class Shared(NamedTuple):
+    """A part of a batch's ``inputs`` that has no row of its own for each sample.
+
+    Every other leaf of ``inputs`` has one row per sample, and a sample of weight 0 is as if it were
+    not there: its row is replaced. What samples look at beside their own row (a prompt, a table, a
+    temperature) is wrapped in ``Shared`` and reaches the policy as it is, still wrapped.
+    """
+
+    value: Any
+    """Any pytree."""
+
+
 class Inputs(NamedTuple):
     """What a network sees of each sample. A field that is None is absent."""
 

@@ -5,33 +5,73 @@ under weight 0 (NaN included) must change neither values nor gradients, so it is
 ``where`` and never multiplied away: ``0 * NaN`` is NaN, and so is its gradient.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from klamp.types import OnAny
+from klamp.types import Batch, OnAny, Shared
+
+
+def map_rows(
+    function: Callable[[Array], Array],
+    tree: Any,
+    *,
+    shared: Callable[[Shared], Shared] = lambda part: part,
+) -> Any:
+    """``function`` of each leaf that has one row per sample; ``shared`` of the ``Shared`` parts."""
+
+    def apply(part: Any) -> Any:
+        return shared(part) if isinstance(part, Shared) else function(jnp.asarray(part))
+
+    return jax.tree.map(apply, tree, is_leaf=lambda part: isinstance(part, Shared))
 
 
 def scrub(tree: Any, weight: Float[OnAny, " B"] | None) -> Any:
-    """Replace every row of weight 0 by zeros, in each leaf that has one row a sample.
+    """Replace every row of weight 0 by the first row that has weight.
 
     Done once, before anything is computed from the rows: a ``where`` applied to a *result* keeps
-    the value clean but not the gradient, which would still be 0·NaN. Without weights nothing is
-    replaced.
+    the value clean but not the gradient, which would still be 0·NaN. A row that has weight lies in
+    the domain of whatever is computed from it; a row of zeros need not (the α of a Beta
+    distribution). Where no row has weight all become ones, which every distribution here takes.
+    Without weights nothing is replaced.
+
+    Raises ``ValueError`` for a leaf without one row per sample that is not ``Shared``.
     """
     if weight is None:
         return tree
+    weight = jnp.asarray(weight)
+    scored = weight > 0
+    first, some = jnp.argmax(scored), jnp.any(scored)
 
-    def clean(leaf: Any) -> Any:
-        leaf = jnp.asarray(leaf)
+    def clean(leaf: Array) -> Array:
         if leaf.shape[:1] != weight.shape:
-            return leaf
-        keep = (weight > 0).reshape(-1, *(1,) * (leaf.ndim - 1))
-        return jnp.where(keep, leaf, jnp.zeros_like(leaf))
+            raise ValueError(
+                f"The batch has {weight.shape[0]} weights, but a leaf of shape {leaf.shape} among "
+                "what it holds for each sample. Expected one row per sample in every leaf; wrap "
+                "what is not one row per sample in `klamp.Shared`."
+            )
+        row = jnp.where(some, leaf[first], jnp.ones_like(leaf[0]))
+        return jnp.where(scored.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, row)
 
-    return jax.tree.map(clean, tree)
+    return map_rows(clean, tree)
+
+
+def scored(batch: Batch) -> Batch:
+    """The batch with every row of weight 0 replaced: what stood there changes no bit."""
+    if batch.weight is None:
+        return batch
+    rows = scrub(batch._replace(weight=None), batch.weight)
+    return rows._replace(weight=zeroed(batch.weight, batch.weight))
+
+
+def zeroed(tree: Any, weight: Float[OnAny, "*S"] | None) -> Any:
+    """Numbers with 0 in place of those of weight 0."""
+    if weight is None:
+        return tree
+    return jax.tree.map(lambda leaf: jnp.where(weight > 0, leaf, 0), tree)
 
 
 def weighted_mean(

@@ -2,10 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import POLICIES, as_arrays
 
-from klamp import kl_divergence
-from klamp.trust_region.line_search import Candidate, backtracking_line_search, kl_bound
+from klamp.trust_region.line_search import Candidate, backtracking_line_search
 
 MAX_KL = 0.01
 
@@ -17,7 +15,7 @@ def search(measure, *, max_backtracks=10, ratio=0.8, max_kl=MAX_KL):
     def evaluate(fraction):
         tried.append(float(fraction))
         gain, kl = measure(float(fraction))
-        return Candidate(jnp.float32(gain), jnp.float32(0), jnp.float32(kl))
+        return Candidate(*map(jnp.float32, (gain, 0, kl, kl)))
 
     with jax.disable_jit():
         result = backtracking_line_search(
@@ -79,7 +77,7 @@ def test_no_gain_is_no_improvement_and_a_gain_within_rounding_is_none():
     assert not bool(search(lambda fraction: (0.0, 0.0))[0].accepted)
 
     def evaluate(fraction, gain):
-        return Candidate(gain, jnp.float32(1e-6), jnp.float32(0))
+        return Candidate(gain, *map(jnp.float32, (1e-6, 0, 0)))
 
     def accepted(gain):
         result = backtracking_line_search(
@@ -100,7 +98,7 @@ def test_compiled_and_batched_searches_are_the_same_search():
     def one(longest):
         def evaluate(fraction):
             fits = fraction < longest
-            return Candidate(jnp.where(fits, 1.0, -1.0), jnp.float32(0), jnp.float32(0))
+            return Candidate(jnp.where(fits, 1.0, -1.0), *map(jnp.float32, (0, 0, 0)))
 
         return backtracking_line_search(evaluate, max_kl=jnp.float32(MAX_KL), max_backtracks=6)
 
@@ -111,40 +109,10 @@ def test_compiled_and_batched_searches_are_the_same_search():
     np.testing.assert_allclose(result.fraction, 0.8 ** np.array([0, 1, 4, 6, 6]), rtol=1e-6)
 
 
-@pytest.mark.parametrize("problem", POLICIES[:2], ids=lambda p: p.head)
-def test_the_bound_leaves_room_for_the_rounding_of_a_measured_kl(problem):
-    # A step whose true KL is δ′ must never measure below the bound of a δ < δ′. Small batches are
-    # the hard ones: over many rows rounding errors average out.
-    rng = np.random.default_rng(0)
-    count, rows = 2000, 4
-    shape = (count, rows, problem.actions)
-    distance = 10 ** rng.uniform(-5, -0.5, (count, 1, 1))
-    old = [rng.normal(size=shape), 0.5 * rng.normal(size=shape)]
-    new = [x + distance * rng.normal(size=shape) for x in old]
-    arrays = 1 if problem.head == "categorical" else 2
-    old, new = ([x.astype(np.float32) for x in each[:arrays]] for each in (old, new))
+def test_the_ceiling_is_what_the_bound_is_put_on():
+    def evaluate(fraction):
+        return Candidate(*map(jnp.float32, (1, 0, MAX_KL / 2)), MAX_KL * fraction * 1.01)
 
-    @jax.jit
-    def measured(old, new):
-        kl = kl_divergence(p=problem.distribution(old), q=problem.distribution(new))
-        return jnp.mean(kl, axis=1)
-
-    actual = np.asarray(measured(as_arrays(old), as_arrays(new)))
-    exact = [tuple(x.astype(np.longdouble) for x in each) for each in (old, new)]
-    true = exact_kl(problem, *exact).mean(axis=1).astype(np.float64)
-    assert true.min() < 1e-9
-    assert true.max() > 1e-2
-    bound = np.asarray(jax.jit(jax.vmap(kl_bound))(jnp.asarray(true, jnp.float32)))
-    assert np.all(bound <= actual)
-    # And the price is small: at an ordinary δ a ten-thousandth of it.
-    assert kl_bound(jnp.float32(MAX_KL)) > (1 - 1e-4) * MAX_KL
-
-
-def exact_kl(problem, old, new):
-    """The KL of each row in long double: the textbook formula cancels in float64."""
-    if problem.head == "categorical":
-        log_p, log_q = (x[0] - np.log(np.exp(x[0]).sum(-1, keepdims=True)) for x in (old, new))
-        return (np.exp(log_p) * (log_p - log_q)).sum(-1)
-    (m_p, s_p), (m_q, s_q) = old, new
-    quadratic = (np.exp(2 * s_p) + (m_p - m_q) ** 2) / (2 * np.exp(2 * s_q))
-    return (s_q - s_p + quadratic - np.longdouble(0.5)).sum(-1)
+    result = backtracking_line_search(evaluate, max_kl=jnp.float32(MAX_KL))
+    assert bool(result.accepted)
+    assert int(result.backtracks) == 1

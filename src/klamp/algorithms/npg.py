@@ -14,9 +14,10 @@ from klamp import critic
 from klamp.config import NPG, Settings
 from klamp.minibatches import every_kth
 from klamp.networks import Model
-from klamp.trust_region.step import Outcome, natural_direction, surrogate_and_kl
+from klamp.trust_region.rounding import resolution, rounding_of
+from klamp.trust_region.step import Outcome, in_units, natural_direction, surrogate_and_kl
 from klamp.types import Batch, Policy, Update
-from klamp.weighting import scrub
+from klamp.weighting import scored
 
 
 def init(config: NPG, model: Model, theta: Float[Array, " n"]) -> Any:
@@ -58,7 +59,7 @@ def natural_step(
     Where there is no such step, or it leads to NaN or infinity, θ comes back bit-identical and the
     outcome says why.
     """
-    clean = batch if batch.weight is None else scrub(batch, batch.weight)
+    clean, unit = in_units(scored(batch))
     max_kl = jnp.asarray(config.max_kl, theta.dtype)
     direction = natural_direction(
         policy,
@@ -69,22 +70,18 @@ def natural_step(
         cg_iterations=config.cg_iterations,
         fisher_batch=fisher_batch,
     )
-    scale = jnp.where(jnp.isfinite(direction.scale), direction.scale, 0)
-    moved = theta + scale * direction.x
-    there = surrogate_and_kl(policy, theta, clean)(moved)
+    moved = theta + direction.step()
+    rounding = rounding_of(policy, theta, clean)
+    there = surrogate_and_kl(policy, theta, clean, rounding)(moved)
     outcome = direction.outcome()
     finite = jnp.all(jnp.isfinite(moved)) & jnp.isfinite(there.gain) & jnp.isfinite(there.kl)
     outcome = jnp.where((outcome == Outcome.ACCEPTED) & ~finite, int(Outcome.NON_FINITE), outcome)
     accepted = outcome == Outcome.ACCEPTED
-    details = {
-        "kl_predicted": 0.5 * jnp.square(scale) * direction.curvature,
-        "gain_predicted": scale * (direction.gradient @ direction.x),
-        "gain_actual": jnp.where(accepted, there.gain, 0),
-        "step_scale": jnp.where(accepted, scale, 0),
+    details = direction.metrics(jnp.ones_like(max_kl), unit)
+    details |= {
+        "gain_actual": jnp.where(accepted, there.gain * unit, 0),
+        "step_scale": jnp.where(accepted, details["step_scale"], 0),
         "backtracks": jnp.asarray(0),
-        "cg_iterations": direction.cg_iterations,
-        "cg_residual": direction.cg_residual,
-        "cg_status": direction.cg_status,
-        "gradient_norm": jnp.linalg.norm(direction.gradient),
+        "kl_resolution": resolution(rounding),
     }
     return jnp.where(accepted, moved, theta), outcome, details

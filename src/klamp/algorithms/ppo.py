@@ -6,7 +6,7 @@ code. The clip bounds the *incentive* to leave the region and not the policy: ``
 paper has, bounds the policy.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -24,7 +24,7 @@ from klamp.surrogate import (
     joint_loss,
     value_loss,
 )
-from klamp.trust_region.projection import Projection, mean_kl, project
+from klamp.trust_region.projection import Projection, kl_meter, mean_kl, project
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
 
@@ -171,10 +171,9 @@ def draw_back(
     def whole(part: Float[Array, " p"]) -> Float[Array, " n"]:
         return jnp.concatenate([part, rest])
 
-    projection = project(
-        lambda part: mean_kl(model.distribution, whole(part), batch),
-        theta[:end],
-        new_theta[:end],
-        max_kl=max_kl,
-    )
+    def policy(part: Float[Array, " p"], inputs: Any) -> Any:
+        return model.distribution(whole(part), inputs)
+
+    start = theta[:end]
+    projection = project(kl_meter(policy, start, batch), start, new_theta[:end], max_kl=max_kl)
     return projection._replace(theta=whole(projection.theta))

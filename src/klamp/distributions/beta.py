@@ -8,7 +8,13 @@ import jax.numpy as jnp
 from jax.scipy.special import betaln, digamma, polygamma
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
+from klamp.distributions.excess import log1p_excess
 from klamp.distributions.squashed import as_floats
+
+SHIFTS = 4
+"""Steps of log Γ(x + 1) = log Γ(x) + log x before Stirling's series is used."""
+SERIES = ((9, 1 / 1188), (7, -1 / 1680), (5, 1 / 1260), (3, -1 / 360), (1, 1 / 12))
+"""Stirling's: log Γ(x) − (x − ½) log x + x − ½ log 2π = Σ coefficient/x^power."""
 
 
 class ScaledBeta(eqx.Module):
@@ -79,14 +85,19 @@ class ScaledBeta(eqx.Module):
     def kl_to(self, other: "ScaledBeta") -> Float[Array, "*B"]:
         """Log B(q) − log B(p) + Δα·ψ(α) + Δβ·ψ(β) − (Δα + Δβ)·ψ(α + β), with Δ = p − q, summed.
 
-        In float32 the difference of the normalisers is off by about 1e-7·(α + β).
+        Near p = q every digit of that cancels. By Stirling's formula log Γ(x) is x log x − x −
+        ½ log x + R(x), up to a constant, and the divergence is the same combination, in α, β and
+        α + β, of what each term exceeds its tangent by (its Bregman divergence). Those of x log x
+        add up to (α + β)_q times the divergence of two binary choices; each of the others is
+        computed from x − log(1 + x) without cancellation.
         """
         a, b = self.alpha, self.beta
-        da, db = a - other.alpha, b - other.beta
-        normalisers = betaln(other.alpha, other.beta) - betaln(a, b)
-        total = digamma(a + b)
-        # ψ(α) − ψ(α + β) is E[log x], so that each product is of the size of the change.
-        return jnp.sum(normalisers + da * (digamma(a) - total) + db * (digamma(b) - total), axis=-1)
+        da, db = other.alpha - a, other.beta - b
+        total, change = a + b, da + db
+        pieces = _of_choices(a, b, da, db)
+        for sign, x, dx in ((1, a, da), (1, b, db), (-1, total, change)):
+            pieces = pieces + sign * (0.5 * log1p_excess(dx / x) + _of_remainder(x, dx))
+        return jnp.sum(pieces, axis=-1)
 
     def fisher_metric(self, tangent: "ScaledBeta") -> "ScaledBeta":
         """In (α, β): diag(ψ′(α), ψ′(β)) − ψ′(α + β)·11ᵀ."""
@@ -105,3 +116,41 @@ class ScaledBeta(eqx.Module):
 
     def _log_width(self) -> Float[Array, " a"]:
         return jnp.log(self._width(self.alpha.dtype))
+
+
+def _of_choices(
+    a: Float[Array, "*B a"], b: Float[Array, "*B a"], da: Array, db: Array
+) -> Float[Array, "*B a"]:
+    """(α + β)_q·KL(m_q‖m_p) of the binary choices with probabilities m = α/(α + β)."""
+    new_a, new_b = a + da, b + db
+    moved = (da * b - a * db) / ((a + b) * (new_a + new_b))  # m_q − m_p
+    up, down = moved * (a + b) / a, -moved * (a + b) / b  # relative to m_p and 1 − m_p
+    square = (new_a + new_b) * up * -down
+    return square - new_a * log1p_excess(up) - new_b * log1p_excess(down)
+
+
+def _of_remainder(a: Float[Array, "*B a"], change: Float[Array, "*B a"]) -> Float[Array, "*B a"]:
+    """R(a + d) − R(a) − d·R′(a), for what Stirling's formula leaves of log Γ: R(x) ≈ 1/(12x).
+
+    ``SHIFTS`` times R(x) = R(x + 1) + (x + ½)·log(1 + 1/x) − 1, unless x is large already; then
+    ``SERIES``, term by term.
+    """
+    large = jnp.minimum(a, a + change) >= 2 * SHIFTS
+    shifted = jnp.zeros_like(a)
+    for j in range(SHIFTS):
+        here, there = change / (a + j), change / (a + j + 1)
+        # x log x exceeds its tangent by x·(t² − (1 + t)·excess(t)), with t = d/x.
+        first, second = log1p_excess(here), log1p_excess(there)
+        grown = (a + j + 1) * (jnp.square(there) - (1 + there) * second)
+        grown = grown - (a + j) * (jnp.square(here) - (1 + here) * first)
+        shifted = shifted + grown + 0.5 * (first + second)
+    x = a + jnp.where(large, 0, SHIFTS)
+    t = change / x
+    u = 1 / (1 + t)
+    inverse = 1 / x
+    series = jnp.zeros_like(a)
+    for power, coefficient in SERIES:
+        # (1 + t)⁻ⁿ − 1 + nt = t²·Σ_k (n − k)·u^(k + 1), k = 0 … n − 1.
+        terms = sum((power - k) * u ** (k + 1) for k in range(power))
+        series = series + coefficient * inverse**power * terms
+    return jnp.where(large, 0, shifted) + jnp.square(t) * series

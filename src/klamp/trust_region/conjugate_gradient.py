@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
+from klamp.magnitude import power_of_two
+
 
 class CGStatus(IntEnum):
     """Why conjugate gradient stopped."""
@@ -80,7 +82,7 @@ def solve(
 
     # Solved in units of b's size: a squared norm in float32 underflows to 0, the mark of success,
     # from 1e-19 downwards, and overflows from 1e19 upwards. A power of two divides exactly.
-    unit = _power_of_two(jnp.max(jnp.abs(flat_b), initial=0))
+    unit = power_of_two(jnp.max(jnp.abs(flat_b), initial=0))
     flat_b = flat_b / unit
     goal = jnp.square(tolerance) * (flat_b @ flat_b)
     epsilon = jnp.finfo(flat_b.dtype).eps
@@ -117,15 +119,6 @@ def solve(
     start = _State(zero, flat_b, flat_b, squared, jnp.asarray(0), ~jnp.isfinite(squared))
     end = jax.lax.while_loop(unfinished, iterate, start)
     return _conclude(product, flat_b, unit, end, goal, unravel)
-
-
-def _power_of_two(size: Float[Array, ""]) -> Float[Array, ""]:
-    """A power of two of the order of ``size``; 1 where there is none."""
-    usable = (size > 0) & jnp.isfinite(size)
-    # The reciprocal must be a normal number too: a division may be compiled to a product with it.
-    size = jnp.minimum(jnp.where(usable, size, 1), 1 / jnp.finfo(size.dtype).tiny)
-    mantissa = jnp.frexp(size)[0]  # in [½, 1): the quotient is exact
-    return size / (2 * mantissa)
 
 
 def _conclude(

@@ -1,4 +1,4 @@
-"""Backtrack along a step until the surrogate improved and the exact KL is within the region."""
+"""Backtrack along a step until the surrogate improved and the KL is within the region."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,9 @@ class Candidate(NamedTuple):
     gain_floor: Float[Array, ""]
     """The rounding error of ``gain``: a smaller improvement is not one."""
     kl: Float[Array, ""]
-    """Exact mean KL(old‖candidate), in nats."""
+    """Mean KL(old‖candidate) as measured, in nats."""
+    kl_ceiling: Float[Array, ""]
+    """The largest true mean KL that the measured one may stand for."""
 
 
 class SearchResult(NamedTuple):
@@ -31,16 +33,6 @@ class SearchResult(NamedTuple):
     """What was measured there."""
 
 
-def kl_bound(max_kl: Float[Array, ""]) -> Float[Array, ""]:
-    """The largest *measured* mean KL that guarantees a *true* one of at most δ.
-
-    A KL near δ is a sum of squares of log-ratios of size √(2δ), each known to one rounding error
-    ε, hence a relative error of about 2ε/√(2δ); four of them are kept in reserve.
-    """
-    epsilon = jnp.finfo(max_kl.dtype).eps
-    return max_kl * jnp.maximum(1 - 4 * epsilon / jnp.sqrt(max_kl), 0)
-
-
 def backtracking_line_search(
     evaluate: Callable[[Float[Array, ""]], Candidate],
     *,
@@ -50,16 +42,15 @@ def backtracking_line_search(
 ) -> SearchResult:
     """The first of the fractions 1, ρ, ρ², …, ρ^max_backtracks of a step that may be taken.
 
-    A point may be taken when its objective is higher than at the start and its exact mean
-    KL(old‖new) is at most ``max_kl`` (arXiv:1502.05477, App. C): *any* improvement, and no slack
-    on δ. A comparison with NaN is false, so a point with NaN is never taken.
+    A point may be taken when its objective is higher than at the start and its mean KL(old‖new)
+    is at most ``max_kl`` (arXiv:1502.05477, App. C): *any* improvement, and no slack on δ, rounding
+    included. A comparison with NaN is false, so a point with NaN is never taken.
     ``evaluate(fraction)`` measures the point start + fraction·step.
     """
-    bound = kl_bound(max_kl)
 
     def judge(fraction: Float[Array, ""], backtracks: Int[Array, ""]) -> SearchResult:
         at = evaluate(fraction)
-        accepted = (at.gain > at.gain_floor) & (at.kl <= bound)
+        accepted = (at.gain > at.gain_floor) & (at.kl_ceiling <= max_kl)
         return SearchResult(accepted, fraction, backtracks, at)
 
     def unfinished(result: SearchResult) -> Bool[Array, ""]:

@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from klamp.distributions import kl_divergence
-from klamp.trust_region.line_search import kl_bound
+from klamp.trust_region.rounding import ceiling, rounding_of
 from klamp.types import Batch, Policy
-from klamp.weighting import weighted_mean
+from klamp.weighting import scored, weighted_mean
 
 HALVINGS = 24
 """Of the interval that holds the edge: as many as float32 has digits."""
@@ -19,10 +20,19 @@ CLOSE = 1e-3
 """A point whose KL is below the bound by less than this share of it counts as on the edge."""
 
 
+class MeasuredKL(NamedTuple):
+    """A mean KL(old‖new), in nats."""
+
+    kl: Float[Array, ""]
+    """As measured."""
+    ceiling: Float[Array, ""]
+    """The largest true one that the measured one may stand for."""
+
+
 class Projection(NamedTuple):
     """Where the update ended."""
 
-    theta: Float[Array, " n"]
+    theta: Any
     fraction: Float[Array, ""]
     """The share of the update that was kept; 1 where all of it was within the region."""
     kl: Float[Array, ""]
@@ -33,18 +43,44 @@ class _Bracket(NamedTuple):
     theta: Float[Array, " n"]
     inside: Float[Array, ""]
     outside: Float[Array, ""]
-    kl: Float[Array, ""]
+    ceiling: Float[Array, ""]
     halvings: Int[Array, ""]
 
 
 def mean_kl(policy: Policy, theta: Any, batch: Batch) -> Float[Array, ""]:
-    """Exact mean KL(old‖π_θ) over the whole batch, in nats: what a trust region bounds."""
+    """Mean KL(old‖π_θ) over the whole batch, in nats: what a trust region bounds."""
     new = policy(theta, batch.inputs)
     return weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
 
 
+def kl_meter(policy: Policy, theta: Any, batch: Batch) -> Callable[[Any], MeasuredKL]:
+    """θ' ↦ mean KL(old‖π_θ') and its ceiling; ``theta`` is where its rounding is estimated."""
+    rounding = rounding_of(policy, theta, batch)
+
+    def measure(at: Any) -> MeasuredKL:
+        new = policy(at, batch.inputs)
+        kl = weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
+        return MeasuredKL(kl, ceiling(kl, new, rounding, batch.weight))
+
+    return measure
+
+
+def project_update(
+    policy: Policy, theta: Any, new_theta: Any, batch: Batch, *, max_kl: float | Float[Array, ""]
+) -> Projection:
+    """``new_theta``, drawn back towards ``theta`` until mean KL(old‖new) ≤ ``max_kl`` (nats).
+
+    θ is any pytree. Pure, and fit for jit and vmap.
+    """
+    clean = scored(batch)
+    start, unravel = ravel_pytree(theta)
+    measure = kl_meter(lambda at, inputs: policy(unravel(at), inputs), start, clean)
+    found = project(measure, start, ravel_pytree(new_theta)[0], max_kl=max_kl)
+    return found._replace(theta=unravel(found.theta))
+
+
 def project(
-    kl_at: Callable[[Float[Array, " n"]], Float[Array, ""]],
+    measure: Callable[[Float[Array, " n"]], MeasuredKL],
     start: Float[Array, " n"],
     end: Float[Array, " n"],
     *,
@@ -54,27 +90,28 @@ def project(
 
     By bisection on the fraction of ``end − start``: where the KL grows along the update, as it
     does near its start, the point is the farthest within the region, to a thousandth of the
-    bound. What is returned was measured, at these very bits, to be within it; in the worst case
-    that is ``start``. A comparison with NaN is false, so no point with NaN is taken.
+    bound. What is returned was measured, at these very bits, to be within it, rounding included; in
+    the worst case that is ``start``. A comparison with NaN is false, so no point with NaN is taken.
     """
-    bound = kl_bound(jnp.asarray(max_kl, start.dtype))
-    kl = kl_at(end)
+    bound = jnp.asarray(max_kl, start.dtype)
+    whole = measure(end)
 
     def unfinished(bracket: _Bracket) -> Bool[Array, ""]:
-        return (bracket.halvings < HALVINGS) & ~(bracket.kl >= (1 - CLOSE) * bound)
+        return (bracket.halvings < HALVINGS) & ~(bracket.ceiling >= (1 - CLOSE) * bound)
 
     def halve(bracket: _Bracket) -> _Bracket:
         middle = 0.5 * (bracket.inside + bracket.outside)
         theta = start + middle * (end - start)
-        there = kl_at(theta)
-        near = bracket._replace(theta=theta, inside=middle, kl=there)
+        there = measure(theta).ceiling
+        near = bracket._replace(theta=theta, inside=middle, ceiling=there)
         far = bracket._replace(outside=middle)
         chosen: _Bracket = jax.tree.map(lambda a, b: jnp.where(there <= bound, a, b), near, far)
         return chosen._replace(halvings=bracket.halvings + 1)
 
-    zero, one = jnp.zeros_like(kl), jnp.ones_like(kl)
+    zero, one = jnp.zeros_like(whole.kl), jnp.ones_like(whole.kl)
     within = _Bracket(end, one, one, bound, jnp.asarray(0))
     beyond = _Bracket(start, zero, one, zero, jnp.asarray(0))
-    first = jax.tree.map(lambda a, b: jnp.where(kl <= bound, a, b), within, beyond)
+    fits = whole.ceiling <= bound
+    first = jax.tree.map(lambda a, b: jnp.where(fits, a, b), within, beyond)
     last = jax.lax.while_loop(unfinished, halve, first)
-    return Projection(last.theta, last.inside, kl)
+    return Projection(last.theta, last.inside, whole.kl)

@@ -5,6 +5,7 @@
 (arXiv:1502.05477, §6 and App. C).
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -15,13 +16,15 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from klamp.distributions import kl_divergence
+from klamp.magnitude import power_of_two
 from klamp.products import rows_first
 from klamp.trust_region.conjugate_gradient import solve
 from klamp.trust_region.fisher import fisher_operator
 from klamp.trust_region.line_search import Candidate, backtracking_line_search
 from klamp.trust_region.projection import mean_kl
+from klamp.trust_region.rounding import Rounding, attainable, ceiling, resolution, rounding_of
 from klamp.types import Batch, Policy
-from klamp.weighting import scrub, weighted_mean
+from klamp.weighting import scored, weighted_mean, zeroed
 
 
 class Outcome(IntEnum):
@@ -34,7 +37,8 @@ class Outcome(IntEnum):
     NONPOSITIVE_CURVATURE = 2
     """xᵀ(F + λI)x ≤ 0: the KL has no curvature along the step. More damping mends it."""
     LINE_SEARCH_EXHAUSTED = 3
-    """No fraction of the step improved the surrogate within the trust region."""
+    """No fraction of the step improved the surrogate within the trust region, or none can be told
+    to be within it: see ``StepReport.kl_resolution``."""
     NON_FINITE = 4
     """NaN or infinity in the batch, the gradient or the step, or a KL or surrogate of NaN."""
     PROJECTED = 5
@@ -70,13 +74,21 @@ class StepReport(NamedTuple):
     """A ``CGStatus``, as its integer."""
     gradient_norm: Float[Array, ""]
     """‖g‖ of the surrogate."""
+    kl_resolution: Float[Array, ""]
+    """The smallest ``max_kl`` that the numbers' precision can keep for this policy and batch; a
+    smaller one is refused as LINE_SEARCH_EXHAUSTED. It grows with (|μ|/σ)²."""
 
 
 class Direction(NamedTuple):
-    """The natural gradient, and what its quadratic model predicts."""
+    """The natural gradient, and what its quadratic model predicts.
+
+    Gradient and x are in units of ``unit``, a power of two: their squares neither over- nor
+    underflow, and the step scale·x is the same whatever the unit of the rewards.
+    """
 
     gradient: Float[Array, " n"]
     x: Float[Array, " n"]
+    unit: Float[Array, ""]
     scale: Float[Array, ""]
     """√(2δ / xᵀ(F + λI)x): the full step is scale·x."""
     damped_curvature: Float[Array, ""]
@@ -89,13 +101,31 @@ class Direction(NamedTuple):
 
     def outcome(self) -> Int[Array, ""]:
         """Why no step can be made along this direction; ACCEPTED where one can."""
-        norm = self.gradient @ self.gradient
         curved = self.damped_curvature > 0
         result = jnp.where(curved, Outcome.ACCEPTED, Outcome.NONPOSITIVE_CURVATURE)
-        result = jnp.where(norm > 0, result, Outcome.ZERO_GRADIENT)
+        result = jnp.where(jnp.any(self.gradient != 0), result, Outcome.ZERO_GRADIENT)
         # The step's own length may overflow although each factor is finite.
-        finite = jnp.isfinite(norm) & jnp.all(jnp.isfinite(self.x)) & jnp.isfinite(self.scale)
-        return jnp.where(finite, result, Outcome.NON_FINITE)
+        finite = jnp.all(jnp.isfinite(self.gradient)) & jnp.all(jnp.isfinite(self.x))
+        return jnp.where(finite & jnp.isfinite(self.scale), result, Outcome.NON_FINITE)
+
+    def step(self) -> Float[Array, " n"]:
+        """The full step; zero where its length is not finite."""
+        return jnp.where(jnp.isfinite(self.scale), self.scale, 0) * self.x
+
+    def metrics(
+        self, fraction: Float[Array, ""], advantage_unit: Float[Array, ""]
+    ) -> dict[str, Array]:
+        """What the models predict for this share of the step, and how the direction was found."""
+        scale, unit = fraction * self.scale, self.unit * advantage_unit
+        return {
+            "kl_predicted": 0.5 * jnp.square(scale) * self.curvature,
+            "gain_predicted": scale * (self.gradient @ self.x) * unit,
+            "step_scale": scale / unit,
+            "cg_iterations": self.cg_iterations,
+            "cg_residual": self.cg_residual,
+            "cg_status": self.cg_status,
+            "gradient_norm": jnp.linalg.norm(self.gradient) * unit,
+        }
 
 
 def natural_direction(
@@ -115,6 +145,8 @@ def natural_direction(
     measured its residual with. ``fisher_batch`` serves F alone.
     """
     gradient = rows_first(jax.grad(lambda at: _surrogate(policy, at, batch)))(theta)
+    unit = power_of_two(jnp.max(jnp.abs(gradient), initial=0))
+    gradient = gradient / unit
     about = batch if fisher_batch is None else fisher_batch
     fisher = fisher_operator(policy, theta, about.inputs, weight=about.weight, damping=damping)
     solution, product = solve(fisher, gradient, max_iterations=cg_iterations)
@@ -124,6 +156,7 @@ def natural_direction(
     return Direction(
         gradient=gradient,
         x=x,
+        unit=unit,
         scale=jnp.sqrt(2 * max_kl / jnp.where(damped > 0, damped, 1)),
         damped_curvature=damped,
         curvature=damped - damping * (x @ x),
@@ -131,6 +164,16 @@ def natural_direction(
         cg_residual=solution.residual_norm / jnp.where(norm > 0, norm, 1),
         cg_status=solution.status,
     )
+
+
+def in_units(batch: Batch) -> tuple[Batch, Float[Array, ""]]:
+    """The batch, its advantages divided by a power of two of the largest; and that unit.
+
+    No sum or square of them over- or underflows then, and no digit changes.
+    """
+    largest = jnp.max(jnp.abs(zeroed(batch.advantage, batch.weight)), initial=0)
+    unit = power_of_two(largest)
+    return batch._replace(advantage=batch.advantage / unit), unit
 
 
 def trust_region_step(
@@ -183,22 +226,23 @@ def _jitted_step(
     fisher_batch: Batch | None,
 ) -> tuple[Any, StepReport]:
     flat, unravel = ravel_pytree(theta)
-    clean = batch if batch.weight is None else scrub(batch, batch.weight)
+    clean, unit = in_units(scored(batch))
 
     def flat_policy(at: Float[Array, " n"], inputs: Any) -> Any:
         return policy(unravel(at), inputs)
 
+    rounding = rounding_of(flat_policy, flat, clean)
     direction = natural_direction(
         flat_policy,
         flat,
         clean,
-        max_kl=max_kl,
+        max_kl=attainable(max_kl, rounding),
         damping=damping,
         cg_iterations=cg_iterations,
         fisher_batch=fisher_batch,
     )
-    step = jnp.where(jnp.isfinite(direction.scale), direction.scale, 0) * direction.x
-    evaluate = surrogate_and_kl(flat_policy, flat, clean)
+    step = direction.step()
+    evaluate = surrogate_and_kl(flat_policy, flat, clean, rounding)
     search = backtracking_line_search(
         lambda fraction: evaluate(flat + fraction * step),
         max_kl=max_kl,
@@ -215,18 +259,27 @@ def _jitted_step(
     moved = unravel(flat + search.fraction * step)
     # `where` on the leaves that came in, so that a refused step returns their very bits.
     new_theta = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, theta)
-    report = _report(flat_policy, flat, clean, direction, outcome, last)
-    fraction = search.fraction
-    return new_theta, report._replace(
-        kl_predicted=0.5 * jnp.square(fraction * direction.scale) * direction.curvature,
-        gain_predicted=fraction * direction.scale * (direction.gradient @ direction.x),
-        step_scale=jnp.where(accepted, fraction * direction.scale, 0),
+    before, here = _surrogate(flat_policy, flat, clean), mean_kl(flat_policy, flat, clean)
+    predicted = direction.metrics(search.fraction, unit)
+    step_scale = jnp.where(accepted, predicted.pop("step_scale"), 0)
+    gain = jnp.where(accepted, last.gain, 0)
+    return new_theta, StepReport(
+        outcome=outcome,
+        surrogate_before=before * unit,
+        surrogate_after=(before + gain) * unit,
+        kl=jnp.where(accepted, last.kl, here),
+        gain_actual=gain * unit,
+        step_scale=step_scale,
         backtracks=search.backtracks,
+        kl_resolution=resolution(rounding),
+        **predicted,
     )
 
 
-def surrogate_and_kl(policy: Policy, theta: Float[Array, " n"], batch: Batch) -> Any:
-    """θ' ↦ (gain, rounding error of the gain, KL(old‖π_θ')), relative to ``theta``.
+def surrogate_and_kl(
+    policy: Policy, theta: Float[Array, " n"], batch: Batch, rounding: Rounding
+) -> Callable[[Float[Array, " n"]], Candidate]:
+    """θ' ↦ (gain, rounding error of the gain, KL(old‖π_θ') and its ceiling), relative to ``theta``.
 
     The gain E[(r' − r)·Â] is computed as E[r·expm1(log r' − log r)·Â]: the difference of two
     means of size E|Â| would drown a small step's gain in their rounding.
@@ -241,7 +294,7 @@ def surrogate_and_kl(policy: Policy, theta: Float[Array, " n"], batch: Batch) ->
         change = jnp.expm1(new.log_prob(batch.action) - log_prob)
         gain = weighted_mean(ratio * change * batch.advantage, batch.weight)
         kl = weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
-        return Candidate(gain, floor, kl)
+        return Candidate(gain, floor, kl, ceiling(kl, new, rounding, batch.weight))
 
     return evaluate
 
@@ -251,32 +304,3 @@ def _surrogate(policy: Policy, theta: Float[Array, " n"], batch: Batch) -> Float
     log_prob = policy(theta, batch.inputs).log_prob(batch.action)
     ratio = jnp.exp(log_prob - batch.old.log_prob(batch.action))
     return weighted_mean(ratio * batch.advantage, batch.weight)
-
-
-def _report(
-    policy: Policy,
-    theta: Float[Array, " n"],
-    batch: Batch,
-    direction: Direction,
-    outcome: Int[Array, ""],
-    last: Candidate,
-) -> StepReport:
-    """What is true of the θ that is returned: of the new one if accepted, else of the old."""
-    accepted = outcome == Outcome.ACCEPTED
-    before = _surrogate(policy, theta, batch)
-    gain = jnp.where(accepted, last.gain, 0)
-    return StepReport(
-        outcome=outcome,
-        surrogate_before=before,
-        surrogate_after=before + gain,
-        kl=jnp.where(accepted, last.kl, mean_kl(policy, theta, batch)),
-        kl_predicted=jnp.zeros_like(gain),
-        gain_predicted=jnp.zeros_like(gain),
-        gain_actual=gain,
-        step_scale=jnp.zeros_like(gain),
-        backtracks=jnp.asarray(0),
-        cg_iterations=direction.cg_iterations,
-        cg_residual=direction.cg_residual,
-        cg_status=direction.cg_status,
-        gradient_norm=jnp.linalg.norm(direction.gradient),
-    )

@@ -1,0 +1,33 @@
+"""Sizes of vectors whose squares leave the range of their numbers."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def power_of_two(size: Float[Array, ""]) -> Float[Array, ""]:
+    """A power of two of the order of ``size``; 1 where there is none (zero, NaN or infinity).
+
+    Dividing by it changes no digit, so that what is computed in such units is the same to the bit
+    for every size that did not over- or underflow before.
+    """
+    usable = (size > 0) & jnp.isfinite(size)
+    # The reciprocal must be a normal number too: a division may be compiled to a product with it.
+    size = jnp.minimum(jnp.where(usable, size, 1), 1 / jnp.finfo(size.dtype).tiny)
+    mantissa = jnp.frexp(size)[0]  # in [½, 1): the quotient is exact
+    return size / (2 * mantissa)
+
+
+def euclidean_norm(vector: Float[Array, " n"]) -> Float[Array, ""]:
+    """√Σvᵢ², also where the squares over- or underflow (in float32 beyond 1e±19).
+
+    The plain sum where it will do, since it is a pass less; NaN where any number is NaN.
+    """
+    plain = jnp.sqrt(jnp.sum(jnp.square(vector)))
+
+    def in_units() -> Float[Array, ""]:
+        unit = power_of_two(jnp.max(jnp.abs(vector), initial=0))
+        return unit * jnp.sqrt(jnp.sum(jnp.square(vector / unit)))
+
+    usual = (plain > jnp.sqrt(jnp.finfo(vector.dtype).tiny)) & jnp.isfinite(plain)
+    return jax.lax.cond(usual, lambda: plain, in_units)
