@@ -16,6 +16,7 @@ ROOMS = [
     ["manifest", "compilation"],
     ["algorithm_configs"],
     ["config"],
+    ["unused"],
     ["types", "weighting", "schedules", "products", "translation", "adam"],
     ["distributions", "surrogate", "normalize", "episodes"],
     ["advantages", "trust_region", "minibatches"],

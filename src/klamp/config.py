@@ -5,7 +5,7 @@ that algorithm, in ``algorithm_configs``. The docstring under each field is also
 command line. Nothing here imports JAX, so that ``klamp --help`` answers at once.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from klamp.algorithm_configs import (
@@ -258,9 +258,12 @@ class RunConfig:
     """The function that built networks of the user's own, by name; it is needed again to load."""
 
     def __post_init__(self) -> None:
-        """Check what no part can see alone."""
+        """Check what no part can see alone; REINFORCE's settings become those of its baseline."""
         check_environment_name(self.env)
         check_algorithm(self.algorithm)
+        if isinstance(self.algorithm, REINFORCE):
+            estimated = replace(self.settings, **self.algorithm.estimates)
+            object.__setattr__(self, "settings", estimated)
         check_sizes(self.algorithm, self.settings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import numpy as np
 
 from klamp.assembly import OBJECT, environment_of
 from klamp.checks import is_integer
-from klamp.envs.jax_adapters import device_environment
 from klamp.envs.host import HostEnvironments
+from klamp.envs.jax_adapters import device_environment
 from klamp.envs.making import make_host, make_single
 from klamp.envs.spaces import form, limits
 from klamp.errors import ConfigError
