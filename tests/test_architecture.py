@@ -117,6 +117,23 @@ def test_functions_and_files_stay_short(path: Path) -> None:
             assert length <= 60, f"{dotted(path)}.{node.name} has {length} lines"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda p: p.stem)
+def test_no_line_of_the_tests_is_without_effect(path: Path) -> None:
+    """The text of ``assert_equal(a, b), "text"`` is never read; a second mark replaces the first."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        idle = isinstance(node, ast.Expr) and isinstance(node.value, ast.Tuple | ast.Compare)
+        assert not idle, f"line {node.lineno} computes something for nothing"
+    named = [
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    assert len(named) == len(set(named)), "a name is assigned twice"
+
+
 def test_mathematics_knows_no_environment() -> None:
     for room in ("distributions", "advantages", "surrogate", "weighting", "trust_region"):
         for path in MODULES:

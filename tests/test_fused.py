@@ -118,7 +118,7 @@ def test_a_position_restored_goes_on_to_the_same_bytes() -> None:
     for _ in range(2):
         state, metrics = run.advance(state)
     for name, array in saved.arrays().items():
-        np.testing.assert_array_equal(array, arrays[name]), "a position stays as it was"
+        np.testing.assert_array_equal(array, arrays[name], err_msg="a position stays as it was")
     other, _ = start(chosen, like=run, environment=environment)
     assert other.restore(arrays) == []
     for _ in range(2):

@@ -9,9 +9,7 @@ import pytest
 import klamp
 from klamp.config import ALGORITHMS
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.usefixtures("quick_updates")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_updates")]
 
 
 class Probe(gymnasium.Env):
