@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from klamp.envs.host import Shown, Transition, are_episode_numbers
+from klamp.envs.host import Shown, Transition, are_episode_numbers, by_the_run
 from klamp.envs.observations import MASK_KEY, batch_of_one
 from klamp.errors import CheckpointError, EnvironmentFault
 from klamp.seeding import Purpose, environment_seed, generator
@@ -67,7 +67,8 @@ class VectorEnvironments:
         """Start a new episode in each row."""
         self._phantom[:] = False
         self._episodes += 1
-        seeds = [self.episode_seed(i) for i in range(self.num_envs)]
+        begun = enumerate(self._episodes.tolist())
+        seeds = [environment_seed(self._seed, self._purpose, i, number) for i, number in begun]
         seed: Any = seeds if self._own_generators else seeds[0]
         raw, info = self.vector.reset(seed=seed)
         self._observation = self._shown.first(raw, self._told(info))
@@ -78,9 +79,9 @@ class VectorEnvironments:
         self._shown.count_step()
         return self._step(action)
 
-    def episode_seed(self, index: int, *, earlier: int = 0) -> int:
-        """The seed of the row's last reset by us; episodes in between drew from a generator."""
-        return environment_seed(self._seed, self._purpose, index, int(self._episodes[index]))
+    def origin(self, index: int, *, earlier: int = 0) -> str:
+        """Rows begin their episodes themselves, from a generator."""
+        return by_the_run(self._seed)
 
     def position(self) -> Attributes:
         """Where the rows stand: what the vector environment keeps in arrays and numbers."""
