@@ -63,7 +63,8 @@ class Settings:
     trace_decay: float = 0.95
     """λ of generalised advantage estimation: 0 trusts the critic, 1 the sampled returns."""
     normalize_observation: bool = False
-    """Scale observations by their running mean and deviation. Advised unless they are near 1."""
+    """Scale observations by their running mean and deviation. Advised unless they are near 1.
+    Images and other bytes are not: they are divided by 255, whatever this says."""
     normalize_reward: bool = False
     """Scale rewards by the running deviation of the discounted return (reports stay raw)."""
     advantage_estimator: AdvantageEstimator = "gae"
@@ -72,9 +73,10 @@ class Settings:
     value_target: ValueTarget = "td-lambda"
     """What the critic learns: the λ-return, or the (standardised, if so) Monte-Carlo return."""
     advantage_normalization: AdvantageNormalization = "batch"
-    """Standardise advantages over the whole batch, over each minibatch, or not at all."""
+    """Standardise advantages over the whole batch, over each minibatch (A2C and REINFORCE have
+    one, NPG and TRPO none), or not at all."""
     hidden_sizes: tuple[int, ...] = (64, 64)
-    """Widths of the hidden layers of the policy and of the critic."""
+    """Widths of the hidden layers of the policy and of the critic; images get convolutions."""
     activation: Activation = "tanh"
     """Nonlinearity of the hidden layers."""
     shared_network: bool = False
@@ -104,7 +106,8 @@ class Settings:
     """How continuous actions keep to their bounds: clip, a Gaussian cut off on the way to the
     environment; tanh, a Gaussian squashed into them; beta, a Beta distribution over them."""
     critic_epochs: int = 10
-    """Passes over the batch that fit the critic after a natural-gradient step."""
+    """Passes over the batch that fit the critic by itself, after the step of TRPO, NPG and
+    REINFORCE with V; the others learn it together with the policy."""
     critic_minibatch_size: int = 64
     """Samples in each step of that fit; where the batch is below the default, all of it."""
     critic_learning_rate: float = 1e-3
