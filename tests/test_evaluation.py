@@ -12,7 +12,6 @@ from environments import probe
 from gymnasium import spaces
 
 import klamp
-from klamp.envs.spaces import form, limits
 from klamp.evaluation import evaluate, record_video
 
 
@@ -81,15 +80,6 @@ def test_an_environment_of_other_spaces_is_named(trained: klamp.Result, row: str
     assert "\n" not in message
     for part in (env, shown, "CartPole-v1", str(trained.policy.observation_space), "Discrete(2)"):
         assert part in message
-
-
-def test_observations_may_have_other_bounds_and_actions_may_not() -> None:
-    box, wide = (spaces.Box(-x, x, (2,), np.float32) for x in (1, 2))
-    assert form(box) == form(wide)
-    assert limits(box) != limits(wide)
-    assert form(box) != form(spaces.Box(0, 255, (2,), np.uint8))
-    assert form(spaces.Dict(a=box)) != form(spaces.Dict(b=box))
-    assert form(spaces.Discrete(2)) != form(spaces.Discrete(2, start=1))
 
 
 class Fails(gymnasium.Env):
