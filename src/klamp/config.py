@@ -69,7 +69,8 @@ class Settings:
     """Scale rewards by the running deviation of the discounted return (reports stay raw)."""
     advantage_estimator: AdvantageEstimator = "gae"
     """gae; monte-carlo: the return less the critic's value; return: the rewards that the rollout
-    saw, without a critic; standardized-return: those to mean 0 and deviation 1, less the value."""
+    saw, without a critic; standardized-return: those to mean 0 and deviation 1, less the value.
+    Under REINFORCE its baseline decides."""
     value_target: ValueTarget = "td-lambda"
     """What the critic learns: the λ-return, or the (standardised, if so) Monte-Carlo return."""
     advantage_normalization: AdvantageNormalization = "batch"
@@ -121,8 +122,8 @@ class Settings:
     process; async: one process an environment, for environments that take over a millisecond a
     step. A script that asks for async must train under `if __name__ == "__main__":`."""
     step_limit_s: float = 60.0
-    """Seconds that an asynchronous environment may take for a step, before it is killed and its
-    episode played again in a new process."""
+    """Seconds that an environment of vectorization async may take for a step, before it is killed
+    and its episode played again in a new process."""
 
     def __post_init__(self) -> None:
         """Check every field."""
