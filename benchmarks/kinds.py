@@ -61,7 +61,10 @@ def wrong_with(name: str) -> str:
 
     algo, observation, action = name.split(" | ")
     space, settings = ACTIONS[action]
-    small = {"epochs": 1} if algo.startswith("ppo") else {}
+    small: dict[str, Any] = {} if observation == "image" else {"hidden_sizes": (8,)}
+    small |= {"ppo": {"epochs": 1}, "ppo-kl": {"epochs": 1}, "a2c": {}}.get(
+        algo, {"critic_epochs": 1}
+    )
     try:
         with tempfile.TemporaryDirectory() as folder:
             env = probe(observation, space)
@@ -71,8 +74,6 @@ def wrong_with(name: str) -> str:
                 steps=UPDATES * ENVIRONMENTS * LENGTH,
                 num_envs=ENVIRONMENTS,
                 rollout_length=LENGTH,
-                hidden_sizes=(8,),
-                critic_epochs=1,
                 out=Path(folder) / "run",
                 quiet=True,
                 **settings,

@@ -16,6 +16,7 @@ ROOMS = [
     ["manifest", "compilation"],
     ["algorithm_configs"],
     ["config"],
+    ["unused"],
     ["types", "weighting", "schedules", "products", "translation", "adam"],
     ["distributions", "surrogate", "normalize", "episodes"],
     ["advantages", "trust_region", "minibatches"],
@@ -121,6 +122,23 @@ def test_functions_and_files_stay_short(path: Path) -> None:
             described = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
             length = node.end_lineno - (first.end_lineno if described else node.lineno)
             assert length <= 60, f"{dotted(path)}.{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda p: p.stem)
+def test_no_line_of_the_tests_is_without_effect(path: Path) -> None:
+    """A text behind ``assert_equal(a, b),`` is never read; a second mark replaces the first."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        idle = isinstance(node, ast.Expr) and isinstance(node.value, ast.Tuple | ast.Compare)
+        assert not idle, f"line {node.lineno} computes something for nothing"
+    named = [
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    ]
+    assert len(named) == len(set(named)), "a name is assigned twice"
 
 
 def test_mathematics_knows_no_environment() -> None:

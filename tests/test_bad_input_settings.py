@@ -72,6 +72,17 @@ TYPED = {
     "B23 action_bounds": "--action-bounds clipp",
     "B23 baseline": "--algo reinforce --baseline median",
     "Bx checkpoint_interval=0": "--checkpoint-interval 0",
+    "Bx nothing done: a fit that PPO has not": "--critic-epochs 3",
+    "Bx nothing done: a fit without V": "--algo reinforce --baseline none --critic-epochs 3",
+    "Bx nothing done: λ of returns": "--algo reinforce --trace-decay 0.9",
+    "Bx nothing done: minibatches of TRPO": "--algo trpo --advantage-normalization minibatch",
+    "Bx nothing done: no schedule": "--action-std 0.3",
+    "Bx nothing done: no memory": "--sequence-length 8",
+    "Bx nothing done: no hidden layers": "--hidden-sizes --activation relu",
+    "Bx nothing done: no processes": "--step-limit-s 5",
+    "Bx nothing done: actions without bounds": "--action-bounds tanh",
+    "Bx nothing done: actions without a scale": "--initial-log-std -1",
+    "Bx estimator of another baseline": "--algo reinforce --advantage-estimator gae",
 }
 
 

@@ -98,7 +98,8 @@ def test_what_is_not_finite_is_refused_named_and_left_behind() -> None:
             refused += 1
             assert metrics["kl"] is None
             assert metrics["non_finite"].startswith("the observation, entry (1,), of")
-            assert metrics["non_finite"].endswith("is nan")
+            again = "the same run, from `seed=0`, comes to it again)"
+            assert metrics["non_finite"].endswith(f"without a seed of its own; {again}")
             np.testing.assert_array_equal(before.theta, state.theta)
             assert before.observation_moments is state.observation_moments
             assert not state.episodes.running_length.any()
@@ -118,7 +119,7 @@ def test_a_position_restored_goes_on_to_the_same_bytes() -> None:
     for _ in range(2):
         state, metrics = run.advance(state)
     for name, array in saved.arrays().items():
-        np.testing.assert_array_equal(array, arrays[name]), "a position stays as it was"
+        np.testing.assert_array_equal(array, arrays[name], err_msg="a position stays as it was")
     other, _ = start(chosen, like=run, environment=environment)
     assert other.restore(arrays) == []
     for _ in range(2):

@@ -132,14 +132,19 @@ def test_the_first_ratio_is_one(model) -> None:
     )
 
 
-def test_rewards_are_clipped_only_when_scaled(model) -> None:
+@pytest.mark.parametrize("factor", [0.5, 1.0])
+def test_rewards_are_clipped_only_in_runs_that_normalise_them(model, factor: float) -> None:
+    """Whatever the factor has come to: 1 is one like any other."""
     theta, network = model
     data = rollout()._replace(reward=np.full((T, N), 50.0, np.float32))
+    scaled = dataclasses.replace(SETTINGS, normalize_reward=True)
+    clipped = prepare(network, theta, data, None, factor * ONE, scaled)
+    # 25 and 50 are both clipped to 10 deviations: the same as rewards of 10.
+    ten = data._replace(reward=np.full((T, N), 10.0, np.float32))
+    same = prepare(network, theta, ten, None, ONE, SETTINGS)
+    np.testing.assert_array_equal(clipped.value_target, same.value_target)
     raw = prepare(network, theta, data, None, ONE, SETTINGS)
-    scaled = prepare(network, theta, data, None, 0.5 * ONE, SETTINGS)
     assert float(raw.value_target.max()) > 50
-    # 25 is clipped to 10 deviations, so the discounted sums of ten times γλ stay below 25's.
-    assert float(scaled.value_target.max()) < 10 / (1 - 0.99)
 
 
 @pytest.mark.parametrize("algorithm", [PPO(epochs=2), TRPO()], ids=["ppo", "trpo"])

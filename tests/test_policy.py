@@ -75,7 +75,8 @@ def test_policies_of_one_network_share_what_is_compiled() -> None:
     later = TrainedPolicy(first.model, first.theta + 1.0, *parts)
     x = np.zeros(3, np.float32)
     for each in (first, later):
-        each.act(x), each.act(x, deterministic=True)
+        each.act(x)
+        each.act(x, deterministic=True)
     assert first.value(x) != later.value(x)
     assert not np.array_equal(first.act(x, True), later.act(x, True))
     compiled = (first.model.sample, first.model.mode, first.model.judge)

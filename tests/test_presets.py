@@ -2,7 +2,7 @@
 
 import pytest
 
-from klamp.config import ALGORITHMS, PPO, TRPO
+from klamp.config import ALGORITHMS, PPO, TRPO, RunConfig, Settings
 from klamp.errors import ConfigError
 from klamp.presets import OWN, SHARED, configure
 
@@ -28,6 +28,16 @@ def test_what_is_given_wins_over_the_preset() -> None:
     config = configure("Pendulum-v1", "trpo", {"discount": 0.5, "max_kl": 0.3})
     assert config.settings.discount == 0.5
     assert config.algorithm == TRPO(**(vars(config.algorithm) | {"max_kl": 0.3}))
+
+
+@pytest.mark.parametrize("env", [*SHARED, "Unknown-v0"])
+@pytest.mark.parametrize("algo", list(ALGORITHMS))
+def test_a_config_takes_nothing_that_was_tuned_with_another(env: str, algo: str) -> None:
+    """Only what holds for the environment under every algorithm."""
+    chosen = ALGORITHMS[algo]()
+    for_all = Settings(**SHARED.get(env, {"normalize_observation": True}))
+    config = configure(env, chosen, {})
+    assert config == RunConfig(env, chosen, for_all)
 
 
 def test_a_config_is_taken_as_it_is() -> None:

@@ -9,9 +9,7 @@ import pytest
 import klamp
 from klamp.config import ALGORITHMS
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.usefixtures("quick_updates")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_updates")]
 
 
 class Probe(gymnasium.Env):
@@ -92,9 +90,9 @@ FAST = {
     "ppo": {"learning_rate": 1e-2, "epochs": 5},
     "ppo-kl": {"learning_rate": 1e-2, "epochs": 5},
     "a2c": {"learning_rate": 2e-2},
-    "reinforce": {"learning_rate": 2e-2},
-    "trpo": {"max_kl": 0.05},
-    "npg": {"max_kl": 0.05},
+    "reinforce": {"learning_rate": 2e-2, "critic_learning_rate": 1e-2},
+    "trpo": {"max_kl": 0.05, "critic_learning_rate": 1e-2},
+    "npg": {"max_kl": 0.05, "critic_learning_rate": 1e-2},
 }
 
 
@@ -109,7 +107,6 @@ def test_each_part_learns_by_itself(probe: type[Probe], algo: str, tmp_path: Pat
         rollout_length=32,
         discount=0.5,
         hidden_sizes=(16,),
-        critic_learning_rate=1e-2,
         normalize_observation=False,
         out=tmp_path / "run",
         quiet=True,

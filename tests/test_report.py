@@ -71,3 +71,19 @@ def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "before", "after"),
+    [
+        (9.94, 9.96, "9.9 s", "10 s"),
+        (59.4, 59.7, "59 s", "1 min 0 s"),
+        (119.4, 119.6, "1 min 59 s", "2 min 0 s"),
+        (3599.4, 3599.6, "59 min 59 s", "1 h 0 min"),
+        (7169.0, 7171.0, "1 h 59 min", "2 h 0 min"),
+    ],
+)
+def test_a_duration_is_rounded_before_it_is_divided(
+    below: float, above: float, before: str, after: str
+) -> None:
+    assert (duration(below), duration(above)) == (before, after)

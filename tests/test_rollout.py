@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from environments import ACTIONS, Count, probe
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from klamp import Settings
 from klamp.envs.copied import CopiedEnvironments
 from klamp.envs.copies import LocalCopies
 from klamp.envs.making import make_host
+from klamp.envs.vector import VectorEnvironments
 from klamp.errors import CheckpointError
 from klamp.networks import build_network, flatten
 from klamp.normalize import Scaling
@@ -169,7 +171,62 @@ def test_what_is_not_finite_is_named(where: str, message: str) -> None:
     fault = source.first_non_finite()
     assert fault is not None
     assert re.match(message, fault)
-    assert f"reset(seed={host.episode_seed(1)})" in fault
+    assert f"`reset(seed={host.episode_seed(1)})` begins" in fault
+
+
+class Fragile(gymnasium.Env):
+    """Shows NaN once in an episode or never, and ends: when, its own generator decides."""
+
+    observation_space = spaces.Box(-9, 9, (2,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: object = None) -> tuple:
+        super().reset(seed=seed)
+        self.time, self.breaks = 0, int(self.np_random.integers(5, 40))
+        self.ends = int(self.np_random.integers(3, 8))
+        return np.full(2, self.breaks, np.float32) / 10, {}
+
+    def step(self, action: object) -> tuple:
+        self.time += 1
+        shown = np.nan if self.time == self.breaks else self.time / 10
+        return np.full(2, shown, np.float32), 0.0, False, self.time == self.ends, {}
+
+
+def first_fault(vector: bool, seed: int) -> tuple[int, str]:
+    """The first rollout of a run in which something is not finite, and how that is told."""
+    makers = [Fragile] * COPIES
+    if vector:
+        rows = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
+        host = VectorEnvironments(rows, "Fragile", seed, Purpose.EPISODE)
+    else:
+        copies = LocalCopies([make() for make in makers])
+        host = CopiedEnvironments(copies, "Fragile", seed, Purpose.EPISODE)
+    network = build_network(2, host.action_space, Settings(hidden_sizes=()), key=jax.random.key(0))
+    theta, model = flatten(network)
+    source = HostCollector(host, model, theta, 16)
+    for iteration in range(50):
+        source.collect(theta, None, jax.random.key(iteration), iteration=iteration)
+        if (fault := source.first_non_finite()) is not None:
+            return iteration, fault
+    raise AssertionError("nothing broke")
+
+
+def test_the_seed_that_is_named_begins_the_episode_that_broke() -> None:
+    for seed in range(4):
+        _, fault = first_fault(vector=False, seed=seed)
+        named = re.search(r"reset\(seed=(\d+)\)", fault)
+        assert named is not None
+        alone = Fragile()
+        alone.reset(seed=int(named[1]))
+        # Of all episodes one in twenty breaks.
+        assert np.isnan([alone.step(0)[0] for _ in range(alone.ends)]).any()
+
+
+def test_where_no_seed_begins_an_episode_none_is_named_and_the_run_repeats_it() -> None:
+    iteration, fault = first_fault(vector=True, seed=5)
+    assert "reset(" not in fault
+    assert "the same run, from `seed=5`, comes to it again" in fault
+    assert first_fault(vector=True, seed=5) == (iteration, fault)
 
 
 @pytest.mark.parametrize("damage", ["none", "no memory", "no first", "size", "type", "first"])

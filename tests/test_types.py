@@ -32,7 +32,7 @@ def test_the_fields_of_the_contract_are_there_in_their_order():
         "truncated",
         "weight",
     )
-    assert set(UpdateReport._fields) >= {
+    assert UpdateReport._fields == (
         "outcome",
         "surrogate_before",
         "surrogate_after",
@@ -44,5 +44,6 @@ def test_the_fields_of_the_contract_are_there_in_their_order():
         "clip_fraction",
         "ratio_max",
         "effective_sample_size",
-    }
+        "details",
+    )
     assert Update._fields == ("theta", "state", "outcome", "details")

@@ -22,9 +22,9 @@ SMALL: dict[str, Any] = {
     "num_envs": 3,
     "rollout_length": 32,
     "hidden_sizes": (8,),
-    "critic_epochs": 2,
-    "critic_minibatch_size": 32,
 }
+FIT = {"critic_epochs": 2, "critic_minibatch_size": 32}
+"""Where the critic is fitted by itself."""
 PPO = {"epochs": 2, "minibatch_size": 32}
 
 
@@ -76,7 +76,8 @@ def configuration(case: Case, steps: int) -> Any:
     """The case as a klamp configuration."""
     from klamp.presets import configure
 
-    settings = SMALL | {"checkpoint_interval": 288} | case.settings
+    fit = FIT if case.algo in ("reinforce", "npg", "trpo") else {}
+    settings = SMALL | fit | {"checkpoint_interval": 288} | case.settings
     return configure(case.env, case.algo, settings | {"steps": steps})
 
 

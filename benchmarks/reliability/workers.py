@@ -31,7 +31,8 @@ def trained(env: str, vectorization: str, updates: int, harm: Any = None) -> tup
 
     from klamp.iteration import start
 
-    settings = PPO | {"vectorization": vectorization, "step_limit_s": 1.0}
+    limit = {"step_limit_s": 1.0} if vectorization == "async" else {}
+    settings = PPO | {"vectorization": vectorization} | limit
     run, state = start(configuration(Case(env, "ppo", settings), 10**6))
     done = threading.Event()
     if harm is not None:

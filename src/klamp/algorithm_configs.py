@@ -30,6 +30,16 @@ class REINFORCE:
             choices={"baseline": ("none", "batch-mean", "value")},
         )
 
+    @property
+    def estimates(self) -> dict[str, Any]:
+        """The settings of advantage and target that the baseline stands for.
+
+        Without V the return is left as it is: to standardise it would subtract a baseline.
+        """
+        if self.baseline == "value":
+            return {"advantage_estimator": "monte-carlo", "value_target": "monte-carlo"}
+        return {"advantage_estimator": "return", "advantage_normalization": "off"}
+
 
 @dataclass(frozen=True)
 class A2C:

@@ -3,15 +3,21 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from gymnasium import spaces
 from jaxtyping import PRNGKeyArray
 
 from klamp.compilation import once
 from klamp.config import RunConfig
 from klamp.envs.device import is_device_environment
+from klamp.envs.spaces import leaves_of
 from klamp.errors import ConfigError
 from klamp.networks import ActorCritic, Model, NetworkBuilder, build_network, check_network
+from klamp.networks.build import is_image
+from klamp.networks.heads import has_gaussian
+from klamp.networks.recurrent import Recurrent
 from klamp.policy import TrainedPolicy
 from klamp.state import TrainState, observation_scaling, scheduled_log_std
+from klamp.unused import Decided, by_spaces, refuse_unused
 
 OBJECT = "object:"
 """How the name of an environment begins that was given as an object."""
@@ -65,6 +71,21 @@ def environment_of(config: RunConfig, environment: Any = None) -> Any:
     return environment
 
 
+def check_used(config: RunConfig, environments: Spaces) -> None:
+    """Raise ``ConfigError`` where the environment leaves a setting without effect."""
+    settings, actions = config.settings, environments.action_space
+    continuous = [isinstance(part, spaces.Box) for part in leaves_of(actions)]
+    decided = Decided(
+        image=is_image(environments.seen_space),
+        continuous=any(continuous),
+        discrete=not all(continuous),
+        gaussian=has_gaussian(actions, settings.action_bounds),
+        own_network=config.network is not None,
+    )
+    unused = by_spaces(settings, decided, actions)
+    refuse_unused(config.algorithm, settings, unused)
+
+
 def network_maker(
     config: RunConfig, environments: Spaces, network: NetworkBuilder | None
 ) -> Callable[[PRNGKeyArray], ActorCritic]:
@@ -79,9 +100,21 @@ def network_maker(
             "`klamp.resume(folder, network=…)`."
         )
     if network is not None:
-        return lambda key: check_network(network(seen, actions, key), seen, actions)
+        return lambda key: _own_network(config, network(seen, actions, key), seen, actions)
     # As one program: drawn layer by layer, the first weights take longer than all the rest.
     return once(lambda key: build_network(seen, actions, config.settings, key=key))
+
+
+def _own_network(config: RunConfig, network: Any, seen: Any, actions: Any) -> ActorCritic:
+    """A user's network, if it fits the spaces and the settings."""
+    checked = check_network(network, seen, actions)
+    if config.settings.recurrent_size and not isinstance(checked.encoder, Recurrent):
+        raise ConfigError(
+            f"`recurrent_size` of Settings is {config.settings.recurrent_size}, but would do "
+            "nothing: the run's own network has no `klamp.networks.Recurrent` for its encoder. "
+            "Leave it out."
+        )
+    return checked
 
 
 def make_policy(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from klamp.errors import ConfigError, KlampError, Stopped, closest
-from klamp.options import options_of, parse, value_of
+from klamp.options import given_fields, options_of, parse, value_of
 
 USAGE = """\
 usage: klamp COMMAND …
@@ -74,10 +74,12 @@ def _train(words: list[str]) -> int:
     if given.env != words[0]:
         # ENV stood behind some options, so the defaults shown to the parser were not its own.
         given = _train_options(words, env=given.env)
-    from klamp.config import RunConfig
+    from klamp.presets import configure
     from klamp.signals import Signals, leave_saying
 
-    config = RunConfig(env=given.env, algorithm=given.algorithm, settings=given.settings)
+    values = vars(given.settings) | vars(given.algorithm)
+    names = given_fields(type(given), words) & set(values)
+    config = configure(given.env, given.algo, {name: values[name] for name in names})
     with Signals(leave_saying("nothing had been trained yet")) as signals:
         if given.seeds != 1:
             from klamp.seeds import count_up, train_seeds_config

@@ -5,7 +5,7 @@ that algorithm, in ``algorithm_configs``. The docstring under each field is also
 command line. Nothing here imports JAX, so that ``klamp --help`` answers at once.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from klamp.algorithm_configs import (
@@ -63,18 +63,21 @@ class Settings:
     trace_decay: float = 0.95
     """λ of generalised advantage estimation: 0 trusts the critic, 1 the sampled returns."""
     normalize_observation: bool = False
-    """Scale observations by their running mean and deviation. Advised unless they are near 1."""
+    """Scale observations by their running mean and deviation. Advised unless they are near 1.
+    Images and other bytes are not: they are divided by 255, whatever this says."""
     normalize_reward: bool = False
     """Scale rewards by the running deviation of the discounted return (reports stay raw)."""
     advantage_estimator: AdvantageEstimator = "gae"
     """gae; monte-carlo: the return less the critic's value; return: the rewards that the rollout
-    saw, without a critic; standardized-return: those to mean 0 and deviation 1, less the value."""
+    saw, without a critic; standardized-return: those to mean 0 and deviation 1, less the value.
+    Under REINFORCE its baseline decides."""
     value_target: ValueTarget = "td-lambda"
     """What the critic learns: the λ-return, or the (standardised, if so) Monte-Carlo return."""
     advantage_normalization: AdvantageNormalization = "batch"
-    """Standardise advantages over the whole batch, over each minibatch, or not at all."""
+    """Standardise advantages over the whole batch, over each minibatch (A2C and REINFORCE have
+    one, NPG and TRPO none), or not at all."""
     hidden_sizes: tuple[int, ...] = (64, 64)
-    """Widths of the hidden layers of the policy and of the critic."""
+    """Widths of the hidden layers of the policy and of the critic; images get convolutions."""
     activation: Activation = "tanh"
     """Nonlinearity of the hidden layers."""
     shared_network: bool = False
@@ -104,7 +107,8 @@ class Settings:
     """How continuous actions keep to their bounds: clip, a Gaussian cut off on the way to the
     environment; tanh, a Gaussian squashed into them; beta, a Beta distribution over them."""
     critic_epochs: int = 10
-    """Passes over the batch that fit the critic after a natural-gradient step."""
+    """Passes over the batch that fit the critic by itself, after the step of TRPO, NPG and
+    REINFORCE with V; the others learn it together with the policy."""
     critic_minibatch_size: int = 64
     """Samples in each step of that fit; where the batch is below the default, all of it."""
     critic_learning_rate: float = 1e-3
@@ -118,8 +122,8 @@ class Settings:
     process; async: one process an environment, for environments that take over a millisecond a
     step. A script that asks for async must train under `if __name__ == "__main__":`."""
     step_limit_s: float = 60.0
-    """Seconds that an asynchronous environment may take for a step, before it is killed and its
-    episode played again in a new process."""
+    """Seconds that an environment of vectorization async may take for a step, before it is killed
+    and its episode played again in a new process."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -258,9 +262,12 @@ class RunConfig:
     """The function that built networks of the user's own, by name; it is needed again to load."""
 
     def __post_init__(self) -> None:
-        """Check what no part can see alone."""
+        """Check what no part can see alone; REINFORCE's settings become those of its baseline."""
         check_environment_name(self.env)
         check_algorithm(self.algorithm)
+        if isinstance(self.algorithm, REINFORCE):
+            estimated = replace(self.settings, **self.algorithm.estimates)
+            object.__setattr__(self, "settings", estimated)
         check_sizes(self.algorithm, self.settings)
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,8 +7,10 @@ import numpy as np
 
 from klamp.assembly import OBJECT, environment_of
 from klamp.checks import is_integer
+from klamp.envs.host import HostEnvironments
 from klamp.envs.jax_adapters import device_environment
 from klamp.envs.making import make_host, make_single
+from klamp.envs.spaces import form, limits
 from klamp.errors import ConfigError
 from klamp.policy import TrainedPolicy
 from klamp.seeding import Purpose, environment_seed
@@ -46,7 +48,9 @@ def evaluate(
     """Run ``episodes`` whole episodes of ``env`` (that of the training, if left out).
 
     Episodes are shared out evenly over parallel copies beforehand: taking whichever end first
-    would favour short ones. The seeds are those of evaluation, never of training.
+    would favour short ones. The seeds are those of evaluation, never of training; the same ``seed``
+    gives the same episodes, sampled actions included, and what ``policy.act`` samples next does not
+    depend on it.
     """
     if not is_integer(episodes, 1):
         raise ConfigError(f"`episodes` is {episodes!r}, but must be an integer ≥ 1.")
@@ -57,9 +61,29 @@ def evaluate(
     source = environment_of(policy.config) if env is None else env
     environments = make_host(source, copies, seed=seed, purpose=Purpose.EVALUATE)
     try:
-        return _run(policy, environments, due, deterministic)
+        _check_fits(policy, environments)
+        return _run(policy.anew(seed), environments, due, deterministic)
     finally:
         environments.close()
+
+
+def _check_fits(policy: TrainedPolicy, environments: HostEnvironments) -> None:
+    """Raise ``ConfigError`` where the policy cannot see the environments, or act in them."""
+    seen = (policy.observation_space, environments.observation_space)
+    acted = (policy.action_space, environments.action_space)
+    if form(seen[0]) == form(seen[1]) and _taken(acted[0]) == _taken(acted[1]):
+        return
+    raise ConfigError(
+        f"The policy was trained on `{policy.config.env}`, with observations of {seen[0]} and "
+        f"actions of {acted[0]}, but `{environments.env}` has observations of {seen[1]} and "
+        f"actions of {acted[1]}. Give an environment with the same spaces, or leave `env` out, "
+        "which evaluates on that of the training."
+    )
+
+
+def _taken(space: Any) -> Any:
+    """What two spaces of actions have in common where one policy serves for both."""
+    return form(space), limits(space)
 
 
 def _run(policy: TrainedPolicy, environments: Any, due: np.ndarray, mode: bool) -> Evaluation:
@@ -68,7 +92,6 @@ def _run(policy: TrainedPolicy, environments: Any, due: np.ndarray, mode: bool) 
     returns: list[float] = []
     lengths: list[float] = []
     observation, due = environments.reset(), due.copy()
-    policy.forget()
     while due.any():
         action = policy.act_on_rows(observation, mode, environments.action_mask)
         after = environments.step(action)
@@ -107,8 +130,19 @@ def record_video(policy: TrainedPolicy, path: Path, *, seed: int = 0) -> float:
             "made. Step it with `policy.act` and draw its states with its own library."
         )
     env = make_single(name, render_mode="rgb_array")
+    try:
+        frames, total = _film(policy.anew(seed), env, seed)
+    finally:
+        env.close()
+    rate = int(env.metadata.get("render_fps", 30))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imageio.mimsave(path, frames, fps=rate)
+    return total
+
+
+def _film(policy: TrainedPolicy, env: Any, seed: int) -> tuple[list[Any], float]:
+    """The pictures of one episode, and its return."""
     frames: list[Any] = []
-    policy.forget()
     total, ended = 0.0, False
     observation, info = env.reset(seed=environment_seed(seed, Purpose.EVALUATE, 0, 0))
     while not ended:
@@ -117,8 +151,4 @@ def record_video(policy: TrainedPolicy, path: Path, *, seed: int = 0) -> float:
         action = policy.act(observation, deterministic=True, action_mask=mask)
         observation, reward, terminated, truncated, info = env.step(action)
         total, ended = total + float(reward), bool(terminated or truncated)
-    rate = int(env.metadata.get("render_fps", 30))
-    env.close()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    imageio.mimsave(path, frames, fps=rate)
-    return total
+    return frames, total

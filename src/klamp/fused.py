@@ -27,6 +27,7 @@ from klamp.device_rollout import (
     moments_of,
 )
 from klamp.envs.device import Together, from_arrays, to_arrays
+from klamp.envs.host import by_the_run
 from klamp.envs.stepped import reset_key
 from klamp.episodes import add_finished
 from klamp.learning import make_learn
@@ -227,7 +228,10 @@ class FusedIteration:
         shape = (settings.rollout_length, settings.num_envs, *(space.shape if which < 2 else ()))
         t, index, *rest = (int(i) for i in np.unravel_index(where, shape))
         entry = f", entry {tuple(rest)}," if rest else ""
-        return f"the {name}{entry} of environment {index} at step {t} of the rollout is {value}"
+        return (
+            f"the {name}{entry} of environment {index} at step {t} of the rollout is {value} "
+            f"({by_the_run(settings.seed)})"
+        )
 
 
 def counted(state: TrainState, sums: Sums, steps: int) -> TrainState:

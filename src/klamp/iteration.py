@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from klamp.assembly import environment_of, make_policy, network_maker
+from klamp.assembly import check_used, environment_of, make_policy, network_maker
 from klamp.compilation import keep_compiled
 from klamp.config import RunConfig
 from klamp.envs.device import Together
@@ -203,6 +203,7 @@ def start(
     if on_device is not None:
         together = Together(on_device, settings.num_envs)
         check_spaces(config.env, together.observation_space, together.action_space)
+        check_used(config, together)
         fused = FusedIteration(config, together, network, like)
         return fused, fresh_state(config, together.seen_space, fused.theta, fused.model)
     environments = make_host(
@@ -215,6 +216,7 @@ def start(
     )
     try:
         check_spaces(config.env, environments.observation_space, environments.action_space)
+        check_used(config, environments)
         run = HostIteration(config, environments, network, like)
         return run, fresh_state(config, environments.seen_space, run.theta, run.model)
     except BaseException:

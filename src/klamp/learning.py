@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.advantages import estimate, standardize
-from klamp.algorithms import implementation, reinforce
-from klamp.config import REINFORCE, AlgorithmConfig, Settings
+from klamp.algorithms import implementation
+from klamp.config import AlgorithmConfig, Settings
 from klamp.distributions import kl_divergence
 from klamp.networks import Model
 from klamp.normalize import CLIP, Scaling, normalize
@@ -64,7 +64,7 @@ def prepare(
     """Rollout [T, N] to Batch [T·N]: old distributions, values, advantages, targets.
 
     All are computed with the θ and the scaling that collected the rollout. ``reward_factor``
-    multiplies rewards (1 where they are not normalised).
+    multiplies rewards where ``settings`` have them normalised.
     """
     order = RowOrder(rollout.reward.shape, in_sequences=settings.sequence > 1)
     rows = jax.tree.map(order.rows, rollout)
@@ -84,8 +84,9 @@ def prepare(
     bare = inputs._replace(dropout_key=None)
     following = seen(rows.next_observation)._replace(dropout_key=None)
     next_value = value_after(model, theta, bare, following, value, rollout)
-    reward = rollout.reward * reward_factor
-    reward = jnp.where(reward_factor == 1, reward, jnp.clip(reward, -CLIP, CLIP))
+    reward = rollout.reward
+    if settings.normalize_reward:
+        reward = jnp.clip(reward * reward_factor, -CLIP, CLIP)
     estimates = estimate(
         reward,
         order.steps(value),
@@ -220,8 +221,6 @@ def refuse_non_finite(theta: Array, state: Any, batch: Batch, update: Update) ->
 def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> Any:
     """The jitted iteration: (θ, state, rollout, scaling, reward factor, key, progress) → new."""
     parts = implementation(algorithm)
-    if isinstance(algorithm, REINFORCE):
-        settings = reinforce.estimation(algorithm, settings)
 
     def learn(
         theta: Array,

@@ -1,7 +1,8 @@
 """Running mean and variance of observations and returns, in float64 on the host.
 
-Moments are merged once a rollout, after the policy that acted with them has been updated: within
-one iteration every part sees the same scaling, so the ratio at the first minibatch is 1.
+Moments are merged once a rollout. Those of observations after the update: within one iteration
+every part sees them through the scaling that acted, so the ratio at the first minibatch is 1. Those
+of returns before it: rewards are scaled by all that is known when they are first looked at.
 """
 
 from typing import Any, NamedTuple

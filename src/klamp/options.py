@@ -74,6 +74,13 @@ def parse(
         raise ConfigError(_in_its_words(captured.getvalue(), command, words)) from None
 
 
+def given_fields(kind: Any, words: Sequence[str]) -> set[str]:
+    """The fields of a dataclass, and of those in it, that the words give a value."""
+    known = options_of(kind)
+    given, _ = read(integral(words), known)
+    return {option.option[2:].replace("-", "_") for option in given if option.option in known}
+
+
 def value_of(option: str, words: Sequence[str]) -> str | None:
     """The value given to an option, before the full parser knows which options there are."""
     for word, following in zip(words, [*words[1:], None], strict=False):

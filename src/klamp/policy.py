@@ -1,5 +1,6 @@
 """A trained policy as users hold it: numpy in, numpy out, with its normaliser inside."""
 
+from copy import copy
 from typing import Any
 
 import jax
@@ -34,7 +35,7 @@ class TrainedPolicy:
         self.observation_space, self.action_space = observation_space, action_space
         self.config = config
         self.log_std = log_std
-        self._calls = 0
+        self._noise, self._calls = (config.settings.seed, Purpose.EVALUATE), 0
         self._memory: np.ndarray | None = None
         self._first: np.ndarray | None = None
         self._to_environment = to_environment(action_space, config.settings.action_bounds)
@@ -58,7 +59,7 @@ class TrainedPolicy:
 
     def act_on_rows(self, rows: Any, deterministic: bool = False, action_mask: Any = None) -> Any:
         """Like ``act``, for a batch of observations and masks as ``HostEnvironments`` has them."""
-        noise_key = key(self.config.settings.seed, Purpose.EVALUATE, 0, self._calls)
+        noise_key = key(*self._noise, 0, self._calls)
         self._calls += 1
         inputs = self._inputs(rows, action_mask)
         choose = self.model.mode if deterministic else self.model.sample
@@ -66,6 +67,16 @@ class TrainedPolicy:
         if memory is not None:
             self._memory, self._first = np.array(memory), np.zeros(len(rows), bool)
         return self._to_environment(jax.tree.map(np.asarray, chosen))
+
+    def anew(self, seed: int) -> "TrainedPolicy":
+        """The same policy, to be evaluated: without a memory, its samples a function of ``seed``.
+
+        What it does leaves this one as it was.
+        """
+        other = copy(self)
+        other._noise, other._calls = (seed, Purpose.ACT_EVALUATED), 0
+        other.forget()
+        return other
 
     def forget(self, ended: Any = None) -> None:
         """Begin new episodes: a memory is given up, in the rows of ``ended`` or in all.

@@ -7,16 +7,18 @@ every one of them, so a run never depends on a preset that changed later.
 from dataclasses import fields, replace
 from typing import Any
 
+from klamp.checks import require
 from klamp.config import (
     ALGORITHMS,
+    REINFORCE,
     AlgorithmConfig,
     RunConfig,
     Settings,
-    algorithm_name,
     check_algorithm,
     check_environment_name,
 )
 from klamp.errors import ConfigError, closest
+from klamp.unused import by_choices, refuse_unused
 
 Values = dict[str, Any]
 
@@ -26,7 +28,7 @@ _MUJOCO: Values = {"normalize_observation": True, "normalize_reward": True, "ste
 SHARED: dict[str, Values] = {
     "CartPole-v1": {"steps": 100_000},
     "Acrobot-v1": {"steps": 200_000, **_NORMALIZED},
-    "MountainCar-v0": {"steps": 500_000, **_NORMALIZED, "trace_decay": 0.98},
+    "MountainCar-v0": {"steps": 500_000, **_NORMALIZED},
     "Pendulum-v1": {"steps": 200_000, "discount": 0.9, **_NORMALIZED},
     "MountainCarContinuous-v0": {"steps": 100_000, **_NORMALIZED, "discount": 0.999},
     "HalfCheetah-v5": {**_MUJOCO},
@@ -38,6 +40,12 @@ SHARED: dict[str, Values] = {
 """Settings of an environment for every algorithm."""
 
 OWN: dict[tuple[str, str], Values] = {
+    # REINFORCE has no λ.
+    **{
+        ("MountainCar-v0", algo): {"trace_decay": 0.98}
+        for algo in ALGORITHMS
+        if algo != "reinforce"
+    },
     # Six action dimensions: a KL per state of 0.04 is what others print as 0.007.
     ("HalfCheetah-v5", "trpo"): {"max_kl": 0.04},
     ("CartPole-v1", "npg"): {"steps": 150_000, "rollout_length": 128},
@@ -61,18 +69,21 @@ OWN: dict[tuple[str, str], Values] = {
 """Settings of an environment for one algorithm, over those of ``SHARED``."""
 
 
-def preset(env: str, algo: str) -> Values:
-    """All values that the preset of an environment and algorithm sets, by name."""
+def preset(env: str, algo: str | None) -> Values:
+    """All values that the preset of an environment sets, by name, and of an algorithm, if named."""
     # The same task in another library wants the same settings.
     task = env.removeprefix("gymnax:").removeprefix("phys2d/").removeprefix("envpool:")
-    return SHARED.get(task, _NORMALIZED) | OWN.get((task, algo), {})
+    own = {} if algo is None else OWN.get((task, algo), {})
+    return SHARED.get(task, _NORMALIZED) | own
 
 
 def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) -> RunConfig:
     """The configuration of a run: defaults, then the preset, then what the caller gave.
 
-    An algorithm given as a config is taken as it is; one given by name, or not at all (PPO), gets
-    the preset's settings. Raises ``ConfigError`` on an unknown name or setting.
+    An algorithm given by name, or not at all (PPO), gets the preset's settings. One given as a
+    config is taken as it is, and of the preset only what holds for the environment whatever the
+    algorithm: values that were tuned together with those of another config are none of its own.
+    Raises ``ConfigError`` on an unknown name or setting, and on one that would do nothing.
     """
     check_environment_name(env)
     name = algorithm if isinstance(algorithm, str) else None
@@ -85,7 +96,7 @@ def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) 
         )
     chosen: Any = ALGORITHMS[name]() if name is not None else algorithm
     check_algorithm(chosen)
-    values = preset(env, algorithm_name(chosen))
+    values = preset(env, name)
     shared = {item.name for item in fields(Settings)}
     own = {item.name for item in fields(chosen)}
     allowed = shared | own if name is not None else shared
@@ -95,8 +106,13 @@ def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) 
     if name is not None:
         merged = values | given
         chosen = replace(chosen, **{key: merged[key] for key in own & set(merged)})
-    merged = values | given
+    stands_for = chosen.estimates if isinstance(chosen, REINFORCE) else {}
+    merged = stands_for | values | given
     settings = Settings(**{key: merged[key] for key in shared & set(merged)})
+    for key, value in stands_for.items():
+        decided = f"{value!r}, which the baseline {chosen.baseline!r} of REINFORCE stands for"
+        require(getattr(settings, key) == value, settings, key, decided)
+    refuse_unused(chosen, settings, by_choices(chosen, settings))
     return RunConfig(env=env, algorithm=chosen, settings=settings)
 
 

@@ -159,12 +159,14 @@ def closing(summary: Metrics) -> str:
 
 
 def duration(seconds: float) -> str:
-    """65 s as `1 min 5 s`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes = int(seconds // 60)
-    if minutes < 60:
-        return f"{minutes} min {int(seconds % 60)} s"
+    """65 s as `1 min 5 s`; rounded once, to what is shown, and only then divided into units."""
+    tenths, whole, minutes = round(seconds * 10), round(seconds), round(seconds / 60)
+    if tenths < 100:
+        return f"{tenths / 10:.1f} s"
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
     return f"{minutes // 60} h {minutes % 60} min"
 
 

@@ -192,11 +192,10 @@ class HostCollector:
             if not finite.all():
                 t, index, *rest = (int(i) for i in np.argwhere(~finite)[0])
                 ended = self._terminated[t:, index] | self._truncated[t:, index]
-                seed = self.environments.episode_seed(index, earlier=int(ended.sum()))
+                origin = self.environments.origin(index, earlier=int(ended.sum()))
                 return (
                     f"{name}{f', entry {tuple(rest)},' if rest else ''} of environment {index} at "
-                    f"step {t} of the rollout is {buffer[(t, index, *rest)]} (in the episode that "
-                    f"`reset(seed={seed})` begins)"
+                    f"step {t} of the rollout is {buffer[(t, index, *rest)]} ({origin})"
                 )
         return None
 

@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     CHECK = 5
     DROPOUT = 6
     RESET = 7
+    ACT_EVALUATED = 8
 
 
 def key(seed: int, purpose: Purpose, iteration: int = 0, index: int = 0) -> PRNGKeyArray:

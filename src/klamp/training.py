@@ -49,7 +49,9 @@ def train(
     ``gymnax:CartPole-v1``, or an object that is one (docs/jax-environments.md). ``algorithm`` is a
     config such as ``klamp.TRPO(max_kl=0.01)``, taken as it is, or a name such as ``"trpo"``, which
     takes the preset's settings; PPO if left out. ``settings`` are the fields of ``klamp.Settings``
-    (``steps``, ``seed``, ``num_envs``, ``rollout_length``, ``discount``, …), over the preset's.
+    (``steps``, ``seed``, ``num_envs``, ``rollout_length``, ``discount``, …), over the preset's;
+    with a config, over what the presets of all algorithms have in common for ``env``. A setting
+    that would do nothing in this run is refused.
     ``out`` is the run's folder, which must not exist (or be empty); by default
     ``runs/{env}-{algorithm}-{seed}``. Progress goes to standard error unless ``quiet``.
     ``network(observation_space, action_space, key)`` builds networks of your own

@@ -68,7 +68,7 @@ def rollout(garbage: float) -> Rollout:
 def test_garbage_under_weight_0_changes_nothing(algorithm: Any) -> None:
     theta, model = make_model()
     state = implementation(algorithm).init(algorithm, model, theta)
-    learn = make_learn(model, algorithm, SETTINGS)
+    learn = make_learn(model, algorithm, config.RunConfig("Some-v0", algorithm, SETTINGS).settings)
     results = [
         learn(
             theta,

@@ -9,7 +9,7 @@ from probe import SETTINGS, compiled, make_model, one_update, sample
 
 from klamp import adam, critic
 from klamp.algorithms import reinforce
-from klamp.config import REINFORCE, Settings
+from klamp.config import REINFORCE, RunConfig, Settings
 
 NONE = REINFORCE(baseline="none", learning_rate=1e-3, max_gradient_norm=1e6)
 MEAN = replace(NONE, baseline="batch-mean")
@@ -77,14 +77,15 @@ def test_the_critic_learns_as_it_does_under_trpo() -> None:
 
 
 def test_the_baseline_decides_the_estimator() -> None:
-    settings = Settings()
     for config in (NONE, MEAN):
-        chosen = reinforce.estimation(config, settings)
+        chosen = RunConfig("Some-v0", config, Settings()).settings
         assert chosen.advantage_estimator == "return"
         assert chosen.advantage_normalization == "off"
-    chosen = reinforce.estimation(VALUE, settings)
-    assert chosen.advantage_estimator == chosen.value_target == "monte-carlo"
-    assert chosen.advantage_normalization == settings.advantage_normalization
+    for normalization in ("batch", "minibatch", "off"):
+        given = Settings(advantage_normalization=normalization)
+        chosen = RunConfig("Some-v0", VALUE, given).settings
+        assert chosen.advantage_estimator == chosen.value_target == "monte-carlo"
+        assert chosen.advantage_normalization == normalization
 
 
 def test_the_entropy_bonus_counts() -> None:

@@ -124,6 +124,18 @@ def test_each_row_has_a_seed_of_its_own_and_the_run_repeats() -> None:
     assert len({row.tobytes() for start in (starts[0], starts[2]) for row in start}) == 6
 
 
+@pytest.mark.usefixtures("stand_in")
+def test_no_seed_is_named_that_begins_no_episode() -> None:
+    """A row's generator goes on from episode to episode; after a resume it is another."""
+    rows = pool(seed=4)
+    rows.reset()
+    assert rows.origin(1).endswith("the same run, from `seed=4`, comes to it again")
+    rows.restore(rows.position().arrays())
+    assert rows.origin(1).endswith("if it is resumed from the same checkpoint")
+    assert "reset(" not in rows.origin(1)
+    rows.close()
+
+
 @pytest.mark.usefixtures("library")
 def test_a_run_trains_and_a_resumed_one_says_that_its_episodes_begin_anew(tmp_path: Any) -> None:
     settings = {"num_envs": 2, "rollout_length": 32, "hidden_sizes": (4,), "quiet": True}

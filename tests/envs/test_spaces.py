@@ -9,7 +9,14 @@ from gymnasium.vector.utils import batch_space, iterate
 
 from klamp import EnvironmentFault
 from klamp.envs.masks import mask_sizes
-from klamp.envs.spaces import action_buffer, check_spaces, random_actions, to_environment
+from klamp.envs.spaces import (
+    action_buffer,
+    check_spaces,
+    form,
+    limits,
+    random_actions,
+    to_environment,
+)
 from klamp.networks import action_head
 
 BOX = spaces.Box(-1, 1, (2,), np.float32)
@@ -107,3 +114,12 @@ def test_random_actions_respect_the_mask(name: str) -> None:
     free = random_actions(space, 50, None, generator())
     if name == "discrete":
         assert set(free) == {0, 1, 2}
+
+
+def test_observations_may_have_other_bounds_and_actions_may_not() -> None:
+    box, wide = (spaces.Box(-x, x, (2,), np.float32) for x in (1, 2))
+    assert form(box) == form(wide)
+    assert limits(box) != limits(wide)
+    assert form(box) != form(spaces.Box(0, 255, (2,), np.uint8))
+    assert form(spaces.Dict(a=box)) != form(spaces.Dict(b=box))
+    assert form(spaces.Discrete(2)) != form(spaces.Discrete(2, start=1))

@@ -1,11 +1,15 @@
 """Vector environments that reset their own rows."""
 
+from typing import Any
+
+import gymnasium
 import numpy as np
 import pytest
 from environments import Count
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from klamp import EnvironmentFault
+from klamp import EnvironmentFault, KlampWarning, Settings
+from klamp.envs.contract import check_environment
 from klamp.envs.making import make_host
 from klamp.envs.vector import VectorEnvironments
 from klamp.errors import CheckpointError
@@ -17,6 +21,47 @@ def test_a_vector_environment_must_say_how_it_resets() -> None:
     vector.metadata = {}
     with pytest.raises(EnvironmentFault, match="does not say how it resets"):
         VectorEnvironments(vector, "Count", 0, Purpose.EPISODE)
+
+
+class Renamed(SyncVectorEnv):
+    """Rows that reset themselves in the step of the end; what that was lies under another name."""
+
+    def __init__(self, name: str | None, length: int = 40) -> None:
+        super().__init__([lambda: Count(length)] * 3, autoreset_mode=AutoresetMode.SAME_STEP)
+        self.name = name
+
+    def step(self, actions: Any) -> Any:
+        *seen, info = super().step(actions)
+        final = info.pop("final_obs", None)
+        if final is not None and self.name is not None:
+            info[self.name] = final
+        return (*seen, info)
+
+
+def registered(name: str | None, **options: Any) -> str:
+    """An id whose only form is that of rows that reset themselves."""
+    env = f"Renamed-{name}-v0"
+    gymnasium.register(env, vector_entry_point=lambda num_envs: Renamed(name, **options))
+    return env
+
+
+def test_the_final_observation_is_found_under_its_older_name() -> None:
+    with pytest.warns(KlampWarning, match="does not repeat itself"):
+        check_environment(registered("final_observation"), Settings())
+    host = VectorEnvironments(Renamed("final_observation", 2), "Count", 0, Purpose.EPISODE)
+    host.reset()
+    host.step(np.zeros(3, int))
+    after = host.step(np.zeros(3, int))
+    assert after.truncated.all()
+    # An episode's number and its step: the last of one, the first of the next.
+    np.testing.assert_array_equal(after.next_observation, [[0, 2]] * 3)
+    np.testing.assert_array_equal(after.observation, [[1, 0]] * 3)
+
+
+def test_a_final_observation_that_is_missing_is_found_at_the_start() -> None:
+    """However long an episode is; within it nothing is missing."""
+    with pytest.raises(EnvironmentFault, match=r"no 'final_obs', only .*vectorization='sync'"):
+        check_environment(registered(None), Settings())
 
 
 def test_what_an_iteration_draws_does_not_depend_on_what_was_drawn_before() -> None:

@@ -113,6 +113,6 @@ def test_what_must_be_remembered_is_learnt(algo: str, tmp_path: Path) -> None:
     result = klamp.train("Recall-v0", algo, recurrent_size=16, out=tmp_path / "run", **shared)
     # Without a memory nothing beats 0.5.
     assert result.summary["return_mean"] > 0.9
-    assert result.metrics[0]["kl_max"] >= 0
+    assert result.metrics[0]["kl_max"] > 0
     policy = klamp.load(tmp_path / "run")
     assert klamp.evaluate(policy, episodes=20).returns.mean() > 0.9

@@ -13,7 +13,6 @@ With a shared trunk the fit of V moves the policy too, and nothing bounds that: 
 both together, is the plain method for a shared trunk.
 """
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -37,16 +36,6 @@ class State(NamedTuple):
     """Adam's, of the policy."""
     critic: Any
     """Adam's, of the critic; absent where nothing uses V."""
-
-
-def estimation(config: REINFORCE, settings: Settings) -> Settings:
-    """The settings with the advantage that the baseline stands for.
-
-    Without V the return is left as it is: to standardise it would subtract a baseline.
-    """
-    if config.baseline == "value":
-        return replace(settings, advantage_estimator="monte-carlo", value_target="monte-carlo")
-    return replace(settings, advantage_estimator="return", advantage_normalization="off")
 
 
 def init(config: REINFORCE, model: Model, theta: Float[Array, " n"]) -> State:

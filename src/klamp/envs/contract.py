@@ -16,8 +16,12 @@ from klamp.envs.pool import PREFIX
 from klamp.envs.rehearsal import resumes_exactly
 from klamp.envs.single import STEPS, Answer, Single
 from klamp.envs.spaces import check_spaces, random_actions, to_environment
+from klamp.envs.vector import VectorEnvironments
 from klamp.errors import EnvironmentFault, KlampError, KlampWarning
 from klamp.seeding import Purpose, generator
+
+UNTIL = 1000
+"""Steps in which an episode of a vector environment is to end, so that its end can be looked at."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,8 @@ def _check_together(env: str, settings: Settings, source: Any = None) -> Checked
             check_spaces(env, copies.observation_space, copies.action_space)
             check_memory(env, settings, copies.observation_space, copies.action_space)
             _walk(copies, settings.seed)
+            if isinstance(copies, VectorEnvironments) and copies.resets_at_once:
+                _until_an_end(copies, settings.seed)
         finally:
             copies.close()
         repeats = resumes_exactly(make, settings.seed)
@@ -187,6 +193,19 @@ def _walk(copies: HostEnvironments, seed: int) -> None:
                     f"`{name}` of `{env}` at {where} is {flag!r}; expected booleans, so that a "
                     "time limit and a terminal state can be told apart."
                 )
+
+
+def _until_an_end(copies: VectorEnvironments, seed: int) -> None:
+    """Random steps until a row shows what its episode ended with, or for ``UNTIL`` of them."""
+    draw, to_action = generator(seed, Purpose.CHECK, 1), to_environment(copies.action_space)
+    for step in range(STEPS, UNTIL):
+        mask = copies.action_mask
+        action = random_actions(copies.action_space, copies.num_envs, mask, draw)
+        after = copies.step(to_action(action))
+        if np.any(after.terminated | after.truncated):
+            shown, space = after.next_observation, copies.seen_space
+            _check_observation(copies.env, f"step {step}", shown, space)
+            return
 
 
 def _check_observation(env: str, where: str, observation: Any, space: Any) -> None:

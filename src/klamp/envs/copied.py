@@ -114,6 +114,11 @@ class CopiedEnvironments:
         episode = int(self._episodes[index]) - earlier
         return environment_seed(self._seed, self._purpose, index, episode)
 
+    def origin(self, index: int, *, earlier: int = 0) -> str:
+        """Each episode begins from a seed of its own."""
+        seed = self.episode_seed(index, earlier=earlier)
+        return f"in the episode that `reset(seed={seed})` begins"
+
     def position(self) -> EpisodesSoFar:
         """Where the environments stand; cheap, so it is taken at each iteration."""
         return EpisodesSoFar(

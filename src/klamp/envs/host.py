@@ -72,8 +72,8 @@ class HostEnvironments(Protocol):
         """Step every environment."""
         ...
 
-    def episode_seed(self, index: int, *, earlier: int = 0) -> int:
-        """The seed of one environment's running episode, or of one that many ``earlier``."""
+    def origin(self, index: int, *, earlier: int = 0) -> str:
+        """In words, what leads to one environment's running episode, or one so many ``earlier``."""
         ...
 
     def position(self) -> Position:
@@ -90,6 +90,14 @@ class HostEnvironments(Protocol):
     def close(self) -> None:
         """Free the environments."""
         ...
+
+
+def by_the_run(seed: int) -> str:
+    """The ``origin`` of episodes that begin from a generator which many share, or which goes on."""
+    return (
+        f"in an episode without a seed of its own; the same run, from `seed={seed}`, comes to it "
+        "again"
+    )
 
 
 class Shown:

@@ -19,7 +19,7 @@ from jaxtyping import PRNGKeyArray
 
 from klamp.envs.copies import one_line
 from klamp.envs.device import DeviceEnvironment, DeviceStep
-from klamp.errors import EnvironmentFault, closest
+from klamp.errors import ConfigError, EnvironmentFault, closest
 
 BRAX_LIMIT = 1000
 """Steps of an episode in Brax's own training, whose environments have no limit of their own."""
@@ -39,6 +39,7 @@ def device_environment(env: Any, vectorization: str = "auto") -> DeviceEnvironme
     Gymnasium's functional environments are stepped on the host where ``vectorization`` says how.
     """
     if not isinstance(env, str):
+        only_auto(type(env).__qualname__, vectorization)
         return env
     library, _, name = env.partition(":")
     makers: dict[str, Callable[[str, str], DeviceEnvironment]] = {
@@ -47,10 +48,20 @@ def device_environment(env: Any, vectorization: str = "auto") -> DeviceEnvironme
         "playground": _playground,
     }
     if library in makers and env != library:
+        only_auto(env, vectorization)
         return _made(env, lambda: makers[library](env, name))
     if env.startswith(("phys2d/", "tabular/")) and vectorization == "auto":
         return _made(env, lambda: _functional(env))
     return None
+
+
+def only_auto(env: str, vectorization: str) -> None:
+    """Raise ``ConfigError`` where a library steps its environments together in a way of its own."""
+    if vectorization != "auto":
+        raise ConfigError(
+            f"`vectorization` of Settings is {vectorization!r}, but would do nothing: `{env}` is "
+            "stepped together by its own library. Leave it out."
+        )
 
 
 def _made(env: str, make: Callable[[], DeviceEnvironment]) -> DeviceEnvironment:

@@ -1,5 +1,6 @@
 """From an environment's name to environments that can be stepped; errors that say what to do."""
 
+import contextlib
 import warnings
 from typing import Any
 
@@ -8,7 +9,7 @@ import gymnasium
 from klamp.envs.copied import CopiedEnvironments
 from klamp.envs.copies import LocalCopies, one_line
 from klamp.envs.host import HostEnvironments
-from klamp.envs.jax_adapters import device_environment
+from klamp.envs.jax_adapters import device_environment, only_auto
 from klamp.envs.pool import PREFIX, PoolEnvironments
 from klamp.envs.stepped import SteppedEnvironments
 from klamp.envs.vector import VectorEnvironments
@@ -42,6 +43,7 @@ def make_host(
         name = env if isinstance(env, str) else type(env).__qualname__
         return SteppedEnvironments(on_device, name, num_envs, seed, purpose)
     if env.startswith(PREFIX):
+        only_auto(env, vectorization)
         return PoolEnvironments(env, num_envs, seed, purpose)
     spec = specification(env)
     try:
@@ -52,12 +54,21 @@ def make_host(
             workers = WorkerCopies(spec, num_envs, step_limit_s)
             return CopiedEnvironments(workers, env, seed, purpose)
         # The contract has been checked once; it need not be checked at every step.
-        envs = [gymnasium.make(spec, disable_env_checker=True) for _ in range(num_envs)]
+        with contextlib.ExitStack() as made:
+            envs = [_closed_by(made, spec) for _ in range(num_envs)]
+            made.pop_all()
     except EnvironmentFault:
         raise
     except Exception as error:
         raise EnvironmentFault(cannot_make(env, error)) from error
     return CopiedEnvironments(LocalCopies(envs), env, seed, purpose)
+
+
+def _closed_by(made: contextlib.ExitStack, spec: Any) -> Any:
+    """A copy, which is closed again where another cannot be made."""
+    env = gymnasium.make(spec, disable_env_checker=True)
+    made.callback(env.close)
+    return env
 
 
 def takes_vector_form(spec: Any, num_envs: int, vectorization: str) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 
 from klamp.compilation import cores
 from klamp.envs.copies import one_line
-from klamp.envs.host import Shown, Transition, are_episode_numbers
+from klamp.envs.host import Shown, Transition, are_episode_numbers, by_the_run
 from klamp.errors import CheckpointError, EnvironmentFault, closest
 from klamp.seeding import Purpose, environment_seed
 
@@ -68,9 +68,10 @@ class PoolEnvironments:
         seen = self._shown.encode(raw)
         return Transition(seen, seen, reward, terminated, truncated, valid)
 
-    def episode_seed(self, index: int, *, earlier: int = 0) -> int:
-        """The seed that the row's generator began from, episodes ago."""
-        return environment_seed(self._seed, self._purpose, index, self._pools)
+    def origin(self, index: int, *, earlier: int = 0) -> str:
+        """Rows begin their episodes themselves, each from a generator that goes on."""
+        again = "" if not self._pools else ", if it is resumed from the same checkpoint"
+        return f"{by_the_run(self._seed)}{again}"
 
     def position(self) -> PoolPosition:
         """How many pools there have been."""
@@ -104,7 +105,10 @@ class PoolEnvironments:
                 f"There is no environment `{self.env}`: EnvPool knows none by the name `{name}`."
                 f"{closest(name, known, 3)} Expected one of its own names after the colon."
             )
-        seeds = [self.episode_seed(index) for index in range(self.num_envs)]
+        seeds = [
+            environment_seed(self._seed, self._purpose, index, self._pools)
+            for index in range(self.num_envs)
+        ]
         threads = min(cores(), self.num_envs)
         try:
             with _quietly():

@@ -57,6 +57,28 @@ def _leaves(space: Any, where: str) -> list[tuple[str, Any]]:
     return [leaf for leaves in inner for leaf in leaves]
 
 
+def leaves_of(space: Any) -> list[Any]:
+    """The parts of a space that are no Dict or Tuple, however deep."""
+    return [part for _, part in _leaves(space, "")]
+
+
+def form(space: Any) -> list[Any]:
+    """What two spaces of observations have in common where a policy of one can see the other.
+
+    The bounds of a Box are no part of it: nothing is scaled by them.
+    """
+    return [
+        (where, (part.shape, part.dtype == np.uint8) if isinstance(part, spaces.Box) else part)
+        for where, part in _leaves(space, "")
+    ]
+
+
+def limits(space: Any) -> list[Any]:
+    """The bounds of each Box of a space of actions, which are clipped or scaled to them."""
+    boxes = [part for _, part in _leaves(space, "") if isinstance(part, spaces.Box)]
+    return [(part.low.tolist(), part.high.tolist()) for part in boxes]
+
+
 def parts_of(space: Any) -> list[Any] | None:
     """The parts of a Dict, in the order of its keys, or of a Tuple; None of any other space."""
     match space:

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 
 from klamp.envs.device import DeviceEnvironment, Stand, Together, from_arrays, to_arrays
-from klamp.envs.host import Transition, are_episode_numbers
+from klamp.envs.host import Transition, are_episode_numbers, by_the_run
 from klamp.errors import CheckpointError
-from klamp.seeding import Purpose, environment_seed, key
+from klamp.seeding import Purpose, key
 
 
 class SteppedPosition(NamedTuple):
@@ -72,9 +72,9 @@ class SteppedEnvironments:
         led_to, reward, terminated, truncated = (np.asarray(part) for part in after)
         return Transition(following, led_to, reward, terminated, truncated, self._all)
 
-    def episode_seed(self, index: int, *, earlier: int = 0) -> int:
-        """A number for the row's last reset by us; episodes since drew their keys from ours."""
-        return environment_seed(self._seed, self._purpose, index, self._resets)
+    def origin(self, index: int, *, earlier: int = 0) -> str:
+        """Episodes begin from keys of the iteration."""
+        return by_the_run(self._seed)
 
     def position(self) -> SteppedPosition:
         """Where the rows stand."""

@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from klamp.envs.host import Shown, Transition, are_episode_numbers
+from klamp.envs.host import Shown, Transition, are_episode_numbers, by_the_run
 from klamp.envs.observations import MASK_KEY, batch_of_one
 from klamp.errors import CheckpointError, EnvironmentFault
 from klamp.seeding import Purpose, environment_seed, generator
+
+FINAL = ("final_obs", "final_observation")
+"""Where SAME_STEP environments put what an episode ended with: since Gymnasium 1.0, and before."""
 
 
 class Attributes(NamedTuple):
@@ -46,7 +49,8 @@ class VectorEnvironments:
             AutoresetMode.NEXT_STEP: self._step_next,
             AutoresetMode.SAME_STEP: self._step_same,
         }
-        self._step = steps[autoreset_mode(vector, env)]
+        mode = autoreset_mode(vector, env)
+        self._step, self.resets_at_once = steps[mode], mode == AutoresetMode.SAME_STEP
         self._observation = np.empty(0)
 
     @property
@@ -63,7 +67,8 @@ class VectorEnvironments:
         """Start a new episode in each row."""
         self._phantom[:] = False
         self._episodes += 1
-        seeds = [self.episode_seed(i) for i in range(self.num_envs)]
+        begun = enumerate(self._episodes.tolist())
+        seeds = [environment_seed(self._seed, self._purpose, i, number) for i, number in begun]
         seed: Any = seeds if self._own_generators else seeds[0]
         raw, info = self.vector.reset(seed=seed)
         self._observation = self._shown.first(raw, self._told(info))
@@ -74,9 +79,9 @@ class VectorEnvironments:
         self._shown.count_step()
         return self._step(action)
 
-    def episode_seed(self, index: int, *, earlier: int = 0) -> int:
-        """The seed of the row's last reset by us; episodes in between drew from a generator."""
-        return environment_seed(self._seed, self._purpose, index, int(self._episodes[index]))
+    def origin(self, index: int, *, earlier: int = 0) -> str:
+        """Rows begin their episodes themselves, from a generator."""
+        return by_the_run(self._seed)
 
     def position(self) -> Attributes:
         """Where the rows stand: what the vector environment keeps in arrays and numbers."""
@@ -147,16 +152,28 @@ class VectorEnvironments:
         return Transition(after, after, reward, terminated, truncated, valid)
 
     def _step_same(self, action: Any) -> Transition:
-        """SAME_STEP: the final observation comes in ``info["final_obs"]``."""
+        """SAME_STEP: the observation is the next episode's, the final one comes in the info."""
         raw, reward, terminated, truncated, info = self.vector.step(action)
         ended = terminated | truncated
         after = self._see(raw, info, self._none)
         if not ended.any():
             return Transition(after, after, reward, terminated, truncated, self._all)
-        final = np.array(after)
+        final, told = np.array(after), self._final(info)
         for i in np.flatnonzero(ended):
-            final[i] = self._shown.encode(batch_of_one(info["final_obs"][i]))[0]
+            final[i] = self._shown.encode(batch_of_one(told[i]))[0]
         return Transition(after, final, reward, terminated, truncated, self._all)
+
+    def _final(self, info: dict[str, Any]) -> Any:
+        """What the episodes ended with, by row."""
+        for name in FINAL:
+            if name in info:
+                return info[name]
+        raise EnvironmentFault(
+            f"The vector environment of `{self.env}` resets a row in the step that ends its "
+            f"episode (SAME_STEP), but the info of that step has no {FINAL[0]!r}, only "
+            f"{sorted(info)}: what the episode ended with is lost. Return it as "
+            f"`info[{FINAL[0]!r}][row]`, or train with `vectorization='sync'`."
+        )
 
 
 def autoreset_mode(vector: VectorEnv[Any, Any, Any], env: str) -> AutoresetMode:

@@ -22,9 +22,6 @@ from klamp.types import Inputs
 NetworkBuilder = Callable[[Any, Any, PRNGKeyArray], ActorCritic]
 """``(observation_space, action_space, key)`` → the network; what ``train(network=…)`` takes."""
 
-NEED_A_GAUSSIAN = (("action_scale", "scheduled", "learned"), ("mean_activation", "tanh", "none"))
-"""Settings that would have no effect on other distributions: name, value, what to use instead."""
-
 
 def is_image(space: Any) -> bool:
     """Bytes with three axes."""
@@ -46,12 +43,11 @@ def build_network(
     width = FEATURES if image else (size, *settings.hidden_sizes)[-1]
     features = settings.recurrent_size or width
     gaussian = has_gaussian(action_space, settings.action_bounds)
-    for name, asked, usual in NEED_A_GAUSSIAN:
-        if getattr(settings, name) == asked and not gaussian:
-            raise ConfigError(
-                f"`{name}` is {asked!r}, but the actions {action_space} under `action_bounds` "
-                f"{settings.action_bounds!r} have no Gaussian part. Use `{name}={usual!r}`."
-            )
+    if settings.action_scale == "scheduled" and not gaussian:
+        raise ConfigError(
+            f"`action_scale` is 'scheduled', but the actions {action_space} under `action_bounds` "
+            f"{settings.action_bounds!r} have no Gaussian part. Use `action_scale='learned'`."
+        )
 
     def torso(key: PRNGKeyArray, dropout: float) -> Any:
         if image:
