@@ -111,6 +111,23 @@ def test_a_file_in_place_of_a_folder_is_told_by_what_it_is(tmp_path: Path) -> No
     assert not (tmp_path / "canary").exists()
 
 
+@pytest.mark.parametrize("part", ["env", "algo", "network", "clip", "\x1b[1m"])
+@pytest.mark.parametrize(
+    "text",
+    ["\x1b[2J", "a\nb", "\u202ea", "\ud800", "x" * 10**5],
+    ids=["escape", "rows", "direction", "half", "long"],
+)
+def test_what_a_stranger_wrote_is_told_short_and_harmless(
+    part: str, text: str, tmp_path: Path
+) -> None:
+    data = {"env": "CartPole-v1", "algo": "ppo"} | {part: text}
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    with pytest.raises(ConfigError) as caught:
+        read_config(tmp_path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_run_holds_nothing_that_tells_who_or_where(trained: klamp.Result) -> None:
     """The summary alone says which folder it was written to."""
     private = [str(trained.folder.parent), str(Path.home()), platform.node(), sys.prefix]

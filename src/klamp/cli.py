@@ -6,7 +6,7 @@ from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
-from klamp.errors import ConfigError, KlampError, Stopped, closest
+from klamp.errors import ConfigError, KlampError, Stopped, closest, printable
 from klamp.options import options_of, parse, value_of
 
 USAGE = """\
@@ -227,13 +227,14 @@ def _eval(words: list[str]) -> int:
         policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
     ).summary()
     print(
-        f"{policy.config.env}: mean return {result['return_mean']:.1f} ± {result['return_std']:.1f}"
-        f" over {result['episodes']} episodes (from {result['return_min']:.1f} to "
+        f"{printable(policy.config.env)}: "
+        f"mean return {result['return_mean']:.1f} ± {result['return_std']:.1f} "
+        f"over {result['episodes']} episodes (from {result['return_min']:.1f} to "
         f"{result['return_max']:.1f}; mean length {result['length_mean']:.1f})"
     )
     if given.video is not None:
         total = record_video(policy, given.video, seed=given.seed)
-        print(f"Filmed an episode of return {total:.1f} into {given.video}")
+        print(f"Filmed an episode of return {total:.1f} into {printable(str(given.video))}")
     return 0
 
 
