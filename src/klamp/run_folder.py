@@ -148,7 +148,7 @@ def drop_metrics_after(path: Path, update: int) -> None:
     Lines that are lost for good are warned of.
     """
     kept: list[Metrics] = []
-    if path.exists():
+    if os.path.lexists(path):
         known = itertools.takewhile(lambda line: line["update"] <= update, metrics_of(path))
         kept = list(itertools.islice(known, update))
         write_atomically(path, "".join(to_json(line) + "\n" for line in kept))
