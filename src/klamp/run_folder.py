@@ -17,7 +17,7 @@ from pathlib import Path
 
 import filelock
 
-from klamp.checkpoint import checkpoints, foreign
+from klamp.checkpoint import foreign, named_as_steps
 from klamp.config import RunConfig, algorithm_name
 from klamp.errors import CheckpointError, ConfigError, KlampWarning, RunFolderError
 from klamp.files import write_atomically
@@ -58,7 +58,8 @@ def _matters(path: Path) -> bool:
 def nothing_trained(folder: Path) -> bool:
     """Whether a run was stopped after its config was written and before its first checkpoint."""
     lines = folder / "metrics.jsonl"
-    return not checkpoints(folder / "checkpoints") and not (lines.exists() and lines.stat().st_size)
+    trained = named_as_steps(folder / "checkpoints") or (lines.exists() and lines.stat().st_size)
+    return not trained
 
 
 def run_of(folder: Path) -> Path:
