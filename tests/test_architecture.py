@@ -131,6 +131,12 @@ def test_only_envs_makes_environments() -> None:
             assert "make_vec" not in text, dotted(path)
 
 
+def test_one_place_asks_where_is_computed() -> None:
+    """JAX's default backend is not the device that was chosen."""
+    asking = [dotted(path) for path in MODULES if "default_backend" in path.read_text()]
+    assert asking == ["compilation"]
+
+
 def test_nothing_draws_from_a_global_generator() -> None:
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -9,8 +9,11 @@ import jax
 import numpy as np
 import pytest
 
-from klamp import compilation
+import klamp
+from klamp import compilation, seeds
 from klamp.compilation import SWITCH, cache_folder
+from klamp.networks import layers
+from klamp.products import rows_first
 
 PROGRAM = """
 import jax, sys
@@ -82,3 +85,37 @@ def test_what_is_fetched_is_numpys(monkeypatch, cpu: bool) -> None:
     found = compilation.on_host(tree)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
     np.testing.assert_array_equal(found["a"], [0, 1, 2])
+
+
+class Device:
+    """What JAX has where there is a GPU, as far as it is asked."""
+
+    platform = "gpu"
+
+
+@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+def test_the_chosen_device_tells_where_is_computed(monkeypatch, machine: str) -> None:
+    """A machine's best device is not the one that a run was told to take."""
+    monkeypatch.setattr(jax, "default_backend", lambda: machine)
+    assert compilation.cpu() is (machine == "cpu")
+    for chosen, expected in ((jax.devices("cpu")[0], True), ("cpu", True), ("gpu", False)):
+        with jax.default_device(chosen):
+            assert compilation.cpu() is expected
+    with jax.default_device(Device()):
+        assert not compilation.cpu()
+
+
+def test_a_run_told_to_take_the_cpu_computes_as_on_a_machine_without_a_gpu(monkeypatch) -> None:
+    """`--device cpu`: numpy acts, products are in the CPU's order, seeds go to processes."""
+    before = jax.config.jax_default_device
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    config = klamp.RunConfig("gymnax:CartPole-v1", klamp.PPO())
+    try:
+        compilation.use_device("cpu")
+        assert rows_first(jax.numpy.sum) is not jax.numpy.sum
+        convolve = layers.Convolution(1, 1, 3, 1, "VALID", jax.random.key(0))
+        assert "conv" not in str(jax.make_jaxpr(convolve)(jax.numpy.ones((1, 9, 9, 1))))
+        monkeypatch.setattr(seeds, "device_environment", lambda *_: object())
+        assert not seeds.as_one("gymnax:CartPole-v1", config, "cpu")
+    finally:
+        jax.config.update("jax_default_device", before)

@@ -85,8 +85,14 @@ def on_host(tree: Any) -> Any:
 
 
 def cpu() -> bool:
-    """Whether this process computes on the CPU."""
-    return jax.default_backend() == "cpu"
+    """Whether what is computed now is computed on a CPU: on the device that was chosen, if one was.
+
+    Nothing else asks: JAX's default backend is the machine's best, whatever was chosen.
+    """
+    chosen: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 - not in the stubs
+    if chosen is None:
+        return jax.default_backend() == "cpu"
+    return (chosen if isinstance(chosen, str) else chosen.platform) == "cpu"
 
 
 def use_device(name: str) -> None:
