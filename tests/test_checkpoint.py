@@ -343,6 +343,9 @@ def test_another_shape_is_refused(tmp_path: Path) -> None:
     tensors, _ = load_checkpoint(path)
     with pytest.raises(CheckpointError, match="does not fit"):
         restore_tensors(state(0.0)._replace(theta=np.zeros(8, np.float32)), tensors, path)
+    wide = state(0.0)._replace(theta=np.zeros(7))
+    with pytest.raises(CheckpointError, match=r"float32\[7\], expected float64\[7\].*precision"):
+        restore_tensors(wide, tensors, path)
     with pytest.raises(CheckpointError, match="one side only"):
         restore_tensors((np.zeros(7),), tensors, path)
 

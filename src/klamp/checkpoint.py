@@ -61,11 +61,18 @@ def restore_tensors(template: Tree, tensors: dict[str, np.ndarray], where: Path)
             "resume with its own config.json."
         )
     for name, array in expected.items():
-        if array.shape != tensors[name].shape or array.dtype != tensors[name].dtype:
+        found = tensors[name]
+        if array.shape != found.shape or array.dtype != found.dtype:
+            remedy = (
+                "Resume with the config.json it was saved with."
+                if array.shape != found.shape
+                else "Its run was trained in another precision than klamp's, which it cannot go on "
+                "from; train it anew."
+            )
             raise CheckpointError(
                 f"{where} does not fit the configuration of its run: {name} is "
-                f"{tensors[name].dtype}{shown(list(tensors[name].shape))}, expected "
-                f"{array.dtype}{list(array.shape)}. Resume with the config.json it was saved with."
+                f"{found.dtype}{shown(list(found.shape))}, expected "
+                f"{array.dtype}{list(array.shape)}. {remedy}"
             )
     return jax.tree_util.tree_map_with_path(
         lambda path, _: tensors[jax.tree_util.keystr(path)], template

@@ -1,11 +1,12 @@
 """Which device computes, on how many cores; compiled programs, kept between runs within a bound."""
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -13,6 +14,9 @@ import numpy as np
 
 from klamp.errors import ConfigError
 from klamp.fingerprint import fingerprint
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 SWITCH = "KLAMP_CACHE"
 """Environment variable: a folder of your own, or ``off``."""
@@ -72,6 +76,20 @@ def once(function: Callable[..., Any]) -> Callable[..., Any]:
             with contextlib.suppress(jax.errors.JaxRuntimeError):
                 return quick(*arguments)
         return usual(*arguments)
+
+    return call
+
+
+def in_float32(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` with JAX's usual 32 bits for all that it makes, whatever the process is set to.
+
+    A run is one of float32, and so is its checkpoint, under ``JAX_ENABLE_X64`` too.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> R:
+        with jax.enable_x64(False):
+            return function(*arguments, **options)
 
     return call
 

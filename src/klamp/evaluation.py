@@ -7,6 +7,7 @@ import numpy as np
 
 from klamp.assembly import OBJECT, environment_of
 from klamp.checks import is_integer
+from klamp.compilation import in_float32
 from klamp.envs.jax_adapters import device_environment
 from klamp.envs.making import make_host, make_single
 from klamp.errors import ConfigError
@@ -35,6 +36,7 @@ class Evaluation(NamedTuple):
         }
 
 
+@in_float32
 def evaluate(
     policy: TrainedPolicy,
     env: Any = None,

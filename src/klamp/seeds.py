@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from klamp.assembly import environment_name, environment_of
 from klamp.checks import is_integer
-from klamp.compilation import cores, use_device
+from klamp.compilation import cores, in_float32, use_device
 from klamp.compilation import cpu as on_cpu
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
@@ -84,6 +84,7 @@ def count_up(first: int, seeds: int) -> list[int]:
     return list(range(first, first + seeds))
 
 
+@in_float32
 def train_seeds_config(
     config: RunConfig,
     seeds: list[int],

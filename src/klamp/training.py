@@ -7,7 +7,7 @@ from typing import Any
 
 from klamp.assembly import environment_name, environment_of, make_policy, network_maker
 from klamp.checkpoint import latest_checkpoint, verify
-from klamp.compilation import use_device
+from klamp.compilation import in_float32, use_device
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.making import make_host
@@ -66,6 +66,7 @@ def train(
     return train_config(config, out=out, to=to, network=network, device=device, environment=own)
 
 
+@in_float32
 def train_config(
     config: RunConfig,
     *,
@@ -85,6 +86,7 @@ def train_config(
     )[0]
 
 
+@in_float32
 def train_one(
     config: RunConfig,
     *,
@@ -107,6 +109,7 @@ def train_one(
         run.close()
 
 
+@in_float32
 def resume(
     folder: str | Path,
     *,
@@ -168,6 +171,7 @@ def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> Trai
     return state
 
 
+@in_float32
 def load(
     folder: str | Path, *, network: NetworkBuilder | None = None, environment: Any = None
 ) -> TrainedPolicy:
