@@ -31,7 +31,7 @@ ROOMS = [
     ["report", "evaluation", "svg"],
     ["running", "comparison"],
     ["training"],
-    ["seeds_fused"],
+    ["seeds_fused", "seeds_processes"],
     ["options"],
     ["seeds"],
     ["cli"],

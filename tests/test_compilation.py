@@ -116,7 +116,7 @@ def test_a_run_told_to_take_the_cpu_computes_as_on_a_machine_without_a_gpu(monke
         convolve = layers.Convolution(1, 1, 3, 1, "VALID", jax.random.key(0))
         assert "conv" not in str(jax.make_jaxpr(convolve)(jax.numpy.ones((1, 9, 9, 1))))
         monkeypatch.setattr(seeds, "device_environment", lambda *_: object())
-        assert not seeds.as_one("gymnax:CartPole-v1", config, "cpu")
+        assert not seeds.as_one("gymnax:CartPole-v1", config)
     finally:
         jax.config.update("jax_default_device", before)
 

@@ -276,7 +276,7 @@ def latest_checkpoint(folder: Path) -> Path:
             problems.append(str(error).split(". Resume from")[0])
             continue
         for problem in problems:
-            warnings.warn(f"{problem}. {path.name} is taken instead.", KlampWarning, stacklevel=3)
+            warnings.warn(f"{problem}. {path.name} is taken instead.", KlampWarning, stacklevel=4)
         return path
     if problems:
         raise CheckpointError(

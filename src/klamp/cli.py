@@ -17,7 +17,7 @@ Trains policies within trust regions: TRPO, PPO and the family around them.
   klamp train ENV [--algo NAME] [--steps N] [--seed S] [--seeds N] [--out DIR] …
         train a policy; ENV is a Gymnasium id such as CartPole-v1, or module:id
   klamp resume DIR [--steps N]
-        go on with a run from its latest checkpoint
+        go on with a run from its latest checkpoint, or with what is missing of many seeds
   klamp eval DIR [--episodes N] [--seed S] [--stochastic] [--video FILE]
         run whole episodes with a trained policy
   klamp compare DIR …
@@ -129,8 +129,10 @@ def _train_options(words: list[str], *, env: str) -> Any:
     Args:
         env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id.
         algo: One of the algorithms by name.
-        out: The run's folder, which must not exist; by default runs/ENV-ALGO-SEED.
+        out: The run's folder, which must not exist, by default runs/ENV-ALGO-SEED; with --seeds
+            the folder that theirs lie in.
         seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
+            The same command goes on with what is missing of them.
         device: cpu, gpu, or auto, which leaves it to JAX.
         quiet: Show no progress.
     """
@@ -159,7 +161,7 @@ def _resume(words: list[str]) -> int:
     options.__doc__ = """Go on with a run.
 
     Args:
-        folder: The run's folder.
+        folder: The run's folder, or that of many seeds.
         steps: Train to this number of steps instead of the run's own.
         device: cpu, gpu, or auto, which leaves it to JAX.
         quiet: Show no progress.
@@ -176,6 +178,19 @@ def _resume(words: list[str]) -> int:
     with Signals(
         leave_saying(f"nothing was trained since the last checkpoint; {where}")
     ) as signals:
+        from klamp.run_folder import runs_of_seeds
+
+        if runs_of_seeds(given.folder):
+            from klamp.seeds import resume_seeds
+
+            resume_seeds(
+                given.folder,
+                steps=given.steps,
+                quiet=given.quiet,
+                device=given.device,
+                signals=signals,
+            )
+            return 0
         from klamp.training import resume
 
         resume(

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import filelock
 
-from klamp.checkpoint import foreign, named_as_steps
+from klamp.checkpoint import foreign, named_as_steps, verify
 from klamp.config import RunConfig, algorithm_name
-from klamp.errors import CheckpointError, ConfigError, KlampWarning, RunFolderError
+from klamp.errors import CheckpointError, ConfigError, KlampWarning, RunFolderError, shown
 from klamp.files import write_atomically
 from klamp.metrics import Metrics, metrics_of, to_json
 from klamp.reading import Unreadable, read_object
@@ -30,13 +30,19 @@ CONFIG_LIMIT = 2**20
 LOCK, OWNER = ".lock", ".owner.json"
 """What is locked while a run trains, and who locked it."""
 
+_SEED = re.compile(r"seed-([0-9]{1,19})")
 _DEBRIS = re.compile(r"\..*\.\d+\.tmp")
+
+
+def folder_of(config: RunConfig, out: str | Path | None) -> Path:
+    """Where a run lies: in ``out``, or below `runs` by its environment, algorithm and seed."""
+    name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
+    return Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
 
 
 def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
     """The folder a run will get; an error where something lies there already."""
-    name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
-    folder = Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
+    folder = folder_of(config, out)
     if folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
         if not (folder / "config.json").exists():
             raise RunFolderError(
@@ -60,6 +66,47 @@ def nothing_trained(folder: Path) -> bool:
     lines = folder / "metrics.jsonl"
     trained = named_as_steps(folder / "checkpoints") or (lines.exists() and lines.stat().st_size)
     return not trained
+
+
+def begun(config: RunConfig, folder: Path) -> bool:
+    """Whether a folder holds that very run; ``RunFolderError`` where it holds anything else."""
+    if not (folder / "config.json").exists():
+        choose_folder(config, folder)
+        return False
+    there, here = read_config(folder).to_dict(), config.to_dict()
+    if there != here:
+        name = next(name for name in here | there if here.get(name) != there.get(name))
+        raise RunFolderError(
+            f"The run folder {folder} holds another run, and nothing in it was touched: `{name}` "
+            f"is {shown(there.get(name))} there and {shown(here.get(name))} here. Give the "
+            "settings that the folder has, to go on with it, or choose another with `--out`."
+        )
+    return True
+
+
+def result_of(config: RunConfig, folder: Path) -> Metrics | None:
+    """The summary of a run that has made all its steps, with the checkpoint it is of; else None."""
+    try:
+        summary = read_object(folder / "summary.json", CONFIG_LIMIT)
+        last = verify(named_as_steps(folder / "checkpoints")[-1])
+    except (Unreadable, CheckpointError, IndexError):
+        return None
+    done = last.step >= config.settings.steps and summary.get("step") == last.step
+    return summary if done and "return_mean" in summary else None
+
+
+def runs_of_seeds(folder: Path) -> list[Path]:
+    """The runs in a folder of seeds, by their numbers; none where it is no such folder."""
+    if (folder / "config.json").exists():
+        return []
+    runs = [path.parent for path in folder.glob("seed-*/config.json")]
+    return sorted(filter(_number, runs), key=_number)
+
+
+def _number(run: Path) -> str:
+    """The number of a seed's folder, so that 2 comes before 10; empty where it has none."""
+    match = _SEED.fullmatch(run.name)
+    return match[1].zfill(19) if match else ""
 
 
 def run_of(folder: Path) -> Path:
@@ -158,5 +205,5 @@ def drop_metrics_after(path: Path, update: int) -> None:
             f"{path} has the lines of {len(kept):,} of the {update:,} updates before the "
             "checkpoint. The run goes on; the others are lost.",
             KlampWarning,
-            stacklevel=4,
+            stacklevel=8,
         )

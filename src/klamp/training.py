@@ -132,25 +132,58 @@ def resume(
     path = Path(folder)
     root = run_of(path)
     config = read_config(root)
-    to, signals = Silent() if quiet else reporter(), signals or Signals()
+    if nothing_trained(root):
+        warnings.warn(
+            f"{root} was stopped before its first step: nothing had been trained, so the "
+            "run begins at step 0.",
+            KlampWarning,
+            stacklevel=3,
+        )
+    to = Silent() if quiet else reporter()
+    return resume_one(
+        config,
+        path,
+        to=to,
+        steps=steps,
+        network=network,
+        signals=signals,
+        environment=environment,
+    )[0]
+
+
+@in_float32
+def resume_one(
+    config: RunConfig,
+    path: Path,
+    *,
+    to: Reporter,
+    steps: int | None = None,
+    network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
+    like: Iteration | None = None,
+    environment: Any = None,
+) -> tuple[Result, Iteration]:
+    """The same with a configuration that was read before; ``like`` lends what it compiled."""
+    root = run_of(path)
     with locked(root):
         if steps is not None:
             config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
             write_config(root, config)
-        run, fresh = start(config, network, environment=environment)
+        run, fresh = start(config, network, like, environment)
         try:
-            if nothing_trained(root):
-                warnings.warn(
-                    f"{root} was stopped before its first step: nothing had been trained, so the "
-                    "run begins at step 0.",
-                    KlampWarning,
-                    stacklevel=2,
-                )
-                return _loop(run, fresh, root, to, signals, saved_at=None)
-            state = _put_back(run, fresh, root, latest_checkpoint(path))
-            return _loop(run, state, root, to, signals, saved_at=int(state.step))
+            state, saved_at = begin_or_go_on(run, fresh, path)
+            return _loop(run, state, root, to, signals or Signals(), saved_at=saved_at), run
         finally:
             run.close()
+
+
+def begin_or_go_on(run: Iteration, fresh: TrainState, path: Path) -> tuple[TrainState, int | None]:
+    """The state of the latest checkpoint and its step; ``fresh`` where nothing had been trained."""
+    root = run_of(path)
+    if nothing_trained(root):
+        return fresh, None
+    state = _put_back(run, fresh, root, latest_checkpoint(path))
+    return state, int(state.step)
 
 
 def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> TrainState:
@@ -165,7 +198,7 @@ def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> Trai
             f"{root} goes on from {path.name}, but perhaps not to the last bit as if it had never "
             f"been stopped: {'; '.join(problems)}.",
             KlampWarning,
-            stacklevel=3,
+            stacklevel=7,
         )
     drop_metrics_after(root / "metrics.jsonl", int(state.update))
     return state
