@@ -13,7 +13,7 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 ROOMS = [
     ["errors"],
     ["checks", "files", "reading", "fingerprint", "seeding", "signals"],
-    ["manifest", "compilation"],
+    ["manifest", "compilation", "trust"],
     ["algorithm_configs"],
     ["config"],
     ["types", "weighting", "schedules", "products", "translation", "adam"],

@@ -141,7 +141,7 @@ def test_a_process_that_dies_loses_the_seed_it_trained_and_the_same_command_goes
     for order in orders.iterdir():
         order.unlink()
     finished = {path: path.stat().st_mtime_ns for path in (out / "seed-2").rglob("*")}
-    resume_seeds(out, steps=None, quiet=True, device="auto", signals=Signals())
+    resume_seeds(out, steps=None, quiet=True, device="auto", signals=Signals(), trust=False)
     assert {path: path.stat().st_mtime_ns for path in (out / "seed-2").rglob("*")} == finished
     assert deadly(out) == [out / f"seed-{n}" for n in range(3)]
     for run, other in zip(deadly(out), undisturbed, strict=True):

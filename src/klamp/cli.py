@@ -155,6 +155,7 @@ def _resume(words: list[str]) -> int:
             ("folder", tyro.conf.Positional[Path]),
             ("steps", int | None, None),
             ("device", str, "auto"),
+            ("trust", bool, False),
             ("quiet", bool, False),
         ],
     )
@@ -164,6 +165,7 @@ def _resume(words: list[str]) -> int:
         folder: The run's folder, or that of many seeds.
         steps: Train to this number of steps instead of the run's own.
         device: cpu, gpu, or auto, which leaves it to JAX.
+        trust: Import the module that config.json names, though no klamp of yours wrote it there.
         quiet: Show no progress.
     """
     given = parse(
@@ -189,6 +191,7 @@ def _resume(words: list[str]) -> int:
                 quiet=given.quiet,
                 device=given.device,
                 signals=signals,
+                trust=given.trust,
             )
             return 0
         from klamp.training import resume
@@ -199,6 +202,7 @@ def _resume(words: list[str]) -> int:
             quiet=given.quiet,
             signals=signals,
             device=given.device,
+            trust=given.trust,
         )
     return 0
 
@@ -215,6 +219,7 @@ def _eval(words: list[str]) -> int:
             ("seed", int, 0),
             ("stochastic", bool, False),
             ("video", Path | None, None),
+            ("trust", bool, False),
         ],
     )
     options.__doc__ = """Run whole episodes with a trained policy.
@@ -225,6 +230,7 @@ def _eval(words: list[str]) -> int:
         seed: Seed of the episodes.
         stochastic: Sample actions instead of taking the most probable ones.
         video: Film one episode into this file, .mp4 or .gif.
+        trust: Import the module that config.json names, though no klamp of yours wrote it there.
     """
     given = parse(
         options,
@@ -237,7 +243,7 @@ def _eval(words: list[str]) -> int:
 
     if given.video is not None:
         check_video(given.video)
-    policy = load(given.folder)
+    policy = load(given.folder, trust=given.trust)
     result = evaluate(
         policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
     ).summary()

@@ -15,6 +15,7 @@ from klamp.metrics import Metrics, metrics_of
 from klamp.reading import read_object
 from klamp.run_folder import CONFIG_LIMIT
 from klamp.svg import Curve, line_plot
+from klamp.trust import SIGNATURE
 
 RESAMPLES = 10_000
 """Bootstrap resamples of an interval."""
@@ -87,7 +88,8 @@ def _groups(folders: list[Path]) -> list[Group]:
                 f"{folder} cannot be compared: {error}. Expected the folder of a run that has "
                 "ended, with config.json, summary.json and metrics.jsonl in it."
             ) from error
-        same = {key: value for key, value in config.items() if key not in ("seed", "klamp_version")}
+        apart = ("seed", "klamp_version", SIGNATURE)
+        same = {key: value for key, value in config.items() if key not in apart}
         group = found.setdefault(json.dumps(same, sort_keys=True), Group(env, label, [], []))
         group.runs.append(lines)
         group.finals.append(final)

@@ -285,7 +285,8 @@ class RunConfig:
         """The inverse of ``to_dict``; every key must be known and every value valid."""
         rest = dict(data)
         env, name = rest.pop("env", None), rest.pop("algo", None)
-        rest.pop("klamp_version", None)
+        for other in ("klamp_version", "signature"):
+            rest.pop(other, None)
         network = rest.pop("network", None)
         if not isinstance(env, str) or not isinstance(name, str) or name not in ALGORITHMS:
             raise ConfigError(

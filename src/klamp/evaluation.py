@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from klamp.assembly import OBJECT, environment_of
+from klamp.assembly import environment_of
 from klamp.checks import is_integer
 from klamp.compilation import in_float32
 from klamp.envs.jax_adapters import device_environment
-from klamp.envs.making import make_host, make_single
+from klamp.envs.making import OBJECT, make_host, make_single
 from klamp.errors import ConfigError
 from klamp.policy import TrainedPolicy
 from klamp.seeding import Purpose, environment_seed

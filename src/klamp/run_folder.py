@@ -10,19 +10,23 @@ import json
 import os
 import platform
 import re
+import sys
 import warnings
 from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import filelock
 
 from klamp.checkpoint import foreign, named_as_steps, verify
 from klamp.config import RunConfig, algorithm_name
+from klamp.envs.making import module_of
 from klamp.errors import CheckpointError, ConfigError, KlampWarning, RunFolderError, shown
 from klamp.files import write_atomically
 from klamp.metrics import Metrics, metrics_of, to_json
 from klamp.reading import Unreadable, read_object
+from klamp.trust import is_signed, signed
 
 CONFIG_LIMIT = 2**20
 """Bytes that a `config.json` may have."""
@@ -116,14 +120,41 @@ def run_of(folder: Path) -> Path:
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    """`config.json`, with the version that wrote it."""
+    """`config.json`, with the version that wrote it, and signed where it names a module."""
     data = {"klamp_version": version("klamp")} | config.to_dict()
+    if (module := module_of(config.env)) is not None:
+        data = signed(data, module)
     with _writable(folder):
         write_atomically(folder / "config.json", json.dumps(data, indent=1) + "\n")
 
 
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a run's folder."""
+    return RunConfig.from_dict(_data_of(folder))
+
+
+def read_trusted_config(folder: Path, trust: bool) -> RunConfig:
+    """The same before its environment is made; ``ConfigError`` where that would run strange code.
+
+    A module is imported where this user's klamp wrote its name there, where it is imported already,
+    or where the user says ``trust``.
+    """
+    data = _data_of(folder)
+    config = RunConfig.from_dict(data)
+    module = module_of(config.env)
+    if module is None or trust or module in sys.modules or is_signed(data, module):
+        return config
+    raise ConfigError(
+        f"{folder / 'config.json'} names the environment `{config.env}`, and to make it would run "
+        f"the code of the module `{module}`. No `klamp train` of yours signed that: the run is "
+        "another's, its config.json was changed, or the module lies elsewhere now. Nothing was "
+        "imported. Look at the module; if you trust it, add `--trust` (in Python, `trust=True`, or "
+        "import it before)."
+    )
+
+
+def _data_of(folder: Path) -> dict[str, Any]:
+    """What `config.json` says."""
     path = folder / "config.json"
     if not os.path.exists(path):
         raise CheckpointError(
@@ -131,13 +162,12 @@ def read_config(folder: Path) -> RunConfig:
             "that `klamp train` made, such as `runs/CartPole-v1-ppo-0`."
         )
     try:
-        data = read_object(path, CONFIG_LIMIT)
+        return read_object(path, CONFIG_LIMIT)
     except Unreadable as error:
         raise ConfigError(
             f"The configuration {path} cannot be used: {error}. Bring back the one that `klamp "
             "train` wrote."
         ) from error
-    return RunConfig.from_dict(data)
 
 
 @contextlib.contextmanager

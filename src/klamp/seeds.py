@@ -29,7 +29,7 @@ from klamp.run_folder import (
     begun,
     folder_of,
     locked,
-    read_config,
+    read_trusted_config,
     result_of,
     runs_of_seeds,
     write_config,
@@ -124,12 +124,14 @@ def train_seeds_config(
 
 @in_float32
 def resume_seeds(
-    folder: Path, *, steps: int | None, quiet: bool, device: str, signals: Signals
+    folder: Path, *, steps: int | None, quiet: bool, device: str, signals: Signals, trust: bool
 ) -> None:
     """Go on with what is missing of a folder of seeds, to their own number of steps or another."""
     plans: list[Plan] = []
     for run in runs_of_seeds(folder):
-        data = read_config(run).to_dict() | ({} if steps is None else {"steps": steps})
+        data = read_trusted_config(run, trust).to_dict() | (
+            {} if steps is None else {"steps": steps}
+        )
         plans.append((RunConfig.from_dict(data), run))
     first, at = plans[0]
     for config, run in plans:

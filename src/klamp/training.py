@@ -23,7 +23,7 @@ from klamp.run_folder import (
     drop_metrics_after,
     locked,
     nothing_trained,
-    read_config,
+    read_trusted_config,
     run_of,
     write_config,
 )
@@ -119,11 +119,13 @@ def resume(
     signals: Signals | None = None,
     device: str = "auto",
     environment: Any = None,
+    trust: bool = False,
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
     ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken.
-    ``network`` and ``environment`` are the run's own, where it was given such.
+    ``network`` and ``environment`` are the run's own, where it was given such. ``trust`` has the
+    module be imported that the environment's name names, whoever wrote it there.
 
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
@@ -131,7 +133,7 @@ def resume(
     use_device(device)
     path = Path(folder)
     root = run_of(path)
-    config = read_config(root)
+    config = read_trusted_config(root, trust)
     if nothing_trained(root):
         warnings.warn(
             f"{root} was stopped before its first step: nothing had been trained, so the "
@@ -206,13 +208,18 @@ def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> Trai
 
 @in_float32
 def load(
-    folder: str | Path, *, network: NetworkBuilder | None = None, environment: Any = None
+    folder: str | Path,
+    *,
+    network: NetworkBuilder | None = None,
+    environment: Any = None,
+    trust: bool = False,
 ) -> TrainedPolicy:
     """The policy of a run's latest checkpoint, with its normaliser; no environment stays open.
 
-    ``network`` and ``environment`` are the run's own, where it was given such.
+    ``network`` and ``environment`` are the run's own, where it was given such. ``trust`` has the
+    module be imported that the environment's name names, whoever wrote it there.
     """
-    config = read_config(run_of(Path(folder)))
+    config = read_trusted_config(run_of(Path(folder)), trust)
     path = latest_checkpoint(Path(folder))
     environments = make_host(
         environment_of(config, environment), 1, seed=0, purpose=Purpose.EVALUATE
