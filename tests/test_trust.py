@@ -40,17 +40,18 @@ class Project:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.canary, self.patch = folder, folder / "canary", monkeypatch
-        monkeypatch.setattr(sys, "path", [*sys.path])
+        self.others = [*sys.path]
         folder.mkdir()
         (folder / "mine.py").write_text(MODULE.format(canary=str(self.canary)))
-        monkeypatch.chdir(folder)
+        self.new_process(folder)
         self.run = klamp.train("mine:Mine-v0", **SMALL).folder.resolve()
-        self.new_process()
+        self.new_process(folder)
 
-    def new_process(self) -> None:
-        """As if nothing had been imported, nor any folder searched."""
+    def new_process(self, folder: Path) -> None:
+        """As if `python -m klamp` began there: nothing is imported, what lies there is found."""
         sys.modules.pop("mine", None)
-        self.patch.setattr(sys, "path", [path for path in sys.path if path != str(Path.cwd())])
+        self.patch.chdir(folder)
+        self.patch.setattr(sys, "path", [str(folder), *self.others])
         self.canary.unlink(missing_ok=True)
 
 
@@ -77,10 +78,10 @@ def refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_this_user_trained_is_gone_on_with(project: Project) -> None:
     assert main(["eval", str(project.run), "--episodes", "1"]) == 0
     assert project.canary.exists()
-    project.new_process()
+    project.new_process(project.folder)
     assert main(["resume", str(project.run), "--steps", "64", "--quiet"]) == 0
     # The new number of steps is signed, too.
-    project.new_process()
+    project.new_process(project.folder)
     klamp.load(project.run)
 
 
@@ -110,7 +111,7 @@ def test_a_signed_run_beside_another_module_imports_nothing(
 ) -> None:
     """Somebody publishes a run, and gets it back with code."""
     shutil.copytree(project.folder, tmp_path / "elsewhere")
-    project.patch.chdir(tmp_path / "elsewhere")
+    project.new_process(tmp_path / "elsewhere")
     project.run = tmp_path / "elsewhere" / "runs" / project.run.name
     refused(project, capsys)
 
@@ -118,12 +119,12 @@ def test_a_signed_run_beside_another_module_imports_nothing(
 def test_who_says_so_is_trusted(project: Project, state: Path) -> None:
     (state / "key").unlink()
     assert main(["eval", str(project.run), "--trust", "--episodes", "1"]) == 0
-    project.new_process()
+    project.new_process(project.folder)
     assert main(["resume", str(project.run), "--trust", "--steps", "64", "--quiet"]) == 0
-    project.new_process()
+    project.new_process(project.folder)
     # Trained on by this user, it is this user's.
     klamp.load(project.run)
-    project.new_process()
+    project.new_process(project.folder)
     (state / "key").unlink()
     klamp.load(project.run, trust=True)
     # What the user's own code has imported needs no more trust.
