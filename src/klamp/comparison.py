@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,8 +30,8 @@ MOST_STEPS = 10**12
 NONE = "–"
 """What a cell shows where there is nothing to show."""
 
-LETTERS = 60
-"""Letters that a cell of the table may have."""
+LETTERS = {"env": 40, "algo": 16}
+"""Letters that a name may have in its cell: none is broken at the end of 80 columns."""
 
 PLOTS = (
     ("return_mean", "return (mean of the last 100 training episodes)"),
@@ -100,7 +101,8 @@ def _name(config: Metrics, name: str) -> str:
     """A name as it may stand in a cell; ``ValueError`` where there is none."""
     if not isinstance(config.get(name), str):
         raise ValueError(f"config.json has {shown(config.get(name, 'nothing'))} as `{name}`")
-    return printable(config[name], LETTERS)
+    # Two spaces are what stands between two cells.
+    return re.sub(" +", " ", printable(config[name], LETTERS[name]))
 
 
 def _number(data: Metrics, name: str, file: str) -> float | None:
