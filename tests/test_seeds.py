@@ -16,8 +16,7 @@ from klamp.cli import main
 from klamp.metrics import read_metrics
 from klamp.report import Progress
 from klamp.run_folder import read_config
-from klamp.seeds import count_up, resume_seeds, train_seeds
-from klamp.signals import Signals
+from klamp.seeds import count_up, train_seeds
 
 SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,)}
 PPO = klamp.PPO(epochs=1, minibatch_size=16)
@@ -141,7 +140,7 @@ def test_a_process_that_dies_loses_the_seed_it_trained_and_the_same_command_goes
     for order in orders.iterdir():
         order.unlink()
     finished = {path: path.stat().st_mtime_ns for path in (out / "seed-2").rglob("*")}
-    resume_seeds(out, steps=None, quiet=True, device="auto", signals=Signals(), trust=False)
+    assert main(["resume", str(out), "--quiet"]) == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "seed-2").rglob("*")} == finished
     assert deadly(out) == [out / f"seed-{n}" for n in range(3)]
     for run, other in zip(deadly(out), undisturbed, strict=True):
