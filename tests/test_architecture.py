@@ -13,7 +13,7 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 ROOMS = [
     ["errors"],
     ["checks", "files", "magnitude", "reading", "fingerprint", "seeding", "signals"],
-    ["manifest", "compilation"],
+    ["manifest", "compilation", "trust"],
     ["algorithm_configs"],
     ["config"],
     ["unused"],
@@ -32,7 +32,7 @@ ROOMS = [
     ["report", "evaluation", "svg"],
     ["running", "comparison"],
     ["training"],
-    ["seeds_fused"],
+    ["seeds_fused", "seeds_processes"],
     ["options"],
     ["seeds"],
     ["cli"],
@@ -154,6 +154,12 @@ def test_only_envs_makes_environments() -> None:
             text = path.read_text()
             assert "gymnasium.make" not in text, dotted(path)
             assert "make_vec" not in text, dotted(path)
+
+
+def test_one_place_asks_where_is_computed() -> None:
+    """JAX's default backend is not the device that was chosen."""
+    asking = [dotted(path) for path in MODULES if "default_backend" in path.read_text()]
+    assert asking == ["compilation"]
 
 
 def test_nothing_draws_from_a_global_generator() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ from klamp.checkpoint import (
 )
 from klamp.errors import CheckpointError, KlampWarning
 from klamp.files import write_synced
+from klamp.run_folder import nothing_trained
 
 
 class State(NamedTuple):
@@ -67,7 +69,6 @@ def test_debris_is_ignored_and_that_of_writers_removed(tmp_path: Path) -> None:
         (folder / debris).mkdir()
     for left in (".tmp-1234", ".trash-step_000000000001-12"):
         (folder / left).mkdir()
-    (folder / "step_999999999998").write_text("a file, not a folder")
     assert [path.name for path in checkpoints(folder)] == [f"step_{5:012d}"]
     assert latest_checkpoint(tmp_path).name == f"step_{5:012d}"
     save_checkpoint(folder, 6, state(6), {})
@@ -96,6 +97,31 @@ def test_the_last_whole_one_is_taken_and_the_damaged_are_named(tmp_path: Path) -
     # A damaged one of the same step makes way.
     save_checkpoint(folder, 2, state(2), {})
     verify(folder / f"step_{2:012d}")
+
+
+@pytest.mark.parametrize("kind", ["link to a folder", "link to nothing", "file"])
+def test_what_takes_the_place_of_a_checkpoint_is_named(kind: str, tmp_path: Path) -> None:
+    """No older policy is used in silence; the link itself is not followed."""
+    old = save_checkpoint(tmp_path / "checkpoints", 1, state(1), {})
+    new = save_checkpoint(tmp_path / "elsewhere", 2, state(2), {})
+    place = tmp_path / "checkpoints" / new.name
+    if kind == "file":
+        place.write_text("")
+    else:
+        place.symlink_to(new if kind == "link to a folder" else tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match=f"{new.name} is damaged or no checkpoint: "):
+        load_checkpoint(place)
+    with pytest.warns(KlampWarning, match=f"{new.name} is damaged .*{old.name} is taken instead"):
+        assert latest_checkpoint(tmp_path) == old
+    # Nor does a run begin anew where there is nothing else.
+    shutil.rmtree(old)
+    assert not nothing_trained(tmp_path)
+    with pytest.raises(CheckpointError, match=f"no checkpoint that is whole: .*{new.name}"):
+        latest_checkpoint(tmp_path)
+    # It makes way for a checkpoint of its step.
+    save_checkpoint(tmp_path / "checkpoints", 2, state(3), {})
+    assert latest_checkpoint(tmp_path) == place
+    assert verify(new).step == 2
 
 
 def test_where_none_is_whole_all_are_named_and_nothing_begins_anew(tmp_path: Path) -> None:
@@ -317,6 +343,9 @@ def test_another_shape_is_refused(tmp_path: Path) -> None:
     tensors, _ = load_checkpoint(path)
     with pytest.raises(CheckpointError, match="does not fit"):
         restore_tensors(state(0.0)._replace(theta=np.zeros(8, np.float32)), tensors, path)
+    wide = state(0.0)._replace(theta=np.zeros(7))
+    with pytest.raises(CheckpointError, match=r"float32\[7\], expected float64\[7\].*precision"):
+        restore_tensors(wide, tensors, path)
     with pytest.raises(CheckpointError, match="one side only"):
         restore_tensors((np.zeros(7),), tensors, path)
 

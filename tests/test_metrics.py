@@ -1,7 +1,9 @@
 """Metrics are strict JSON, one line an update, and a torn last line is left out."""
 
 import json
+import os
 import re
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from jax_environments import Walk
 import klamp
 from klamp.assembly import environment_name
 from klamp.config import ALGORITHMS
-from klamp.errors import CheckpointError
+from klamp.errors import CheckpointError, RunFolderError
 from klamp.iteration import start
 from klamp.metrics import (
+    LIMIT,
+    LONGEST_LINE,
     MetricsLog,
     metrics_of,
     read_metrics,
@@ -23,6 +27,7 @@ from klamp.metrics import (
     report_metrics,
     to_json,
 )
+from klamp.run_folder import drop_metrics_after
 from klamp.trust_region.step import Outcome
 from klamp.types import UpdateReport
 
@@ -49,7 +54,7 @@ def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
 def test_a_damaged_line_is_named_when_it_is_reached(line: bytes, tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"update": 1}\n' + line + b'\n{"update": 3}\n')
-    with pytest.raises(CheckpointError, match=r"metrics\.jsonl is damaged in line 2"):
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl is damaged in line 2: it ."):
         read_metrics(path)
     assert next(metrics_of(path)) == {"update": 1}
 
@@ -103,3 +108,43 @@ def test_every_key_that_is_written_is_documented_and_no_other(trained: klamp.Res
     # Written by the loop where a schedule sets the scale (test_kinds reads it).
     written |= {"action_std"}
     assert written == documented()
+
+
+def test_what_is_no_plain_file_is_neither_read_nor_written(tmp_path: Path) -> None:
+    """Nothing outside a run's folder is opened, and no pipe is waited for."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text('{"update": 1}\n')
+    (tmp_path / "link").symlink_to(elsewhere)
+    (tmp_path / "nowhere").symlink_to(tmp_path / "made")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "nowhere", "device", "pipe"):
+        with pytest.raises(CheckpointError, match="no plain file"):
+            read_metrics(tmp_path / name)
+        with pytest.raises(CheckpointError, match="no plain file"):
+            drop_metrics_after(tmp_path / name, 1)
+        with pytest.raises(RunFolderError, match="cannot be written to"):
+            MetricsLog(tmp_path / name)
+    assert elsewhere.read_text() == '{"update": 1}\n'
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_file_is_read_within_bounds(tmp_path: Path) -> None:
+    """No line is longer in memory than it may be, and a file of holes is not read to its end."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"update": 1}\n')
+    with path.open("r+b") as file:
+        file.truncate(LIMIT)
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="line 2: it has over 65,536 bytes"):
+        read_metrics(path)
+    assert tracemalloc.get_traced_memory()[1] < 2**22
+    tracemalloc.stop()
+    with path.open("r+b") as file:
+        file.truncate(LIMIT + 1)
+    with pytest.raises(CheckpointError, match=r"4,294,967,297 bytes, at most 4,294,967,296"):
+        read_metrics(path)
+    longest = b'{"update": 1, "a": "%s"}\n'
+    longest %= b"x" * (LONGEST_LINE - len(longest) + 2)
+    path.write_bytes(longest * 2)
+    assert len(read_metrics(path)) == 2

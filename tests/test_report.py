@@ -5,7 +5,7 @@ import io
 import pytest
 
 from klamp.config import PPO, RunConfig, Settings
-from klamp.report import Lines, Panel, Silent, duration, reporter
+from klamp.report import Lines, Panel, Silent, closing, duration, heading, reporter
 
 CONFIG = RunConfig("CartPole-v1", PPO(), Settings(steps=1000, num_envs=2))
 METRICS = {
@@ -87,3 +87,22 @@ def test_a_duration_is_rounded_before_it_is_divided(
     below: float, above: float, before: str, after: str
 ) -> None:
     assert (duration(below), duration(above)) == (before, after)
+
+
+@pytest.mark.parametrize("folder", ["runs/[/x]", "a[bold]b", "[link=x]y[/link]", ":smile:"])
+def test_names_are_shown_as_they_are(folder: str) -> None:
+    """rich has a markup of its own, which a folder's name is not."""
+    file = Terminal()
+    panel = reporter(file)
+    panel.start(CONFIG, folder)
+    panel.update(METRICS | {"outcome": folder})
+    panel.finish(SUMMARY | {"folder": folder})
+    panel.stop()
+    assert " ".join(file.getvalue().split()).count(folder) >= 3
+
+
+def test_no_name_does_anything_to_a_terminal() -> None:
+    hostile = "runs/\x1b[2J\nDone: mean return 500"
+    for text in (heading(CONFIG, hostile), *closing(SUMMARY | {"folder": hostile}).splitlines()):
+        assert text.isprintable()
+    assert len(closing(SUMMARY | {"folder": hostile}).splitlines()) == 2

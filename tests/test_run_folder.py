@@ -3,8 +3,10 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,15 @@ from klamp.checkpoint import latest_checkpoint
 from klamp.config import PPO, TRPO, RunConfig, Settings
 from klamp.errors import CheckpointError, ConfigError, RunFolderError
 from klamp.run_folder import (
+    begun,
     choose_folder,
     drop_metrics_after,
     locked,
     nothing_trained,
     read_config,
+    result_of,
     run_of,
+    runs_of_seeds,
     write_config,
 )
 
@@ -111,6 +116,23 @@ def test_a_file_in_place_of_a_folder_is_told_by_what_it_is(tmp_path: Path) -> No
     assert not (tmp_path / "canary").exists()
 
 
+@pytest.mark.parametrize("part", ["env", "algo", "network", "clip", "\x1b[1m"])
+@pytest.mark.parametrize(
+    "text",
+    ["\x1b[2J", "a\nb", "\u202ea", "\ud800", "x" * 10**5],
+    ids=["escape", "rows", "direction", "half", "long"],
+)
+def test_what_a_stranger_wrote_is_told_short_and_harmless(
+    part: str, text: str, tmp_path: Path
+) -> None:
+    data = {"env": "CartPole-v1", "algo": "ppo"} | {part: text}
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    with pytest.raises(ConfigError) as caught:
+        read_config(tmp_path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_run_holds_nothing_that_tells_who_or_where(trained: klamp.Result) -> None:
     """The summary alone says which folder it was written to."""
     private = [str(trained.folder.parent), str(Path.home()), platform.node(), sys.prefix]
@@ -193,3 +215,42 @@ def test_nothing_is_trained_before_the_first_checkpoint(tmp_path: Path) -> None:
     assert nothing_trained(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("{}\n")
     assert not nothing_trained(tmp_path)
+
+
+def test_a_folder_is_asked_for_a_run_of_that_very_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert not begun(CONFIG, folder)
+    with locked(folder):
+        write_config(folder, CONFIG)
+    assert begun(CONFIG, folder)
+    other = RunConfig("CartPole-v1", TRPO(max_kl=0.02), Settings(seed=5))
+    with pytest.raises(RunFolderError, match=r"`max_kl` is 0\.01 there and 0\.02 here"):
+        begun(other, folder)
+    (tmp_path / "mine").write_text("")
+    with pytest.raises(RunFolderError, match="holds no run"):
+        begun(CONFIG, tmp_path)
+
+
+def test_a_run_has_ended_where_its_last_checkpoint_is_whole_and_its_summary_is_of_it(
+    trained: klamp.Result, tmp_path: Path
+) -> None:
+    config = read_config(trained.folder)
+    assert result_of(config, trained.folder) == trained.summary
+    more = RunConfig(config.env, config.algorithm, replace(config.settings, steps=10**6))
+    assert result_of(more, trained.folder) is None
+    for missing in ("summary.json", "checkpoints", "checkpoints/*/state.json"):
+        copy = tmp_path / missing.replace("/", "-").replace("*", "all")
+        shutil.copytree(trained.folder, copy)
+        for path in copy.glob(missing):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        assert result_of(config, copy) is None
+
+
+def test_runs_of_seeds_come_by_their_numbers(tmp_path: Path) -> None:
+    for name in ("seed-10", "seed-2", "seed-x", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / "seed-3").mkdir()
+    assert [path.name for path in runs_of_seeds(tmp_path)] == ["seed-2", "seed-10"]
+    (tmp_path / "config.json").write_text("{}")
+    assert runs_of_seeds(tmp_path) == []

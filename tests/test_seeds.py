@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 
 import klamp
+from klamp.cli import main
+from klamp.metrics import read_metrics
 from klamp.report import Progress
+from klamp.run_folder import read_config
 from klamp.seeds import count_up, train_seeds
 
 SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,)}
@@ -60,6 +64,105 @@ def test_a_signal_saves_every_run_that_had_begun(tmp_path: Path) -> None:
     for seed in (0, 1):
         policy = klamp.load(tmp_path / f"seed-{seed}")
         assert np.isfinite(policy.theta).all()
+
+
+DEADLY = """
+import multiprocessing, os
+from pathlib import Path
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+class Deadly(CartPoleEnv):
+    steps = 0
+
+    def step(self, action):
+        Deadly.steps += 1
+        if Deadly.steps == 300 and multiprocessing.parent_process():
+            for order in Path({orders!r}).iterdir():
+                order.unlink()
+                os.kill(os.getpid(), 9)
+        return super().step(action)
+
+gymnasium.register("Deadly-v0", Deadly, max_episode_steps=50)
+"""
+
+
+@pytest.fixture
+def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """For each file in it, a process that steps `deadly:Deadly-v0` dies at its 300th step."""
+    folder = tmp_path / "orders"
+    folder.mkdir()
+    (tmp_path / "deadly.py").write_text(DEADLY.format(orders=str(folder)))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "deadly", raising=False)
+    return folder
+
+
+def deadly(out: Path, **changes: Any) -> list[Path]:
+    settings = SMALL | {"steps": 512, "checkpoint_interval": 64} | changes
+    return train_seeds("deadly:Deadly-v0", PPO, seeds=3, workers=1, out=out, quiet=True, **settings)
+
+
+def content(folder: Path) -> list[Any]:
+    """What must not depend on how a run came to its end."""
+    lines = read_metrics(folder / "metrics.jsonl")
+    times = ("time_s", "steps_per_second")
+    kept = [{name: line[name] for name in line if name not in times} for line in lines]
+    last = sorted((folder / "checkpoints").iterdir())[-1]
+    return [kept, last.name, (last / "tensors.safetensors").read_bytes()]
+
+
+def test_a_process_that_dies_loses_the_seed_it_trained_and_the_same_command_goes_on(
+    orders: Path, tmp_path: Path
+) -> None:
+    undisturbed = deadly(tmp_path / "undisturbed")
+    out = tmp_path / "out"
+    for order in ("a", "b"):
+        (orders / order).touch()
+    with pytest.raises(klamp.KlampError) as caught:
+        deadly(out)
+    said = str(caught.value)
+    assert said.startswith("2 of 3 runs failed. Seed 0: its process was killed by SIGKILL; ")
+    assert f"{out / 'seed-1'} is unfinished. Go on with" in said
+    assert said.endswith(f"by the same command, or: klamp resume {out}")
+    assert [(out / f"seed-{n}" / "summary.json").exists() for n in range(3)] == [False, False, True]
+    # What another configuration left is refused, and nothing is touched.
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    with pytest.raises(klamp.RunFolderError, match="`steps` is 512 there and 1024 here"):
+        deadly(out, steps=1024)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    # The seed that dies again keeps no other from going on, and is not tried for ever.
+    for order in ("a", "b", "c"):
+        (orders / order).touch()
+    with pytest.raises(klamp.KlampError, match=r"1 of 3 runs failed\. Seed 1: "):
+        deadly(out)
+    assert len(list(orders.iterdir())) == 2
+    for order in orders.iterdir():
+        order.unlink()
+    finished = {path: path.stat().st_mtime_ns for path in (out / "seed-2").rglob("*")}
+    assert main(["resume", str(out), "--quiet"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (out / "seed-2").rglob("*")} == finished
+    assert deadly(out) == [out / f"seed-{n}" for n in range(3)]
+    for run, other in zip(deadly(out), undisturbed, strict=True):
+        assert content(run) == content(other)
+
+
+def test_a_folder_of_seeds_is_gone_on_with_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All its runs, also to more steps; of those that differ in more than the seed, none."""
+    small = ["--num-envs", "2", "--rollout-length", "16", "--quiet"]
+    given = ["CartPole-v1", "--seeds", "2", "--steps", "64", "--out", str(tmp_path), *small]
+    assert main(["train", *given]) == 0
+    assert main(["resume", str(tmp_path), "--steps", "128", "--quiet"]) == 0
+    for seed in (0, 1):
+        assert read_metrics(tmp_path / f"seed-{seed}" / "metrics.jsonl")[-1]["step"] == 128
+        assert read_config(tmp_path / f"seed-{seed}").settings.steps == 128
+    config = tmp_path / "seed-1" / "config.json"
+    config.write_text(config.read_text().replace('"clip": 0.2', '"clip": 0.1'))
+    capsys.readouterr()
+    assert main(["resume", str(tmp_path)]) == 2
+    assert "differ in more than their seed" in capsys.readouterr().err
 
 
 def test_progress_is_one_line_about_all() -> None:

@@ -1,7 +1,7 @@
 """Many seeds as one program: each run is the run of its seed alone, to rounding."""
 
-import dataclasses
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -62,6 +62,30 @@ def test_a_run_of_them_goes_on_alone(tmp_path: Path) -> None:
     assert more.summary["step"] == 128
 
 
+@pytest.mark.parametrize("interrupted", [(0, 1), (1,)])
+def test_the_same_call_goes_on_with_what_is_missing(
+    tmp_path: Path, interrupted: tuple[int, ...]
+) -> None:
+    """As far as each run was saved; those that have ended stay as they are."""
+
+    def call() -> list[Any]:
+        settings = SMALL | {"steps": 96, "checkpoint_interval": 32}
+        folders = klamp.train_seeds(CartPole(), PPO, seeds=2, out=tmp_path, **settings)
+        return [klamp.load(folder, environment=CartPole()).theta for folder in folders]
+
+    expected = call()
+    for seed in interrupted:
+        (tmp_path / f"seed-{seed}" / "summary.json").unlink()
+        shutil.rmtree(tmp_path / f"seed-{seed}" / "checkpoints" / f"step_{96:012d}")
+    for found, theta in zip(call(), expected, strict=True):
+        # The program of one run adds up in another order than that of two.
+        np.testing.assert_allclose(found, theta, atol=0 if len(interrupted) == 2 else 1e-4)
+    for seed in (0, 1):
+        lines = read_metrics(tmp_path / f"seed-{seed}" / "metrics.jsonl")
+        assert [line["step"] for line in lines] == [32, 64, 96]
+        assert (tmp_path / f"seed-{seed}" / "summary.json").exists()
+
+
 class Spoilt(CartPole):
     """Shows NaN where the first draw of an episode is below some bound."""
 
@@ -116,7 +140,7 @@ def test_ids_become_one_program_on_a_gpu_only(
     config = klamp.RunConfig("CartPole-v1", PPO, klamp.Settings())
     monkeypatch.setattr(seeds, "device_environment", lambda *_: CartPole())
     monkeypatch.setattr(seeds, "on_cpu", lambda: cpu)
-    assert seeds.as_one("gymnax:CartPole-v1", config, "auto") is expected
-    assert seeds.as_one(CartPole(), config, "auto")
+    assert seeds.as_one("gymnax:CartPole-v1", config) is expected
+    assert seeds.as_one(CartPole(), config)
     monkeypatch.setattr(seeds, "device_environment", lambda *_: None)
-    assert not seeds.as_one("CartPole-v1", dataclasses.replace(config), "auto")
+    assert not seeds.as_one("CartPole-v1", config)

@@ -4,8 +4,9 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 
-from klamp.svg import HEIGHT, WIDTH, Curve, line_plot, number
+from klamp.svg import BOTTOM, HEIGHT, TOP, WIDTH, Curve, line_plot, number
 
 
 def test_points_stay_inside_the_frame() -> None:
@@ -21,9 +22,16 @@ def test_points_stay_inside_the_frame() -> None:
             assert 0 <= b <= HEIGHT
 
 
-def test_a_constant_curve_and_no_curve() -> None:
-    flat = np.full(3, 2.0)
-    assert "<svg" in line_plot("flat", [Curve("c", np.arange(3.0), flat, flat, flat)])
+@pytest.mark.parametrize("value", [2.0, 0.0, 1e17, -1e100])
+def test_a_constant_curve_runs_along_the_middle(value: float) -> None:
+    flat = np.full(3, value)
+    text = line_plot("flat", [Curve("c", np.arange(3.0), flat, flat, flat)])
+    (points,) = re.findall(r'<polyline points="([^"]*)"', text)
+    middle = TOP + (HEIGHT - TOP - BOTTOM) / 2
+    assert {float(pair.split(",")[1]) for pair in points.split()} == {middle}
+
+
+def test_no_curve() -> None:
     none = np.zeros(0)
     assert line_plot("none", [Curve("c", none, none, none, none)]) == ""
 

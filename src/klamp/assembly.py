@@ -9,6 +9,7 @@ from jaxtyping import PRNGKeyArray
 from klamp.compilation import once
 from klamp.config import RunConfig
 from klamp.envs.device import is_device_environment
+from klamp.envs.making import OBJECT
 from klamp.envs.spaces import leaves_of
 from klamp.errors import ConfigError
 from klamp.networks import ActorCritic, Model, NetworkBuilder, build_network, check_network
@@ -18,9 +19,6 @@ from klamp.networks.recurrent import Recurrent
 from klamp.policy import TrainedPolicy
 from klamp.state import TrainState, observation_scaling, scheduled_log_std
 from klamp.unused import Decided, by_spaces, refuse_unused
-
-OBJECT = "object:"
-"""How the name of an environment begins that was given as an object."""
 
 
 class Spaces(Protocol):

@@ -61,11 +61,18 @@ def restore_tensors(template: Tree, tensors: dict[str, np.ndarray], where: Path)
             "resume with its own config.json."
         )
     for name, array in expected.items():
-        if array.shape != tensors[name].shape or array.dtype != tensors[name].dtype:
+        found = tensors[name]
+        if array.shape != found.shape or array.dtype != found.dtype:
+            remedy = (
+                "Resume with the config.json it was saved with."
+                if array.shape != found.shape
+                else "Its run was trained in another precision than klamp's, which it cannot go on "
+                "from; train it anew."
+            )
             raise CheckpointError(
                 f"{where} does not fit the configuration of its run: {name} is "
-                f"{tensors[name].dtype}{shown(list(tensors[name].shape))}, expected "
-                f"{array.dtype}{list(array.shape)}. Resume with the config.json it was saved with."
+                f"{found.dtype}{shown(list(found.shape))}, expected "
+                f"{array.dtype}{list(array.shape)}. {remedy}"
             )
     return jax.tree_util.tree_map_with_path(
         lambda path, _: tensors[jax.tree_util.keystr(path)], template
@@ -111,7 +118,7 @@ def save_checkpoint(
         for name, data in contents.items():
             write_synced(temporary / name, data)
         sync(temporary)
-        if final.exists():
+        if os.path.lexists(final):
             final.rename(_trash(final))
         temporary.rename(final)
         sync(folder)
@@ -165,7 +172,12 @@ def _manifest(path: Path) -> Manifest | None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint folders, oldest first; anything whose name is not a step's is ignored."""
+    """The checkpoint folders, oldest first."""
+    return [path for path in named_as_steps(folder) if path.is_dir() and not path.is_symlink()]
+
+
+def named_as_steps(folder: Path) -> list[Path]:
+    """What has the name of a checkpoint, oldest first: a folder, or what takes its place."""
     if not os.path.isdir(folder):
         return []
     try:
@@ -174,8 +186,7 @@ def checkpoints(folder: Path) -> list[Path]:
         raise CheckpointError(
             f"{folder} cannot be read ({error.strerror}). Give yourself the right to read it."
         ) from error
-    found = (folder / name for name in names if _NAME.fullmatch(name))
-    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
+    return sorted(folder / name for name in names if _NAME.fullmatch(name))
 
 
 def verify(path: Path) -> Manifest:
@@ -199,6 +210,8 @@ def _is_valid(path: Path) -> bool:
 
 def _read_manifest(path: Path) -> Manifest:
     """The manifest of a folder that holds what it lists, and nothing else. Or ``Unreadable``."""
+    if path.is_symlink():
+        raise Unreadable("it is a symbolic link, which is not followed")
     manifest = read_manifest(path / MANIFEST)
     if f"step_{manifest.step:012d}" != path.name:
         raise Unreadable(f"{MANIFEST} is of step {manifest.step}, and the folder is {path.name}")
@@ -248,21 +261,22 @@ def _arrays(data: bytes) -> dict[str, np.ndarray]:
 def latest_checkpoint(folder: Path) -> Path:
     """The newest whole checkpoint of a run's folder; ``folder`` itself where it is a checkpoint.
 
-    Each newer one that is damaged is named in a ``KlampWarning``. A checkpoint that was asked for
-    by its path is never replaced by another. Raises ``CheckpointError`` where none is whole.
+    Each newer one that is damaged, or a link, is named in a ``KlampWarning``. A checkpoint that was
+    asked for by its path is never replaced by another. Raises ``CheckpointError`` where none is
+    whole.
     """
     if _NAME.fullmatch(folder.name) and os.path.exists(folder / MANIFEST):
         verify(folder)
         return folder
     problems: list[str] = []
-    for path in reversed(checkpoints(folder / "checkpoints")):
+    for path in reversed(named_as_steps(folder / "checkpoints")):
         try:
             verify(path)
         except CheckpointError as error:
             problems.append(str(error).split(". Resume from")[0])
             continue
         for problem in problems:
-            warnings.warn(f"{problem}. {path.name} is taken instead.", KlampWarning, stacklevel=3)
+            warnings.warn(f"{problem}. {path.name} is taken instead.", KlampWarning, stacklevel=4)
         return path
     if problems:
         raise CheckpointError(

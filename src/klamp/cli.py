@@ -6,7 +6,7 @@ from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
-from klamp.errors import ConfigError, KlampError, Stopped, closest
+from klamp.errors import ConfigError, KlampError, Stopped, closest, printable
 from klamp.options import given_fields, options_of, parse, value_of
 
 USAGE = """\
@@ -17,7 +17,7 @@ Trains policies within trust regions: TRPO, PPO and the family around them.
   klamp train ENV [--algo NAME] [--steps N] [--seed S] [--seeds N] [--out DIR] …
         train a policy; ENV is a Gymnasium id such as CartPole-v1, or module:id
   klamp resume DIR [--steps N]
-        go on with a run from its latest checkpoint
+        go on with a run from its latest checkpoint, or with what is missing of many seeds
   klamp eval DIR [--episodes N] [--seed S] [--stochastic] [--video FILE]
         run whole episodes with a trained policy
   klamp compare DIR …
@@ -131,8 +131,10 @@ def _train_options(words: list[str], *, env: str) -> Any:
     Args:
         env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id.
         algo: One of the algorithms by name.
-        out: The run's folder, which must not exist; by default runs/ENV-ALGO-SEED.
+        out: The run's folder, which must not exist, by default runs/ENV-ALGO-SEED; with --seeds
+            the folder that theirs lie in.
         seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
+            The same command goes on with what is missing of them.
         device: cpu, gpu, or auto, which leaves it to JAX.
         quiet: Show no progress.
     """
@@ -155,15 +157,17 @@ def _resume(words: list[str]) -> int:
             ("folder", tyro.conf.Positional[Path]),
             ("steps", int | None, None),
             ("device", str, "auto"),
+            ("trust", bool, False),
             ("quiet", bool, False),
         ],
     )
     options.__doc__ = """Go on with a run.
 
     Args:
-        folder: The run's folder.
+        folder: The run's folder, or that of many seeds.
         steps: Train to this number of steps instead of the run's own.
         device: cpu, gpu, or auto, which leaves it to JAX.
+        trust: Import the module that config.json names, though no klamp of yours wrote it there.
         quiet: Show no progress.
     """
     given = parse(
@@ -178,6 +182,20 @@ def _resume(words: list[str]) -> int:
     with Signals(
         leave_saying(f"nothing was trained since the last checkpoint; {where}")
     ) as signals:
+        from klamp.run_folder import runs_of_seeds
+
+        if runs_of_seeds(given.folder):
+            from klamp.seeds import resume_seeds
+
+            resume_seeds(
+                given.folder,
+                steps=given.steps,
+                quiet=given.quiet,
+                device=given.device,
+                signals=signals,
+                trust=given.trust,
+            )
+            return 0
         from klamp.training import resume
 
         resume(
@@ -186,6 +204,7 @@ def _resume(words: list[str]) -> int:
             quiet=given.quiet,
             signals=signals,
             device=given.device,
+            trust=given.trust,
         )
     return 0
 
@@ -202,6 +221,7 @@ def _eval(words: list[str]) -> int:
             ("seed", int, 0),
             ("stochastic", bool, False),
             ("video", Path | None, None),
+            ("trust", bool, False),
         ],
     )
     options.__doc__ = """Run whole episodes with a trained policy.
@@ -212,6 +232,7 @@ def _eval(words: list[str]) -> int:
         seed: Seed of the episodes.
         stochastic: Sample actions instead of taking the most probable ones.
         video: Film one episode into this file, .mp4 or .gif.
+        trust: Import the module that config.json names, though no klamp of yours wrote it there.
     """
     given = parse(
         options,
@@ -224,18 +245,19 @@ def _eval(words: list[str]) -> int:
 
     if given.video is not None:
         check_video(given.video)
-    policy = load(given.folder)
+    policy = load(given.folder, trust=given.trust)
     result = evaluate(
         policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
     ).summary()
     print(
-        f"{policy.config.env}: mean return {result['return_mean']:.1f} ± {result['return_std']:.1f}"
-        f" over {result['episodes']} episodes (from {result['return_min']:.1f} to "
+        f"{printable(policy.config.env)}: "
+        f"mean return {result['return_mean']:.1f} ± {result['return_std']:.1f} "
+        f"over {result['episodes']} episodes (from {result['return_min']:.1f} to "
         f"{result['return_max']:.1f}; mean length {result['length_mean']:.1f})"
     )
     if given.video is not None:
         total = record_video(policy, given.video, seed=given.seed)
-        print(f"Filmed an episode of return {total:.1f} into {given.video}")
+        print(f"Filmed an episode of return {total:.1f} into {printable(str(given.video))}")
     return 0
 
 

@@ -2,21 +2,36 @@
 
 import html
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from klamp.checks import is_number
-from klamp.errors import CheckpointError, shown
+from klamp.checks import is_integer, is_number
+from klamp.errors import CheckpointError, printable, shown
 from klamp.files import write_atomically
-from klamp.metrics import Metrics, read_metrics
+from klamp.metrics import Metrics, metrics_of
 from klamp.reading import read_object
 from klamp.run_folder import CONFIG_LIMIT
 from klamp.svg import Curve, line_plot
+from klamp.trust import SIGNATURE
 
 RESAMPLES = 10_000
 """Bootstrap resamples of an interval."""
+
+LARGEST = 1e100
+"""Numbers beyond it are refused: their sums and differences might not be finite."""
+
+MOST_STEPS = 10**12
+"""Steps that a run may have, as in a checkpoint's manifest."""
+
+NONE = "–"
+"""What a cell shows where there is nothing to show."""
+
+LETTERS = {"env": 40, "algo": 16}
+"""Letters that a name may have in its cell: none is broken at the end of 80 columns."""
 
 PLOTS = (
     ("return_mean", "return (mean of the last 100 training episodes)"),
@@ -32,7 +47,9 @@ class Group(NamedTuple):
     env: str
     label: str
     runs: list[list[Metrics]]
-    summaries: list[Metrics]
+    """The lines of each run, with nothing but what is shown."""
+    finals: list[float | None]
+    """The last mean return of each run."""
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -52,48 +69,65 @@ def compare(folders: list[Path], page: Path) -> str:
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
              for row in (head, *rows)]  # fmt: skip
-    return "\n".join([*lines, "", f"Plots: {page}"])
+    return "\n".join([*lines, "", f"Plots: {printable(str(page))}"])
 
 
 def _groups(folders: list[Path]) -> list[Group]:
     """Runs of equal configuration, seeds apart, in the order of first appearance."""
-    found: dict[tuple[str, str], Group] = {}
+    found: dict[str, Group] = {}
     for folder in folders:
         try:
             config = read_object(folder / "config.json", CONFIG_LIMIT)
+            env, label = (_name(config, name) for name in ("env", "algo"))
             summary = read_object(folder / "summary.json", CONFIG_LIMIT)
-            lines = read_metrics(folder / "metrics.jsonl")
-            _check(config, summary, lines)
+            final = _number(summary, "return_mean", "summary.json")
+            lines = list(_lines(folder / "metrics.jsonl"))
+            if not lines:
+                raise ValueError("metrics.jsonl has no line")
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"{folder} cannot be compared: {error}. Expected the folder of a run that has "
                 "ended, with config.json, summary.json and metrics.jsonl in it."
             ) from error
-        same = {key: value for key, value in config.items() if key not in ("seed", "klamp_version")}
-        key = (config["env"], json.dumps(same, sort_keys=True))
-        group = found.setdefault(key, Group(config["env"], config["algo"], [], []))
+        apart = ("seed", "klamp_version", SIGNATURE)
+        same = {key: value for key, value in config.items() if key not in apart}
+        group = found.setdefault(json.dumps(same, sort_keys=True), Group(env, label, [], []))
         group.runs.append(lines)
-        group.summaries.append(summary)
+        group.finals.append(final)
     return _distinct(list(found.values()))
 
 
-def _check(config: Metrics, summary: Metrics, lines: list[Metrics]) -> None:
-    """Everything that the table and the plots take from a run; ``ValueError`` names what lacks."""
+def _name(config: Metrics, name: str) -> str:
+    """A name as it may stand in a cell; ``ValueError`` where there is none."""
+    if not isinstance(config.get(name), str):
+        raise ValueError(f"config.json has {shown(config.get(name, 'nothing'))} as `{name}`")
+    # Two spaces are what stands between two cells.
+    return re.sub(" +", " ", printable(config[name], LETTERS[name]))
 
-    def demand(data: Metrics, name: str, fits: bool, file: str) -> None:
-        if not fits:
-            raise ValueError(f"{file} has {shown(data.get(name, 'nothing'))} as `{name}`")
 
-    for name in ("env", "algo"):
-        demand(config, name, isinstance(config.get(name), str), "config.json")
-    for name, data in [("return_mean", summary), *((n, d) for d in lines for n, _ in PLOTS)]:
-        known = name in data and (data[name] is None or is_number(data[name]))
-        demand(data, name, known, "summary.json" if data is summary else "metrics.jsonl")
-    for line in lines:
-        for name in ("step", "steps_per_second"):
-            demand(line, name, is_number(line.get(name)), "metrics.jsonl")
-    if not lines:
-        raise ValueError("metrics.jsonl has no line")
+def _number(data: Metrics, name: str, file: str) -> float | None:
+    """A number that can be added up and drawn, or None; ``ValueError`` where there is neither."""
+    value = data.get(name, "nothing")
+    if value is None:
+        return None
+    if not is_number(value) or abs(value) > LARGEST:
+        raise ValueError(f"{file} has {shown(value)} as `{name}`")
+    return float(value)
+
+
+def _lines(path: Path) -> Iterator[Metrics]:
+    """What the table and the plots take from each update; ``ValueError`` names what lacks."""
+    before = 0
+    for line in metrics_of(path):
+        step = line.get("step", "nothing")
+        if not is_integer(step, before) or step >= MOST_STEPS:
+            raise ValueError(f"{path.name} has {shown(step)} as `step` after {before}")
+        before = step
+        speed = _number(line, "steps_per_second", path.name)
+        if speed is None:
+            raise ValueError(f"{path.name} has None as `steps_per_second`")
+        shown_of = {name: _number(line, name, path.name) for name, _ in PLOTS}
+        yield shown_of | {"step": step, "steps_per_second": speed}
 
 
 def _distinct(groups: list[Group]) -> list[Group]:
@@ -110,20 +144,27 @@ def _distinct(groups: list[Group]) -> list[Group]:
 
 def _row(group: Group) -> tuple[str, ...]:
     """One line of the table."""
-    finals = np.array([s["return_mean"] for s in group.summaries if s["return_mean"] is not None])
+    finals = [final for final in group.finals if final is not None]
     speeds = [line["steps_per_second"] for run in group.runs for line in run]
     kls = [line["kl"] for run in group.runs for line in run if line["kl"] is not None]
-    low, high = interval(finals) if len(finals) else (float("nan"), float("nan"))
-    mean = finals.mean() if len(finals) else float("nan")
+    mean, between = NONE, NONE
+    if finals:
+        mean = _figure(np.mean(finals), ".1f")
+        between = " … ".join(_figure(end, ".1f") for end in interval(np.array(finals)))
     return (
         group.env,
         group.label,
         str(len(group.runs)),
-        f"{mean:.1f}",
-        f"{low:.1f} … {high:.1f}",
-        f"{np.median(speeds):,.0f}",
-        f"{np.mean(kls):.4f}",
+        mean,
+        between,
+        _figure(np.median(speeds), ",.0f"),
+        _figure(np.mean(kls), ".4f") if kls else NONE,
     )
+
+
+def _figure(value: Any, form: str) -> str:
+    """A number in a cell; what would be too wide for one, by its power of ten."""
+    return format(float(value), form if abs(value) < 1e9 else ".3e")
 
 
 def _page(head: tuple[str, ...], rows: list[tuple[str, ...]], groups: list[Group]) -> str:

@@ -1,11 +1,12 @@
 """Which device computes, on how many cores; compiled programs, kept between runs within a bound."""
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
@@ -13,6 +14,9 @@ import numpy as np
 
 from klamp.errors import ConfigError
 from klamp.fingerprint import fingerprint
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 SWITCH = "KLAMP_CACHE"
 """Environment variable: a folder of your own, or ``off``."""
@@ -76,6 +80,20 @@ def once(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def in_float32(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` with JAX's usual 32 bits for all that it makes, whatever the process is set to.
+
+    A run is one of float32, and so is its checkpoint, under ``JAX_ENABLE_X64`` too.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> R:
+        with jax.enable_x64(False):
+            return function(*arguments, **options)
+
+    return call
+
+
 def on_host(tree: Any) -> Any:
     """The arrays of a tree as numpy's, of a device's memory all fetched at once.
 
@@ -85,8 +103,14 @@ def on_host(tree: Any) -> Any:
 
 
 def cpu() -> bool:
-    """Whether this process computes on the CPU."""
-    return jax.default_backend() == "cpu"
+    """Whether what is computed now is computed on a CPU: on the device that was chosen, if one was.
+
+    Nothing else asks: JAX's default backend is the machine's best, whatever was chosen.
+    """
+    chosen: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 - not in the stubs
+    if chosen is None:
+        return jax.default_backend() == "cpu"
+    return (chosen if isinstance(chosen, str) else chosen.platform) == "cpu"
 
 
 def use_device(name: str) -> None:

@@ -20,7 +20,7 @@ from klamp.algorithm_configs import (
     algorithm_name,
 )
 from klamp.checks import check, is_integer, is_number, require
-from klamp.errors import ConfigError, closest, shown
+from klamp.errors import ConfigError, closest, printable, shown
 
 __all__ = [
     "A2C",
@@ -44,6 +44,9 @@ ActionBounds = Literal["clip", "tanh", "beta"]
 MeanActivation = Literal["none", "tanh"]
 AdvantageEstimator = Literal["gae", "monte-carlo", "return", "standardized-return"]
 ValueTarget = Literal["td-lambda", "monte-carlo"]
+
+NAME_LIMIT = 300
+"""Letters that the name of an environment, or of a function that builds networks, may have."""
 
 
 @dataclass(frozen=True)
@@ -198,12 +201,18 @@ class Settings:
         return self.sequence_length if self.recurrent_size else 1
 
 
+def _is_name(value: Any) -> bool:
+    """Whether something may be the name of an environment or of a function."""
+    return isinstance(value, str) and 0 < len(value) <= NAME_LIMIT and value.isprintable()
+
+
 def check_environment_name(env: Any) -> None:
     """Raise ``ConfigError`` where an environment is not given by its name."""
-    if not isinstance(env, str) or not env:
+    if not _is_name(env):
+        found = printable(" ".join(repr(env).split()), NAME_LIMIT)
         raise ConfigError(
-            f"The environment is {' '.join(repr(env).split())}, but must be a name: a Gymnasium id "
-            "such as 'CartPole-v1', or 'module:id'. Register an environment of your own by "
+            f"The environment is {found}, but must be a name: a Gymnasium id such as "
+            "'CartPole-v1', or 'module:id'. Register an environment of your own by "
             "`gymnasium.register(id=…, entry_point=…)`, so that each copy is made anew, and give "
             "its id."
         )
@@ -283,14 +292,15 @@ class RunConfig:
         """The inverse of ``to_dict``; every key must be known and every value valid."""
         rest = dict(data)
         env, name = rest.pop("env", None), rest.pop("algo", None)
-        rest.pop("klamp_version", None)
+        for other in ("klamp_version", "signature"):
+            rest.pop(other, None)
         network = rest.pop("network", None)
         if not isinstance(env, str) or not isinstance(name, str) or name not in ALGORITHMS:
             raise ConfigError(
                 f"The configuration names the environment {shown(env)} and the algorithm "
                 f"{shown(name)}; expected a string and one of {', '.join(ALGORITHMS)}."
             )
-        if not isinstance(network, str | None):
+        if network is not None and not _is_name(network):
             raise ConfigError(f"`network` of the configuration is {shown(network)}, no name.")
         kind = ALGORITHMS[name]
         own = {item.name for item in fields(kind)}

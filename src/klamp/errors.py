@@ -4,8 +4,23 @@ from collections.abc import Iterable
 from typing import Any
 
 
+def printable(text: str, letters: int | None = None) -> str:
+    r"""A text that does nothing to a terminal or a table: one line of printable characters.
+
+    Line ends, control characters, what turns the direction of writing and halves of characters
+    are written as Python writes them, such as ``\n`` and ``\x1b``. Whatever comes from a file
+    that may be a stranger's passes here, or through ``shown``, before a person sees it.
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return text if letters is None or len(text) <= letters else f"{text[:letters]}…"
+
+
 class KlampError(Exception):
     """Base of every error that klamp raises on purpose; the command line exits with 2 on it."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text))
 
 
 class ConfigError(KlampError, ValueError):
@@ -47,18 +62,20 @@ class Stopped(KeyboardInterrupt):
     """
 
     def __init__(self, number: int, text: str) -> None:
-        super().__init__(text)
+        super().__init__(printable(text))
         self.number = number
 
 
 class KlampWarning(UserWarning):
     """Something was not as it should be, and the run went on: what, where, and what was done."""
 
+    def __init__(self, text: str = "") -> None:
+        super().__init__(printable(text))
+
 
 def shown(value: Any, letters: int = 80) -> str:
     """A value in a message: on one line, printable, and no longer than it is worth."""
-    text = repr(value)
-    return text if len(text) <= letters else f"{text[:letters]}…"
+    return printable(repr(value), letters)
 
 
 def closest(name: str, known: Iterable[str], count: int = 1) -> str:

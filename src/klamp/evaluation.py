@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from klamp.assembly import OBJECT, environment_of
+from klamp.assembly import environment_of
 from klamp.checks import is_integer
+from klamp.compilation import in_float32
 from klamp.envs.host import HostEnvironments
 from klamp.envs.jax_adapters import device_environment
-from klamp.envs.making import make_host, make_single
+from klamp.envs.making import OBJECT, make_host, make_single
 from klamp.envs.spaces import form, limits
 from klamp.errors import ConfigError
 from klamp.policy import TrainedPolicy
@@ -37,6 +38,7 @@ class Evaluation(NamedTuple):
         }
 
 
+@in_float32
 def evaluate(
     policy: TrainedPolicy,
     env: Any = None,

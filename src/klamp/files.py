@@ -1,6 +1,9 @@
 """Writing files so that a kill or a power cut leaves the old content or the new, never half."""
 
+import errno
 import os
+import stat
+from io import FileIO
 from pathlib import Path
 
 
@@ -19,6 +22,19 @@ def write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def open_to_append(path: Path) -> FileIO:
+    """A file whose end is written to, unbuffered, made where it is missing.
+
+    Links are not followed, and pipes and devices not waited for: they are an ``OSError``.
+    """
+    how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(path, how, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "no plain file", str(path))
+    return FileIO(handle, "ab")
 
 
 def sync(path: Path) -> None:

@@ -10,14 +10,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from klamp.checks import is_integer
 from klamp.compilation import on_host
-from klamp.errors import CheckpointError, KlampWarning
+from klamp.errors import CheckpointError, KlampWarning, RunFolderError
+from klamp.files import open_to_append
 from klamp.learning import NON_FINITE
-from klamp.reading import Unreadable, parse_object
+from klamp.reading import Unreadable, lines, parse_object
 from klamp.trust_region.step import Outcome
 from klamp.types import UpdateReport
 
 Metrics = dict[str, Any]
+
+LONGEST_LINE = 2**16
+"""Bytes that a line of `metrics.jsonl` may have: sixty times what an update needs."""
+
+LIMIT = 2**32
+"""Bytes that `metrics.jsonl` may have: some five million updates."""
 
 
 def report_metrics(report: UpdateReport) -> Metrics:
@@ -55,7 +63,13 @@ class MetricsLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("ab", buffering=0)
+        try:
+            self._file = open_to_append(path)
+        except OSError as error:
+            raise RunFolderError(
+                f"The metrics {path} cannot be written to ({error.strerror}). Expected a plain "
+                "file, or none. Take away what lies there, or mend the folder's rights."
+            ) from error
         self._waiting = b""
         self._warned = False
 
@@ -94,17 +108,24 @@ def read_metrics(path: Path) -> list[Metrics]:
 
 def metrics_of(path: Path) -> Iterator[Metrics]:
     """The same line by line: those after the last one that is wanted may be anything."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+    try:
+        for number, line in enumerate(lines(path, LONGEST_LINE, LIMIT), 1):
             if not line.endswith(b"\n"):
                 return
-            try:
-                metrics = parse_object(line, path.name)
-                if not isinstance(metrics.get("update"), int):
-                    raise Unreadable(f"{path.name} does not tell the update")
-            except Unreadable as error:
-                raise CheckpointError(
-                    f"{path} is damaged in line {number}: {error}. Bring the file back from a "
-                    "copy, or take the line out to go on without it."
-                ) from error
-            yield metrics
+            yield _metrics(line, f"{path.name} is damaged in line {number}")
+    except Unreadable as error:
+        raise CheckpointError(
+            f"The metrics {path} cannot be read: {error}. Bring the file back from a copy, or take "
+            "a damaged line out to go on without it."
+        ) from error
+
+
+def _metrics(line: bytes, where: str) -> Metrics:
+    """One line. Raises ``Unreadable``."""
+    try:
+        metrics = parse_object(line, "it")
+    except Unreadable as error:
+        raise Unreadable(f"{where}: {error}") from error
+    if not is_integer(metrics.get("update"), 0):
+        raise Unreadable(f"{where}: it does not tell the update")
+    return metrics

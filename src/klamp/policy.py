@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array
 
+from klamp.compilation import in_float32
 from klamp.config import RunConfig
 from klamp.envs.masks import choices_left, mask_rows, mask_sizes
 from klamp.envs.observations import MASK_KEY, as_batch, encoder, masks_in_observation
@@ -57,6 +58,7 @@ class TrainedPolicy:
         action = self.act_on_rows(rows, deterministic, action_mask)
         return jax.tree.map(lambda leaf: leaf[0], action) if single else action
 
+    @in_float32
     def act_on_rows(self, rows: Any, deterministic: bool = False, action_mask: Any = None) -> Any:
         """Like ``act``, for a batch of observations and masks as ``HostEnvironments`` has them."""
         noise_key = key(*self._noise, 0, self._calls)
@@ -88,6 +90,7 @@ class TrainedPolicy:
         else:
             self._first = self._first | np.asarray(ended)
 
+    @in_float32
     def value(self, observation: Any) -> Any:
         """V of one observation (a float) or of each of a batch, in the units of the training."""
         rows, single = self._rows(observation)

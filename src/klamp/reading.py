@@ -1,6 +1,7 @@
 """Reading files that may be damaged, foreign or hostile: bounded, plain data, nothing executed."""
 
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -69,6 +70,31 @@ def summed(path: Path, size: int, sha256: str) -> Iterator[bytes]:
         raise Unreadable(
             f"{path.name} has the SHA-256 sum {digest.hexdigest()}, expected {sha256}{what}"
         )
+
+
+def lines(path: Path, longest: int, limit: int) -> Iterator[bytes]:
+    """The lines of a regular file of at most ``limit`` bytes, one after the other, with their ends.
+
+    No more of it is in memory than one line of at most ``longest`` bytes. Raises ``Unreadable``.
+    """
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise Unreadable(f"{path.name} has {size:,} bytes, at most {limit:,} expected")
+        try:
+            # What is written to it meanwhile is another reader's.
+            for number in itertools.count(1):
+                line = file.readline(min(longest + 1, size))
+                if len(line) > longest:
+                    raise Unreadable(
+                        f"{path.name} is damaged in line {number}: it has over {longest:,} bytes"
+                    )
+                if not line:
+                    return
+                size -= len(line)
+                yield line
+        except OSError as error:
+            raise Unreadable(f"{path.name} cannot be read ({error.strerror})") from error
 
 
 def first_bytes(path: Path, count: int = 512) -> bytes:

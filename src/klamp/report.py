@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol, TextIO, runtime_checkable
 
 from klamp.config import RunConfig, algorithm_name
+from klamp.errors import printable
 from klamp.metrics import Metrics
 
 LINE_EVERY_S = 2.0
@@ -85,11 +86,12 @@ class Panel:
         from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
         from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
-        self._console = Console(file=file, highlight=False)
+        # Names may hold what rich takes for its markup: `a[bold]b` is shown as it is.
+        self._console = Console(file=file, highlight=False, markup=False, emoji=False)
         self._progress = Progress(
             TextColumn("{task.percentage:>3.0f} %"),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=self._console,
             transient=True,
         )
@@ -127,7 +129,7 @@ def reporter(file: TextIO | None = None) -> Reporter:
 def heading(config: RunConfig, folder: str) -> str:
     """What is trained, and where it is kept."""
     settings = config.settings
-    return (
+    return printable(
         f"{config.env} · {algorithm_name(config.algorithm).upper()} · seed {settings.seed} · "
         f"{settings.steps:,} steps · {settings.num_envs} environments × "
         f"{settings.rollout_length} steps · {folder}"
@@ -148,13 +150,13 @@ def progress_line(metrics: Metrics, steps: int) -> str:
 
 def closing(summary: Metrics) -> str:
     """What was learnt, how long it took, and what can be done next."""
-    mean = summary["return_mean"]
+    mean, folder = summary["return_mean"], printable(summary["folder"])
     learnt = "no episode ended" if mean is None else f"mean return {mean:.1f}"
     return (
         f"Done: {learnt} over the last {min(summary['episodes'], 100)} training episodes, "
         f"{summary['step']:,} steps in {duration(summary['wall_s'])} "
         f"({summary['compile_s']:.1f} s of it compiling).\n"
-        f"The run lies in {summary['folder']}; see it act: klamp eval {summary['folder']}"
+        f"The run lies in {folder}; see it act: klamp eval {folder}"
     )
 
 

@@ -10,19 +10,23 @@ import json
 import os
 import platform
 import re
+import sys
 import warnings
 from collections.abc import Generator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import filelock
 
-from klamp.checkpoint import checkpoints, foreign
+from klamp.checkpoint import foreign, named_as_steps, verify
 from klamp.config import RunConfig, algorithm_name
-from klamp.errors import CheckpointError, ConfigError, KlampWarning, RunFolderError
+from klamp.envs.making import module_of
+from klamp.errors import CheckpointError, ConfigError, KlampWarning, RunFolderError, shown
 from klamp.files import write_atomically
 from klamp.metrics import Metrics, metrics_of, to_json
 from klamp.reading import Unreadable, read_object
+from klamp.trust import is_signed, signed
 
 CONFIG_LIMIT = 2**20
 """Bytes that a `config.json` may have."""
@@ -30,13 +34,19 @@ CONFIG_LIMIT = 2**20
 LOCK, OWNER = ".lock", ".owner.json"
 """What is locked while a run trains, and who locked it."""
 
+_SEED = re.compile(r"seed-([0-9]{1,19})")
 _DEBRIS = re.compile(r"\..*\.\d+\.tmp")
+
+
+def folder_of(config: RunConfig, out: str | Path | None) -> Path:
+    """Where a run lies: in ``out``, or below `runs` by its environment, algorithm and seed."""
+    name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
+    return Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
 
 
 def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
     """The folder a run will get; an error where something lies there already."""
-    name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
-    folder = Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
+    folder = folder_of(config, out)
     if folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
         if not (folder / "config.json").exists():
             raise RunFolderError(
@@ -58,7 +68,49 @@ def _matters(path: Path) -> bool:
 def nothing_trained(folder: Path) -> bool:
     """Whether a run was stopped after its config was written and before its first checkpoint."""
     lines = folder / "metrics.jsonl"
-    return not checkpoints(folder / "checkpoints") and not (lines.exists() and lines.stat().st_size)
+    trained = named_as_steps(folder / "checkpoints") or (lines.exists() and lines.stat().st_size)
+    return not trained
+
+
+def begun(config: RunConfig, folder: Path) -> bool:
+    """Whether a folder holds that very run; ``RunFolderError`` where it holds anything else."""
+    if not (folder / "config.json").exists():
+        choose_folder(config, folder)
+        return False
+    there, here = read_config(folder).to_dict(), config.to_dict()
+    if there != here:
+        name = next(name for name in here | there if here.get(name) != there.get(name))
+        raise RunFolderError(
+            f"The run folder {folder} holds another run, and nothing in it was touched: `{name}` "
+            f"is {shown(there.get(name))} there and {shown(here.get(name))} here. Give the "
+            "settings that the folder has, to go on with it, or choose another with `--out`."
+        )
+    return True
+
+
+def result_of(config: RunConfig, folder: Path) -> Metrics | None:
+    """The summary of a run that has made all its steps, with the checkpoint it is of; else None."""
+    try:
+        summary = read_object(folder / "summary.json", CONFIG_LIMIT)
+        last = verify(named_as_steps(folder / "checkpoints")[-1])
+    except (Unreadable, CheckpointError, IndexError):
+        return None
+    done = last.step >= config.settings.steps and summary.get("step") == last.step
+    return summary if done and "return_mean" in summary else None
+
+
+def runs_of_seeds(folder: Path) -> list[Path]:
+    """The runs in a folder of seeds, by their numbers; none where it is no such folder."""
+    if (folder / "config.json").exists():
+        return []
+    runs = [path.parent for path in folder.glob("seed-*/config.json")]
+    return sorted(filter(_number, runs), key=_number)
+
+
+def _number(run: Path) -> str:
+    """The number of a seed's folder, so that 2 comes before 10; empty where it has none."""
+    match = _SEED.fullmatch(run.name)
+    return match[1].zfill(19) if match else ""
 
 
 def run_of(folder: Path) -> Path:
@@ -68,14 +120,41 @@ def run_of(folder: Path) -> Path:
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    """`config.json`, with the version that wrote it."""
+    """`config.json`, with the version that wrote it, and signed where it names a module."""
     data = {"klamp_version": version("klamp")} | config.to_dict()
+    if (module := module_of(config.env)) is not None:
+        data = signed(data, module)
     with _writable(folder):
         write_atomically(folder / "config.json", json.dumps(data, indent=1) + "\n")
 
 
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a run's folder."""
+    return RunConfig.from_dict(_data_of(folder))
+
+
+def read_trusted_config(folder: Path, trust: bool) -> RunConfig:
+    """The same before its environment is made; ``ConfigError`` where that would run strange code.
+
+    A module is imported where this user's klamp wrote its name there, where it is imported already,
+    or where the user says ``trust``.
+    """
+    data = _data_of(folder)
+    config = RunConfig.from_dict(data)
+    module = module_of(config.env)
+    if module is None or trust or module in sys.modules or is_signed(data, module):
+        return config
+    raise ConfigError(
+        f"{folder / 'config.json'} names the environment `{config.env}`, and to make it would run "
+        f"the code of the module `{module}`. No `klamp train` of yours signed that: the run is "
+        "another's, its config.json was changed, or the module lies elsewhere now. Nothing was "
+        "imported. Look at the module; if you trust it, add `--trust` (in Python, `trust=True`, or "
+        "import it before)."
+    )
+
+
+def _data_of(folder: Path) -> dict[str, Any]:
+    """What `config.json` says."""
     path = folder / "config.json"
     if not os.path.exists(path):
         raise CheckpointError(
@@ -83,13 +162,12 @@ def read_config(folder: Path) -> RunConfig:
             "that `klamp train` made, such as `runs/CartPole-v1-ppo-0`."
         )
     try:
-        data = read_object(path, CONFIG_LIMIT)
+        return read_object(path, CONFIG_LIMIT)
     except Unreadable as error:
         raise ConfigError(
             f"The configuration {path} cannot be used: {error}. Bring back the one that `klamp "
             "train` wrote."
         ) from error
-    return RunConfig.from_dict(data)
 
 
 @contextlib.contextmanager
@@ -148,7 +226,7 @@ def drop_metrics_after(path: Path, update: int) -> None:
     Lines that are lost for good are warned of.
     """
     kept: list[Metrics] = []
-    if path.exists():
+    if os.path.lexists(path):
         known = itertools.takewhile(lambda line: line["update"] <= update, metrics_of(path))
         kept = list(itertools.islice(known, update))
         write_atomically(path, "".join(to_json(line) + "\n" for line in kept))
@@ -157,5 +235,5 @@ def drop_metrics_after(path: Path, update: int) -> None:
             f"{path} has the lines of {len(kept):,} of the {update:,} updates before the "
             "checkpoint. The run goes on; the others are lost.",
             KlampWarning,
-            stacklevel=4,
+            stacklevel=8,
         )

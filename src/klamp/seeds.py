@@ -1,43 +1,49 @@
 """One configuration under many seeds at once, a folder a run.
 
-On a CPU by a process a core: each run is the run of its seed alone, to the byte, for it is trained
-by the same loop, in a process that hands what it compiled from one seed to the next. Environments
-written in JAX on a GPU, and those given as objects, as one program (``seeds_fused``).
+On a CPU by a process a core (``seeds_processes``): each run is the run of its seed alone, to the
+byte, for it is trained by the same loop, in a process that hands what it compiled from one seed to
+the next. Environments written in JAX on a GPU, and those given as objects, as one program
+(``seeds_fused``). Every run's `config.json` is written before the first one begins, so that the
+folders tell what is missing, and the same command goes on with it.
 """
 
-import multiprocessing
-import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from multiprocessing import connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from klamp.assembly import environment_name, environment_of
 from klamp.checks import is_integer
-from klamp.compilation import cores, use_device
+from klamp.compilation import cores, in_float32, use_device
 from klamp.compilation import cpu as on_cpu
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.jax_adapters import device_environment
-from klamp.errors import ConfigError, KlampError, Stopped
-from klamp.metrics import Metrics
+from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped
 from klamp.presets import configure
 from klamp.report import Progress
-from klamp.run_folder import choose_folder
+from klamp.run_folder import (
+    begun,
+    folder_of,
+    locked,
+    read_trusted_config,
+    result_of,
+    runs_of_seeds,
+    write_config,
+)
 from klamp.seeds_fused import train_as_one
+from klamp.seeds_processes import (
+    DONE,
+    NotSaved,
+    Plan,
+    Telling,
+    Unfinished,
+    train_side_by_side,
+)
 from klamp.signals import Signals, StopAsked
-from klamp.training import train_one
-
-METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-"""Not fork: JAX has threads, whose locks a forked child would wait for for ever."""
-
-TELL_EVERY_S = 0.5
-"""Seconds between two words of a run on how far it is."""
 
 
 def train_seeds(
@@ -56,7 +62,8 @@ def train_seeds(
     ``seeds`` are numbers, or how many from ``seed`` (0) on. ``out`` is a folder that gets
     ``seed-0``, ``seed-1``, …; by default each run lies where ``train`` would put it. ``workers``
     is the number of processes, by default one a core. A script must call this under
-    ``if __name__ == "__main__":``.
+    ``if __name__ == "__main__":``. Called again, it goes on with what is missing: runs that have
+    ended stay as they are, those that were interrupted are resumed, the others begin.
 
     An environment written in JAX is trained as one program for all seeds where there is a GPU, or
     where it is given as an object; the runs then differ from those trained alone by rounding.
@@ -84,6 +91,7 @@ def count_up(first: int, seeds: int) -> list[int]:
     return list(range(first, first + seeds))
 
 
+@in_float32
 def train_seeds_config(
     config: RunConfig,
     seeds: list[int],
@@ -95,149 +103,100 @@ def train_seeds_config(
     signals: Signals,
     environment: Any = None,
 ) -> list[Path]:
-    """Train a complete configuration with each seed."""
-    plans: list[tuple[RunConfig, Path]] = []
+    """Train a complete configuration with each seed; go on where some were trained before."""
+    plans: list[Plan] = []
     for seed in seeds:
         one = replace(config, settings=replace(config.settings, seed=seed))
-        place = None if out is None else Path(out) / f"seed-{seed}"
-        plans.append((one, choose_folder(one, place)))
-    source = environment_of(config, environment)
-    check_environment(source, config.settings)
-    progress = Progress(config, len(seeds), sys.stderr if not quiet else None)
+        plans.append((one, folder_of(one, None if out is None else Path(out) / f"seed-{seed}")))
+    there = [begun(*plan) for plan in plans]
+    use_device(device)
     with signals:
-        try:
-            if as_one(source, config, device):
-                tell = partial(Telling, lambda word: progress.hear(*word))
-                failures = train_as_one(plans, environment, tell, signals)
-            else:
-                failures = _side_by_side(
-                    plans, min(workers or cores(), len(seeds)), device, progress, signals
-                )
-        except StopAsked:
-            folders = " ".join(str(folder) for _, folder in plans)
-            name = signal.Signals(signals.number).name
-            raise Stopped(
-                signals.number,
-                f"{name}: every run that had begun was saved; go on with `klamp resume` for each "
-                f"of: {folders}",
-            ) from None
-    if failures:
-        raise KlampError(f"{len(failures)} of {len(seeds)} runs failed. {' '.join(failures)}")
+        source = environment_of(config, environment)
+        check_environment(source, config.settings)
+        # Nothing is made before each folder is known to be free, or to hold that very run.
+        for (one, folder), held in zip(plans, there, strict=True):
+            if not held:
+                with locked(folder):
+                    write_config(folder, one)
+        _go_on(plans, out, workers, quiet, device, signals, environment)
     return [folder for _, folder in plans]
 
 
-def as_one(source: Any, config: RunConfig, device: str) -> bool:
+@in_float32
+def resume_seeds(
+    folder: Path, *, steps: int | None, quiet: bool, device: str, signals: Signals, trust: bool
+) -> None:
+    """Go on with what is missing of a folder of seeds, to their own number of steps or another."""
+    plans: list[Plan] = []
+    for run in runs_of_seeds(folder):
+        data = read_trusted_config(run, trust).to_dict() | (
+            {} if steps is None else {"steps": steps}
+        )
+        plans.append((RunConfig.from_dict(data), run))
+    first, at = plans[0]
+    for config, run in plans:
+        if replace(config, settings=replace(config.settings, seed=first.settings.seed)) != first:
+            raise RunFolderError(
+                f"The runs {at} and {run} differ in more than their seed, so they are not one "
+                "command's. Go on with each by `klamp resume` and its own folder."
+            )
+    use_device(device)
+    with signals:
+        check_environment(environment_of(first), first.settings)
+        _go_on(plans, folder, None, quiet, device, signals, None)
+
+
+def _go_on(
+    plans: list[Plan],
+    out: str | Path | None,
+    workers: int | None,
+    quiet: bool,
+    device: str,
+    signals: Signals,
+    environment: Any,
+) -> None:
+    """Train whatever is not finished; raises ``KlampError`` where some of it stays so."""
+    progress = Progress(plans[0][0], len(plans), sys.stderr if not quiet else None)
+    missing: list[Plan] = []
+    for config, folder in plans:
+        if (summary := result_of(config, folder)) is None:
+            missing.append((config, folder))
+        else:
+            progress.hear(DONE, config.settings.seed, summary["step"], summary["return_mean"])
+    again = "the same command" if out is None else f"the same command, or: klamp resume {out}"
+    try:
+        if not missing:
+            return
+        if as_one(environment_of(plans[0][0], environment), plans[0][0]):
+            tell = partial(Telling, lambda word: progress.hear(*word))
+            left = Unfinished(train_as_one(missing, environment, tell, signals), [])
+        else:
+            count = min(workers or cores(), len(missing))
+            left = train_side_by_side(missing, count, device, progress.hear, signals)
+    except (StopAsked, NotSaved) as asked:
+        saved = "every run that had begun was saved"
+        if isinstance(asked, NotSaved):
+            saved += f", but for what seeds {_listed(asked.seeds)} did after their last checkpoints"
+        name = signal.Signals(signals.number).name
+        raise Stopped(signals.number, f"{name}: {saved}; go on with {again}") from None
+    if left.failed or left.not_begun:
+        raise KlampError(_what_is_left(left, len(plans), again))
+
+
+def _what_is_left(left: Unfinished, runs: int, again: str) -> str:
+    """What failed, why, what has not begun, and how to go on."""
+    failed = f"{len(left.failed)} of {runs} runs failed. {' '.join(left.failed)}"
+    if left.not_begun:
+        failed += f" Not begun: seeds {_listed(left.not_begun)}."
+    return f"{failed} Go on with what is missing by {again}"
+
+
+def _listed(seeds: list[int]) -> str:
+    return ", ".join(str(seed) for seed in seeds)
+
+
+def as_one(source: Any, config: RunConfig) -> bool:
     """Whether the runs become one program: on a CPU that is no faster than one after the other."""
     if device_environment(source, config.settings.vectorization) is None:
         return False
-    use_device(device)
     return not isinstance(source, str) or not on_cpu()
-
-
-def _side_by_side(
-    plans: list[tuple[RunConfig, Path]],
-    count: int,
-    device: str,
-    progress: Progress,
-    signals: Signals,
-) -> list[str]:
-    """Train in so many processes; what failed, in words. After a signal all runs are saved."""
-    context: Any = multiprocessing.get_context(METHOD)
-    if METHOD == "forkserver":
-        context.set_forkserver_preload(["klamp.seeds", "klamp.algorithms"])
-    crew = [_launch(context, plans[number::count], device) for number in range(count)]
-    try:
-        return _listen(crew, progress, signals)
-    except StopAsked:
-        _stop(crew)
-        raise
-    finally:
-        for worker in crew:
-            worker.process.kill()
-            worker.process.join()
-
-
-class Member(NamedTuple):
-    """A process, and the pipe that it tells its progress through."""
-
-    process: Any
-    pipe: Any
-
-
-class Telling:
-    """The reporter of one of many runs: a word now and then of how far it is."""
-
-    def __init__(self, tell: Callable[[tuple[Any, ...]], object], config: RunConfig) -> None:
-        self._tell, self._seed, self._last = tell, config.settings.seed, 0.0
-
-    def start(self, config: RunConfig, folder: str) -> None:
-        """Nothing to tell yet."""
-
-    def update(self, metrics: Metrics) -> None:
-        """How far the run is."""
-        if time.monotonic() - self._last >= TELL_EVERY_S:
-            self._last = time.monotonic()
-            self._tell(("update", self._seed, metrics["step"], metrics["return_mean"]))
-
-    def finish(self, summary: Metrics) -> None:
-        """The result."""
-        self._tell(("done", self._seed, summary["step"], summary["return_mean"]))
-
-    def stop(self) -> None:
-        """Nothing to give back."""
-
-
-def _launch(context: Any, plans: list[tuple[RunConfig, Path]], device: str) -> Member:
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, plans, device))
-    process.start()
-    theirs.close()
-    return Member(process, ours)
-
-
-def _work(pipe: Any, plans: list[tuple[RunConfig, Path]], device: str) -> None:
-    """Train one seed after the other; the next has what the last compiled."""
-    # Ctrl-C reaches the whole group; the parent passes it on, once.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    run: Any = None
-    use_device(device)
-    for config, folder in plans:
-        to = Telling(pipe.send, config)
-        try:
-            _, run = train_one(config, out=folder, to=to, like=run)
-        except Stopped as stopped:
-            sys.exit(128 + stopped.number)
-        except KlampError as error:
-            pipe.send(("failed", config.settings.seed, str(error), None))
-
-
-def _listen(crew: list[Member], progress: Progress, signals: Signals) -> list[str]:
-    """Hear of all runs until the last worker has left; what failed, in words."""
-    failures: list[str] = []
-    open_pipes: dict[Any, Member] = {worker.pipe: worker for worker in crew}
-    while open_pipes:
-        signals.check()
-        ready: list[Any] = connection.wait(list(open_pipes), timeout=0.2)
-        for pipe in ready:
-            try:
-                kind, seed, what, mean = pipe.recv()
-            except EOFError:
-                process = open_pipes.pop(pipe).process
-                process.join()
-                if process.exitcode:
-                    failures.append(f"A process ended with {process.exitcode}.")
-                continue
-            if kind == "failed":
-                failures.append(f"Seed {seed}: {what}")
-            else:
-                progress.hear(kind, seed, what, mean)
-    return failures
-
-
-def _stop(crew: list[Member]) -> None:
-    """Have every worker save and leave."""
-    for worker in crew:
-        if worker.process.is_alive():
-            os.kill(worker.process.pid, signal.SIGTERM)
-    for worker in crew:
-        worker.process.join(8.0)

@@ -17,9 +17,10 @@ from klamp.errors import NonFiniteError
 from klamp.fused import Changed, FusedIteration
 from klamp.iteration import start
 from klamp.report import Reporter
-from klamp.run_folder import choose_folder, locked, write_config
+from klamp.run_folder import locked
 from klamp.running import Running
 from klamp.signals import Signals, StopAsked
+from klamp.training import begin_or_go_on
 
 
 def train_as_one(
@@ -30,21 +31,20 @@ def train_as_one(
 ) -> list[str]:
     """Train runs that differ in nothing but their seed; what failed, in words.
 
-    A run that is given up leaves the others as they are. Raises ``StopAsked`` where a signal came,
+    A run of which something is saved goes on from there. One that is given up leaves the others as
+    they are. Raises ``StopAsked`` where a signal came,
     after every run was saved.
     """
     with ExitStack() as held:
         runs: list[FusedIteration] = []
         running: list[Running] = []
         for config, folder in plans:
-            run, state = start(config, like=runs[0] if runs else None, environment=environment)
+            run, fresh = start(config, like=runs[0] if runs else None, environment=environment)
             assert isinstance(run, FusedIteration)
             held.enter_context(locked(folder))
-            # Another process may have been faster.
-            write_config(choose_folder(config, folder), config)
-            to = reporter(config)
+            state, saved_at = begin_or_go_on(run, fresh, folder)
             runs.append(run)
-            running.append(Running(run, state, folder, to, saved_at=None))
+            running.append(Running(run, state, folder, reporter(config), saved_at=saved_at))
             held.callback(running[-1].close)
 
         def last_resort(number: int) -> None:
@@ -61,12 +61,18 @@ def train_as_one(
 
 
 def _iterate(runs: list[FusedIteration], running: list[Running], signals: Signals) -> list[str]:
-    """Iterations of all runs at once until their steps are done."""
+    """Iterations of all runs at once until the steps of each are done."""
     began = time.perf_counter()
     program = jax.jit(side_by_side(runs[0].iterate)).lower(_arguments(runs, running)).compile()
     compile_s = time.perf_counter() - began
     going_on, failures = set(range(len(runs))), list[str]()
-    while any(not running[number].done for number in going_on):
+    while True:
+        for number in sorted(going_on):
+            if running[number].done:
+                running[number].finish(compile_s)
+                going_on.remove(number)
+        if not going_on:
+            return failures
         tick = time.perf_counter()
         signals.check()
         changed = program(_arguments(runs, running))
@@ -78,9 +84,6 @@ def _iterate(runs: list[FusedIteration], running: list[Running], signals: Signal
                 one.save()
                 going_on.remove(number)
                 failures.append(f"Seed {run.config.settings.seed}: {error}")
-    for number in going_on:
-        running[number].finish(compile_s)
-    return failures
 
 
 def _arguments(runs: list[FusedIteration], running: list[Running]) -> list[tuple[Any, ...]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from klamp.errors import Stopped
+from klamp.errors import Stopped, printable
 
 ASKED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GRACE_S = 6.0
@@ -109,10 +109,11 @@ class Signals:
 def leave_saying(what: str) -> Callable[[int], None]:
     """A last resort for where there is nothing to save: one line, which signal and ``what``."""
     return lambda number: print(
-        f"klamp: {signal.Signals(number).name}: {what}", file=sys.stderr, flush=True
+        printable(f"klamp: {signal.Signals(number).name}: {what}"), file=sys.stderr, flush=True
     )
 
 
 def stop_line(number: int, saved: str, folder: object) -> str:
     """One line: which signal, what was saved, and how to go on."""
-    return f"{signal.Signals(number).name}: {saved}; go on with: klamp resume {folder}"
+    name = signal.Signals(number).name
+    return printable(f"{name}: {saved}; go on with: klamp resume {folder}")

@@ -79,7 +79,9 @@ def _points(x: np.ndarray, y: np.ndarray) -> str:
 def _span(values: np.ndarray) -> tuple[float, float]:
     """Lowest and highest, never equal."""
     low, high = float(values.min()), float(values.max())
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
+    # A half more makes no other number of 1e20.
+    beside = max(0.5, 1e-3 * abs(low))
+    return (low, high) if high > low else (low - beside, high + beside)
 
 
 def number(value: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from klamp.assembly import environment_name, environment_of, make_policy, network_maker
 from klamp.checkpoint import latest_checkpoint, verify
-from klamp.compilation import use_device
+from klamp.compilation import in_float32, use_device
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.making import make_host
@@ -23,7 +23,7 @@ from klamp.run_folder import (
     drop_metrics_after,
     locked,
     nothing_trained,
-    read_config,
+    read_trusted_config,
     run_of,
     write_config,
 )
@@ -68,6 +68,7 @@ def train(
     return train_config(config, out=out, to=to, network=network, device=device, environment=own)
 
 
+@in_float32
 def train_config(
     config: RunConfig,
     *,
@@ -87,6 +88,7 @@ def train_config(
     )[0]
 
 
+@in_float32
 def train_one(
     config: RunConfig,
     *,
@@ -109,6 +111,7 @@ def train_one(
         run.close()
 
 
+@in_float32
 def resume(
     folder: str | Path,
     *,
@@ -118,11 +121,13 @@ def resume(
     signals: Signals | None = None,
     device: str = "auto",
     environment: Any = None,
+    trust: bool = False,
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
     ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken.
-    ``network`` and ``environment`` are the run's own, where it was given such.
+    ``network`` and ``environment`` are the run's own, where it was given such. ``trust`` has the
+    module be imported that the environment's name names, whoever wrote it there.
 
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
@@ -130,26 +135,59 @@ def resume(
     use_device(device)
     path = Path(folder)
     root = run_of(path)
-    config = read_config(root)
-    to, signals = Silent() if quiet else reporter(), signals or Signals()
+    config = read_trusted_config(root, trust)
+    if nothing_trained(root):
+        warnings.warn(
+            f"{root} was stopped before its first step: nothing had been trained, so the "
+            "run begins at step 0.",
+            KlampWarning,
+            stacklevel=3,
+        )
+    to = Silent() if quiet else reporter()
+    return resume_one(
+        config,
+        path,
+        to=to,
+        steps=steps,
+        network=network,
+        signals=signals,
+        environment=environment,
+    )[0]
+
+
+@in_float32
+def resume_one(
+    config: RunConfig,
+    path: Path,
+    *,
+    to: Reporter,
+    steps: int | None = None,
+    network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
+    like: Iteration | None = None,
+    environment: Any = None,
+) -> tuple[Result, Iteration]:
+    """The same with a configuration that was read before; ``like`` lends what it compiled."""
+    root = run_of(path)
     with locked(root):
         if steps is not None:
             config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
             write_config(root, config)
-        run, fresh = start(config, network, environment=environment)
+        run, fresh = start(config, network, like, environment)
         try:
-            if nothing_trained(root):
-                warnings.warn(
-                    f"{root} was stopped before its first step: nothing had been trained, so the "
-                    "run begins at step 0.",
-                    KlampWarning,
-                    stacklevel=2,
-                )
-                return _loop(run, fresh, root, to, signals, saved_at=None)
-            state = _put_back(run, fresh, root, latest_checkpoint(path))
-            return _loop(run, state, root, to, signals, saved_at=int(state.step))
+            state, saved_at = begin_or_go_on(run, fresh, path)
+            return _loop(run, state, root, to, signals or Signals(), saved_at=saved_at), run
         finally:
             run.close()
+
+
+def begin_or_go_on(run: Iteration, fresh: TrainState, path: Path) -> tuple[TrainState, int | None]:
+    """The state of the latest checkpoint and its step; ``fresh`` where nothing had been trained."""
+    root = run_of(path)
+    if nothing_trained(root):
+        return fresh, None
+    state = _put_back(run, fresh, root, latest_checkpoint(path))
+    return state, int(state.step)
 
 
 def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> TrainState:
@@ -164,20 +202,26 @@ def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> Trai
             f"{root} goes on from {path.name}, but perhaps not to the last bit as if it had never "
             f"been stopped: {'; '.join(problems)}.",
             KlampWarning,
-            stacklevel=3,
+            stacklevel=7,
         )
     drop_metrics_after(root / "metrics.jsonl", int(state.update))
     return state
 
 
+@in_float32
 def load(
-    folder: str | Path, *, network: NetworkBuilder | None = None, environment: Any = None
+    folder: str | Path,
+    *,
+    network: NetworkBuilder | None = None,
+    environment: Any = None,
+    trust: bool = False,
 ) -> TrainedPolicy:
     """The policy of a run's latest checkpoint, with its normaliser; no environment stays open.
 
-    ``network`` and ``environment`` are the run's own, where it was given such.
+    ``network`` and ``environment`` are the run's own, where it was given such. ``trust`` has the
+    module be imported that the environment's name names, whoever wrote it there.
     """
-    config = read_config(run_of(Path(folder)))
+    config = read_trusted_config(run_of(Path(folder)), trust)
     path = latest_checkpoint(Path(folder))
     environments = make_host(
         environment_of(config, environment), 1, seed=0, purpose=Purpose.EVALUATE

@@ -21,6 +21,9 @@ from klamp.envs.copies import one_line
 from klamp.envs.device import DeviceEnvironment, DeviceStep
 from klamp.errors import ConfigError, EnvironmentFault, closest
 
+LIBRARIES = ("gymnax", "brax", "playground")
+"""What stands before the colon in the name of an environment of theirs."""
+
 BRAX_LIMIT = 1000
 """Steps of an episode in Brax's own training, whose environments have no limit of their own."""
 
@@ -42,11 +45,9 @@ def device_environment(env: Any, vectorization: str = "auto") -> DeviceEnvironme
         only_auto(type(env).__qualname__, vectorization)
         return env
     library, _, name = env.partition(":")
-    makers: dict[str, Callable[[str, str], DeviceEnvironment]] = {
-        "gymnax": _gymnax,
-        "brax": _brax,
-        "playground": _playground,
-    }
+    makers: dict[str, Callable[[str, str], DeviceEnvironment]] = dict(
+        zip(LIBRARIES, (_gymnax, _brax, _playground), strict=True)
+    )
     if library in makers and env != library:
         only_auto(env, vectorization)
         return _made(env, lambda: makers[library](env, name))

@@ -1,6 +1,8 @@
 """From an environment's name to environments that can be stepped; errors that say what to do."""
 
 import contextlib
+import os
+import sys
 import warnings
 from typing import Any
 
@@ -9,13 +11,16 @@ import gymnasium
 from klamp.envs.copied import CopiedEnvironments
 from klamp.envs.copies import LocalCopies, one_line
 from klamp.envs.host import HostEnvironments
-from klamp.envs.jax_adapters import device_environment, only_auto
+from klamp.envs.jax_adapters import LIBRARIES, device_environment, only_auto
 from klamp.envs.pool import PREFIX, PoolEnvironments
 from klamp.envs.stepped import SteppedEnvironments
 from klamp.envs.vector import VectorEnvironments
 from klamp.envs.workers import WorkerCopies
 from klamp.errors import EnvironmentFault, closest
 from klamp.seeding import Purpose
+
+OBJECT = "object:"
+"""How the name of an environment begins that was given as an object."""
 
 FEW = 2
 """Copies that are stepped in turn, rather than as arrays, whose calls cost the same for any number:
@@ -87,14 +92,22 @@ def make_single(env: str, **options: Any) -> Any:
         raise EnvironmentFault(cannot_make(env, error)) from error
 
 
+def module_of(env: str) -> str | None:
+    """The module that is imported to make an environment; None where its name names none."""
+    if env.startswith((OBJECT, PREFIX, *(f"{library}:" for library in LIBRARIES))):
+        return None
+    return env.rpartition(":")[0] or None
+
+
 def specification(env: str) -> Any:
     """The registered specification of an id; an error that suggests the nearest one."""
-    module, _, name = env.rpartition(":")
+    module, name = module_of(env), env.rpartition(":")[2]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             # The loader of `module:id` imports the module, which registers the id.
             if module:
+                _search_here_last()
                 __import__(module)
             return gymnasium.spec(name)
     except ImportError as error:
@@ -115,6 +128,17 @@ def specification(env: str) -> Any:
             f"it was imported: {one_line(error)} Mend the module; `python -c 'import {module}'` "
             "shows where it happens."
         ) from error
+
+
+def _search_here_last() -> None:
+    """Have modules be found in the working folder, too, as `python -m klamp` finds them.
+
+    Last, so that a file there takes no other module's place; not at all where Python was told so.
+    """
+    with contextlib.suppress(OSError):
+        here = os.getcwd()
+        if not (sys.flags.safe_path or here in sys.path or "" in sys.path):
+            sys.path.append(here)
 
 
 def cannot_make(env: str, error: BaseException) -> str:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped, UInt32
 
+from klamp.compilation import cpu
 from klamp.types import Inputs
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -173,7 +174,7 @@ class Convolution(eqx.Module):
             missing = [max((-(-n // stride) - 1) * stride + size - n, 0) for n in x.shape[1:3]]
             rows, columns = ((m // 2, m - m // 2) for m in missing)
             x = jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
-        convolve = convolve_by_product if jax.default_backend() == "cpu" else convolve_directly
+        convolve = convolve_by_product if cpu() else convolve_directly
         return jax.nn.relu(convolve(x, self.weight, stride) + self.bias)
 
 
