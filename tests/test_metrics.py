@@ -1,12 +1,14 @@
 """Metrics are strict JSON, one line an update, and a torn last line is left out."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
 
-from klamp.errors import CheckpointError
+from klamp.errors import CheckpointError, KlampWarning
 from klamp.metrics import MetricsLog, metrics_of, read_metrics, report_metrics, to_json
 from klamp.trust_region.step import Outcome
 from klamp.types import UpdateReport
@@ -26,6 +28,39 @@ def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write('{"update": 3, "kl": 0.0')
     assert [line["update"] for line in read_metrics(path)] == [1, 2]
+
+
+def test_nothing_is_touched_before_the_first_write(tmp_path: Path) -> None:
+    path, called = tmp_path / "metrics.jsonl", list[bool]()
+    log = MetricsLog(path, lambda: called.append(path.exists()))
+    assert not path.exists()
+    log.append({"update": 1})
+    log.append({"update": 2})
+    log.close()
+    assert called == [False]
+
+
+def test_lines_that_wait_are_written_before_a_sync_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, full = tmp_path / "metrics.jsonl", [True]
+
+    def begin() -> None:
+        if full[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    log = MetricsLog(path, begin)
+    with pytest.warns(KlampWarning, match="could not be written .No space left on device"):
+        log.append({"update": 1})
+    log.append({"update": 2, "kl": float("nan")})
+    assert log.waiting == [{"update": 1}, {"update": 2, "kl": None}]
+    with pytest.raises(OSError, match="No space left"):
+        log.sync()
+    full[0] = False
+    log.sync()
+    assert log.waiting == []
+    assert [line["update"] for line in read_metrics(path)] == [1, 2]
+    log.close()
 
 
 @pytest.mark.parametrize(

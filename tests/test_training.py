@@ -1,12 +1,17 @@
 """The loop as a whole: what a run leaves, that it repeats, and that it goes on."""
 
+import errno
 import json
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import klamp
+import klamp.iteration
 from klamp.metrics import read_metrics
 
 SMALL = {"num_envs": 4, "rollout_length": 64, "quiet": True}
@@ -135,3 +140,118 @@ def test_a_run_learns(tmp_path: Path) -> None:
         ]
         # An untrained policy gets 22; these two reach 150 to 300 by 25,000 steps.
         assert np.median(final) > 80, final
+
+
+LINE: dict[str, Any] = {
+    "num_envs": 2,
+    "rollout_length": 16,
+    "checkpoint_interval": 32,
+    "keep_checkpoint_every": 1,
+    "quiet": True,
+}
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file of a run, the lock apart."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name[0] != "."]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def states_of(folder: Path) -> dict[str, bytes]:
+    """The bytes of every state that `load`, `resume` and "best" may take."""
+    paths = (folder / "checkpoints").glob("step_*/*.safetensors")
+    return {path.parent.name: path.read_bytes() for path in paths}
+
+
+def a_line(folder: Path, seed: int, steps: int = 160) -> klamp.Result:
+    """Pendulum, saved after every update and nothing removed."""
+    algorithm = klamp.PPO(epochs=1, minibatch_size=32)
+    return klamp.train("Pendulum-v1", algorithm, steps=steps, seed=seed, out=folder, **LINE)
+
+
+@pytest.fixture
+def spliced(tmp_path: Path) -> Path:
+    """A run whose later checkpoints are whole, and of another line than the earlier ones."""
+    run, other = (a_line(tmp_path / name, seed).folder for name, seed in (("run", 1), ("other", 2)))
+    for step in (96, 128, 160):
+        name = f"step_{step:012d}"
+        shutil.rmtree(run / "checkpoints" / name)
+        shutil.copytree(other / "checkpoints" / name, run / "checkpoints" / name)
+    return run
+
+
+def test_a_run_that_goes_on_from_an_older_checkpoint_is_a_line_of_its_own(
+    spliced: Path, tmp_path: Path
+) -> None:
+    whole = a_line(tmp_path / "whole", 1, steps=192).folder
+    with pytest.warns(klamp.KlampWarning, match="step 96, 128, 160.*set-aside-1"):
+        result = klamp.resume(spliced / "checkpoints" / f"step_{64:012d}", steps=192, quiet=True)
+    assert states_of(spliced) == states_of(whole)
+    assert without_times(result.metrics) == without_times(read_metrics(whole / "metrics.jsonl"))
+    np.testing.assert_array_equal(klamp.load(spliced).theta, result.policy.theta)
+    assert set(states_of(spliced / "set-aside-1")) == {f"step_{n:012d}" for n in (96, 128, 160)}
+    assert len(read_metrics(spliced / "set-aside-1" / "metrics.jsonl")) == 5
+
+
+def test_until_it_writes_something_a_resumed_run_has_changed_nothing(
+    spliced: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files_of(spliced)
+
+    def breaks(*_: Any) -> None:
+        raise klamp.EnvironmentFault("it broke")
+
+    monkeypatch.setattr(klamp.iteration.HostIteration, "advance", breaks)
+    with pytest.raises(klamp.EnvironmentFault):
+        klamp.resume(spliced / "checkpoints" / f"step_{64:012d}", steps=320, quiet=True)
+    assert files_of(spliced) == before
+
+
+def test_fewer_steps_than_are_made_are_refused(tmp_path: Path) -> None:
+    run = a_line(tmp_path / "run", 1).folder
+    before = files_of(run)
+    with pytest.raises(klamp.ConfigError, match="`steps` is 100, but 160 steps are made already"):
+        klamp.resume(run, steps=100, quiet=True)
+    assert files_of(run) == before
+
+
+def test_times_go_on_where_a_run_was_left(tmp_path: Path) -> None:
+    run = a_line(tmp_path / "run", 1, steps=96).folder
+    first = json.loads((run / "summary.json").read_text())
+    result = klamp.resume(run, steps=192, quiet=True)
+    times = [line["time_s"] for line in result.metrics]
+    assert times == sorted(times)
+    assert first["wall_s"] < times[3] < result.summary["wall_s"]
+    assert result.summary["compile_s"] > first["compile_s"] > 0
+    # A kill loses the summary and what came after the checkpoint, and no more.
+    (run / "summary.json").unlink()
+    again = klamp.resume(run, quiet=True)
+    assert again.summary["compile_s"] == result.summary["compile_s"]
+    assert again.summary["wall_s"] > result.metrics[-1]["time_s"]
+
+
+def test_a_run_that_ends_on_a_full_disk_returns_what_it_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = a_line(tmp_path / "whole", 1)
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        lines = tmp_path / "run" / "metrics.jsonl"
+        if lines.exists() and lines.read_bytes().count(b"\n") == 5:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.warns(klamp.KlampWarning, match="come to its end at step 160"):
+        result = a_line(tmp_path / "run", 1)
+    assert result.unsaved is not None
+    monkeypatch.undo()
+    np.testing.assert_array_equal(result.policy.theta, whole.policy.theta)
+    lines = without_times(whole.metrics)
+    assert without_times(result.metrics) == lines
+    assert result.summary["step"] == 160
+    # The disk holds the run up to where it was full, and it can be gone on with.
+    again = klamp.resume(tmp_path / "run", quiet=True)
+    assert again.unsaved is None
+    assert without_times(again.metrics) == lines

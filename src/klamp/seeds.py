@@ -204,9 +204,11 @@ def _work(pipe: Any, plans: list[tuple[RunConfig, Path]], device: str) -> None:
     for config, folder in plans:
         to = Telling(pipe.send, config)
         try:
-            _, run = train_one(config, out=folder, to=to, like=run)
+            result, run = train_one(config, out=folder, to=to, like=run)
+            if result.unsaved is not None:
+                pipe.send(("failed", config.settings.seed, result.unsaved, None))
         except Stopped as stopped:
-            sys.exit(128 + stopped.number)
+            sys.exit(stopped.code)
         except KlampError as error:
             pipe.send(("failed", config.settings.seed, str(error), None))
 

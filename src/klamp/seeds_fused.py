@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from klamp.config import RunConfig
-from klamp.errors import NonFiniteError
+from klamp.errors import NonFiniteError, NotSaved, Stopped
 from klamp.fused import Changed, FusedIteration
 from klamp.iteration import start
 from klamp.report import Reporter
@@ -31,7 +31,7 @@ def train_as_one(
     """Train runs that differ in nothing but their seed; what failed, in words.
 
     A run that is given up leaves the others as they are. Raises ``StopAsked`` where a signal came,
-    after every run was saved.
+    after every run was saved, and ``Stopped``, which says of each, where not every one could be.
     """
     with ExitStack() as held:
         runs: list[FusedIteration] = []
@@ -44,27 +44,29 @@ def train_as_one(
             write_config(choose_folder(config, folder), config)
             to = reporter(config)
             runs.append(run)
-            running.append(Running(run, state, folder, to, saved_at=None))
+            running.append(Running(run, state, folder, to))
             held.callback(running[-1].close)
 
-        def last_resort(number: int) -> None:
-            for one in running:
-                one.last_resort(number)
+        def stop(number: int) -> Stopped:
+            stops = [one.stop(number) for one in running]
+            lines = " ".join(f"{stopped}." for stopped in stops)
+            return Stopped(number, lines, all(stopped.saved for stopped in stops))
 
-        signals.last_resort = last_resort
+        signals.last_resort = stop
         try:
             return _iterate(runs, running, signals)
         except StopAsked:
-            for one in running:
-                one.save()
-            raise
+            if (stopped := stop(signals.number)).saved:
+                raise
+            raise stopped from None
 
 
 def _iterate(runs: list[FusedIteration], running: list[Running], signals: Signals) -> list[str]:
     """Iterations of all runs at once until their steps are done."""
     began = time.perf_counter()
     program = jax.jit(side_by_side(runs[0].iterate)).lower(_arguments(runs, running)).compile()
-    compile_s = time.perf_counter() - began
+    for one in running:
+        one.compiled(time.perf_counter() - began)
     going_on, failures = set(range(len(runs))), list[str]()
     while any(not running[number].done for number in going_on):
         tick = time.perf_counter()
@@ -74,12 +76,12 @@ def _iterate(runs: list[FusedIteration], running: list[Running], signals: Signal
             run, one = runs[number], running[number]
             try:
                 one.record(*run.take(one.state, changed[number]), tick)
-            except NonFiniteError as error:
-                one.save()
+            except (NonFiniteError, NotSaved) as error:
                 going_on.remove(number)
                 failures.append(f"Seed {run.config.settings.seed}: {error}")
     for number in going_on:
-        running[number].finish(compile_s)
+        if (unsaved := running[number].finish().unsaved) is not None:
+            failures.append(f"Seed {runs[number].config.settings.seed}: {unsaved}")
     return failures
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from klamp.compilation import use_device
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.making import make_host
-from klamp.errors import KlampWarning, NonFiniteError
+from klamp.errors import ConfigError, KlampWarning, NotSaved
 from klamp.fingerprint import differences, fingerprint
 from klamp.iteration import Iteration, start
 from klamp.networks import NetworkBuilder, flatten, name_of
@@ -19,15 +20,17 @@ from klamp.policy import TrainedPolicy
 from klamp.presets import configure
 from klamp.report import Reporter, Silent, reporter
 from klamp.run_folder import (
+    aside_of,
+    begin_line,
     choose_folder,
-    drop_metrics_after,
     locked,
+    metrics_until,
     nothing_trained,
     read_config,
     run_of,
     write_config,
 )
-from klamp.running import Result, Running
+from klamp.running import Origin, Result, Running
 from klamp.seeding import Purpose, key
 from klamp.signals import Signals, StopAsked
 from klamp.state import TrainState, fresh_state, restore
@@ -56,14 +59,18 @@ def train(
     (docs/custom-networks.md); ``load`` and ``resume`` then need it again. ``device`` is ``cpu``,
     ``gpu``, or ``auto``, which leaves it to JAX.
 
-    Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do.
+    Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do. Where
+    a full disk keeps the end of the run from its folder, the result has it all the same
+    (``Result.unsaved``, and a ``KlampWarning``).
     """
     config = configure(environment_name(env), algorithm, settings)
     if network is not None:
         config = replace(config, network=name_of(network))
     to = Silent() if quiet else reporter()
     own = None if isinstance(env, str) else env
-    return train_config(config, out=out, to=to, network=network, device=device, environment=own)
+    return _told(
+        train_config(config, out=out, to=to, network=network, device=device, environment=own)
+    )
 
 
 def train_config(
@@ -102,7 +109,7 @@ def train_one(
         with locked(folder):
             # Another process may have been faster.
             write_config(choose_folder(config, folder), config)
-            return _loop(run, state, folder, to, signals or Signals(), saved_at=None), run
+            return _loop(run, state, folder, to, signals or Signals(), None), run
     finally:
         run.close()
 
@@ -113,45 +120,81 @@ def resume(
     steps: int | None = None,
     quiet: bool = False,
     network: NetworkBuilder | None = None,
-    signals: Signals | None = None,
     device: str = "auto",
     environment: Any = None,
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
-    ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken.
+    ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken: what
+    came after it is set aside (``KlampWarning``) once the run writes something.
     ``network`` and ``environment`` are the run's own, where it was given such.
 
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
     """
+    to = Silent() if quiet else reporter()
+    return _told(
+        go_on(folder, steps=steps, to=to, network=network, device=device, environment=environment)
+    )
+
+
+def go_on(
+    folder: str | Path,
+    *,
+    steps: int | None,
+    to: Reporter,
+    network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
+    device: str = "auto",
+    environment: Any = None,
+) -> Result:
+    """``resume``, for a caller that says by itself what could not be saved."""
     use_device(device)
     path = Path(folder)
     root = run_of(path)
     config = read_config(root)
-    to, signals = Silent() if quiet else reporter(), signals or Signals()
     with locked(root):
+        at = None if nothing_trained(root) else latest_checkpoint(path)
+        done = 0 if at is None else verify(at).step
         if steps is not None:
-            config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
-            write_config(root, config)
+            config = with_steps(config, steps, done)
         run, fresh = start(config, network, environment=environment)
         try:
-            if nothing_trained(root):
+            if at is None:
                 warnings.warn(
                     f"{root} was stopped before its first step: nothing had been trained, so the "
                     "run begins at step 0.",
                     KlampWarning,
-                    stacklevel=2,
+                    stacklevel=3,
                 )
-                return _loop(run, fresh, root, to, signals, saved_at=None)
-            state = _put_back(run, fresh, root, latest_checkpoint(path))
-            return _loop(run, state, root, to, signals, saved_at=int(state.step))
+                write_config(root, config)
+                return _loop(run, fresh, root, to, signals or Signals(), None)
+            state = _put_back(run, fresh, root, at)
+            begin = partial(
+                begin_line, root, done, int(state.update), config=config, aside=aside_of(root)
+            )
+            origin = Origin(done, verify(at).spent, begin)
+            return _loop(run, state, root, to, signals or Signals(), origin)
         finally:
             run.close()
 
 
+def with_steps(config: RunConfig, steps: int, done: int) -> RunConfig:
+    """A run's configuration with another number of steps, of which ``done`` are made."""
+    if steps == config.settings.steps:
+        return config
+    changed = replace(config, settings=replace(config.settings, steps=steps))
+    if changed.settings.steps < done:
+        raise ConfigError(
+            f"`steps` is {changed.settings.steps:,}, but {done:,} steps are made already at the "
+            "checkpoint that the run goes on from. Give more steps, or name an earlier checkpoint: "
+            "`klamp resume RUN/checkpoints/step_… --steps …`."
+        )
+    return changed
+
+
 def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> TrainState:
-    """The state of a checkpoint, with the environments and the metrics where they were then."""
+    """The state of a checkpoint, with the environments where they were; metrics can be read."""
     state, position = restore(fresh, path)
     problems = run.restore(position)
     if problems:
@@ -162,10 +205,17 @@ def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> Trai
             f"{root} goes on from {path.name}, but perhaps not to the last bit as if it had never "
             f"been stopped: {'; '.join(problems)}.",
             KlampWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    drop_metrics_after(root / "metrics.jsonl", int(state.update))
+    metrics_until(root / "metrics.jsonl", int(state.update))
     return state
+
+
+def _told(result: Result) -> Result:
+    """Warn of a result that is not all in its folder."""
+    if result.unsaved is not None:
+        warnings.warn(result.unsaved, KlampWarning, stacklevel=3)
+    return result
 
 
 def load(
@@ -196,27 +246,26 @@ def _loop(
     folder: Path,
     to: Reporter,
     signals: Signals,
-    *,
-    saved_at: int | None,
+    origin: Origin | None,
 ) -> Result:
     """Iterate until the steps are done; keep metrics, checkpoints and the summary."""
-    running = Running(run, state, folder, to, saved_at=saved_at)
-    signals.last_resort = running.last_resort
+    running = Running(run, state, folder, to, origin)
+    signals.last_resort = running.stop
     try:
         with signals:
             to.start(run.config, str(folder))
             try:
                 signals.check()
-                compile_s = run.compile(running.state)
+                if not running.done:
+                    running.compiled(run.compile(running.state))
                 while not running.done:
                     running.iterate(signals)
                 signals.check()
             except StopAsked:
-                running.save()
-                raise signals.stopped(running.saved, folder) from None
-            except NonFiniteError:
-                running.save()
+                raise running.stop(signals.number) from None
+            except NotSaved as error:
+                error.result = running.result()
                 raise
-        return running.finish(compile_s)
+        return running.finish()
     finally:
         running.close()
