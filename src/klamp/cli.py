@@ -8,6 +8,7 @@ from typing import Any
 
 from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest
 from klamp.options import options_of, parse, value_of
+from klamp.streams import open_standard_files, patient_stderr
 
 USAGE = """\
 usage: klamp COMMAND …
@@ -35,6 +36,12 @@ not be written, as the last line says.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code, as ``USAGE`` has them."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    open_standard_files()
+    with patient_stderr():
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
     try:
         return _dispatch(words)
     except KlampError as error:

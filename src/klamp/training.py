@@ -34,6 +34,7 @@ from klamp.running import Origin, Result, Running
 from klamp.seeding import Purpose, key
 from klamp.signals import Signals, StopAsked
 from klamp.state import TrainState, fresh_state, restore
+from klamp.streams import patient_stderr
 
 
 def train(
@@ -73,6 +74,7 @@ def train(
     )
 
 
+@patient_stderr()
 def train_config(
     config: RunConfig,
     *,
@@ -92,6 +94,7 @@ def train_config(
     )[0]
 
 
+@patient_stderr()
 def train_one(
     config: RunConfig,
     *,
@@ -138,6 +141,7 @@ def resume(
     )
 
 
+@patient_stderr()
 def go_on(
     folder: str | Path,
     *,
