@@ -163,10 +163,13 @@ def states_of(folder: Path) -> dict[str, bytes]:
     return {path.parent.name: path.read_bytes() for path in paths}
 
 
-def a_line(folder: Path, seed: int, steps: int = 160) -> klamp.Result:
-    """Pendulum, saved after every update and nothing removed."""
-    algorithm = klamp.PPO(epochs=1, minibatch_size=32)
-    return klamp.train("Pendulum-v1", algorithm, steps=steps, seed=seed, out=folder, **LINE)
+def a_line(
+    folder: Path, seed: int, steps: int = 160, *, end: float | None = None, over: int | None = None
+) -> klamp.Result:
+    """Pendulum, saved after every update and nothing removed; scheduled where it has an ``end``."""
+    algorithm = klamp.PPO(epochs=1, minibatch_size=32, final_learning_rate=end)
+    settings = LINE if over is None else LINE | {"schedule_steps": over}
+    return klamp.train("Pendulum-v1", algorithm, steps=steps, seed=seed, out=folder, **settings)
 
 
 @pytest.fixture
@@ -212,6 +215,30 @@ def test_fewer_steps_than_are_made_are_refused(tmp_path: Path) -> None:
     before = files_of(run)
     with pytest.raises(klamp.ConfigError, match="`steps` is 100, but 160 steps are made already"):
         klamp.resume(run, steps=100, quiet=True)
+    assert files_of(run) == before
+
+
+@pytest.mark.parametrize("steps", [96, 320])
+def test_a_schedule_does_not_jump_where_a_run_gets_other_steps(steps: int, tmp_path: Path) -> None:
+    run = a_line(tmp_path / "run", 1, end=1e-5).folder
+    with pytest.warns(klamp.KlampWarning) as said:
+        result = klamp.resume(run / "checkpoints" / f"step_{64:012d}", steps=steps, quiet=True)
+    assert "learning_rate to 1e-05) keeps to the 160 steps" in str(said[0].message)
+    rates = [line["learning_rate"] for line in result.metrics]
+    due = [3e-4 + (1e-5 - 3e-4) * min(step / 160, 1) for step in range(0, steps, 32)]
+    np.testing.assert_allclose(rates, due, rtol=1e-5)
+    # Nor where it goes on once more, or was given so many steps from the start.
+    again = klamp.resume(run, steps=steps, quiet=True)
+    whole = a_line(tmp_path / "whole", 1, steps, end=1e-5, over=160)
+    assert without_times(again.metrics) == without_times(whole.metrics)
+    assert states_of(run) == states_of(whole.folder)
+
+
+def test_more_steps_at_a_learning_rate_of_nothing_are_refused(tmp_path: Path) -> None:
+    run = a_line(tmp_path / "run", 1, end=0.0).folder
+    before = files_of(run)
+    with pytest.raises(klamp.ConfigError, match="falls to 0 by step 160 and stays there"):
+        klamp.resume(run, steps=320, quiet=True)
     assert files_of(run) == before
 
 

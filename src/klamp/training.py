@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from klamp.algorithm_configs import final_values
 from klamp.assembly import environment_name, environment_of, make_policy, network_maker
 from klamp.checkpoint import latest_checkpoint, verify
 from klamp.compilation import use_device
@@ -184,15 +185,35 @@ def go_on(
 
 
 def with_steps(config: RunConfig, steps: int, done: int) -> RunConfig:
-    """A run's configuration with another number of steps, of which ``done`` are made."""
-    if steps == config.settings.steps:
+    """A run's configuration with another number of steps, of which ``done`` are made.
+
+    What is scheduled keeps to the steps it was begun with: nothing jumps where the run goes on.
+    """
+    settings = config.settings
+    if steps == settings.steps:
         return config
-    changed = replace(config, settings=replace(config.settings, steps=steps))
+    ends, horizon = final_values(config.algorithm), settings.schedule_steps or settings.steps
+    kept = horizon if ends and horizon != steps else None
+    changed = replace(config, settings=replace(settings, steps=steps, schedule_steps=kept))
     if changed.settings.steps < done:
         raise ConfigError(
-            f"`steps` is {changed.settings.steps:,}, but {done:,} steps are made already at the "
-            "checkpoint that the run goes on from. Give more steps, or name an earlier checkpoint: "
-            "`klamp resume RUN/checkpoints/step_… --steps …`."
+            f"`steps` is {steps:,}, but {done:,} steps are made already at the checkpoint that the "
+            "run goes on from. Give more steps, or name an earlier checkpoint: `klamp resume "
+            "RUN/checkpoints/step_… --steps …`."
+        )
+    if steps > horizon and ends.get("learning_rate") == 0:
+        raise ConfigError(
+            f"`steps` is {steps:,}, but the learning rate of this run falls to 0 by step "
+            f"{horizon:,} and stays there, so nothing would be learnt after that. Train another "
+            f"run with `--steps {steps}`."
+        )
+    if kept is not None:
+        ending = ", ".join(f"{name} to {end:g}" for name, end in ends.items())
+        warnings.warn(
+            f"The run gets {steps:,} steps, but its schedule ({ending}) keeps to the {horizon:,} "
+            "steps that it was begun with, and what comes after them has the final values.",
+            KlampWarning,
+            stacklevel=5,
         )
     return changed
 
