@@ -117,6 +117,22 @@ def test_a_run_that_ends_on_a_full_disk_has_its_result(
     run.close()
 
 
+def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> None:
+    run, state = start(CONFIG)
+    running = Running(run, state, tmp_path, Silent())
+    for _ in range(2):
+        running.iterate(Signals())
+    first = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)[0]
+    (tmp_path / "metrics.jsonl").write_bytes(first)
+    result = running.finish()
+    assert [line["update"] for line in result.metrics] == [1]
+    assert result.summary["update"] == 2
+    assert result.summary["step"] == int(running.state.step) > result.metrics[0]["step"]
+    assert "kl" not in result.summary
+    running.close()
+    run.close()
+
+
 def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
     run, state = start(CONFIG)
     running = Running(run, state, tmp_path, Silent(), Origin(0, Spent(1000.0, 50.0), lambda: None))

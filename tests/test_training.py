@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import klamp
 import klamp.iteration
+from klamp.checkpoint import latest_checkpoint
 from klamp.metrics import read_metrics
 
 SMALL = {"num_envs": 4, "rollout_length": 64, "quiet": True}
@@ -282,3 +284,40 @@ def test_a_run_that_ends_on_a_full_disk_returns_what_it_trained(
     again = klamp.resume(tmp_path / "run", quiet=True)
     assert again.unsaved is None
     assert without_times(again.metrics) == lines
+
+
+@pytest.mark.filterwarnings("ignore::klamp.KlampWarning")
+@pytest.mark.parametrize("room", [True, False])
+def test_a_stopped_run_says_which_checkpoint_there_is(
+    room: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM in the third update, on a disk that may have been full since the second."""
+    real_fsync, real_advance = os.fsync, klamp.iteration.HostIteration.advance
+    updates = [0]
+
+    def fsync(handle: int) -> None:
+        if updates[0] > 1 and not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real_fsync(handle)
+
+    def advance(*parts: Any) -> Any:
+        updates[0] += 1
+        if updates[0] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real_advance(*parts)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(klamp.iteration.HostIteration, "advance", advance)
+    with pytest.raises(klamp.Stopped) as stopped:
+        a_line(tmp_path / "run", 1)
+    latest = latest_checkpoint(tmp_path / "run").name
+    said = str(stopped.value)
+    if room:
+        assert said.startswith("SIGTERM: saved at step 64; go on with: klamp resume ")
+        assert (latest, stopped.value.code) == (f"step_{64:012d}", 128 + signal.SIGTERM)
+    else:
+        assert said.startswith(
+            "SIGTERM: step 64 could NOT be saved (No space left on device); the last good one is "
+            "of step 32; go on with: klamp resume "
+        )
+        assert (latest, stopped.value.code) == (f"step_{32:012d}", 74)

@@ -149,8 +149,10 @@ class Running:
         waiting = self._log.waiting
         written = int(self.state.update) - len(waiting)
         metrics = metrics_until(self._folder / "metrics.jsonl", written) + waiting
-        last = metrics[-1] if metrics else {}
-        summary = last | self.spent._asdict() | {"folder": str(self._folder)}
+        summary = _counters(self.state) | self.spent._asdict() | {"folder": str(self._folder)}
+        if metrics and metrics[-1]["update"] == int(self.state.update):
+            # Where lines were lost, the last one is not of this policy.
+            summary = metrics[-1] | summary
         return Result(self._run.policy(self.state), summary, metrics, self._folder)
 
     def close(self) -> None:
@@ -173,16 +175,21 @@ class Running:
         )
 
 
+def _counters(state: TrainState) -> Metrics:
+    """What the state itself tells."""
+    return {
+        "step": int(state.step),
+        "update": int(state.update),
+        "episodes": int(state.episodes.finished),
+        "return_mean": state.episodes.return_mean,
+        "length_mean": state.episodes.length_mean,
+    }
+
+
 def _metrics(
     state: TrainState, reported: Metrics, time_s: float, spent: float, before: int
 ) -> Metrics:
     """The line of one update: counters first."""
-    return {
-        "step": int(state.step),
-        "update": int(state.update),
-        "time_s": time_s,
-        "steps_per_second": (int(state.step) - before) / spent,
-        "episodes": int(state.episodes.finished),
-        "return_mean": state.episodes.return_mean,
-        "length_mean": state.episodes.length_mean,
-    } | reported
+    speed = (int(state.step) - before) / spent
+    first = {"step": 0, "update": 0, "time_s": time_s, "steps_per_second": speed}
+    return first | _counters(state) | reported

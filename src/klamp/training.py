@@ -124,6 +124,7 @@ def resume(
     steps: int | None = None,
     quiet: bool = False,
     network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
     device: str = "auto",
     environment: Any = None,
 ) -> Result:
@@ -136,9 +137,16 @@ def resume(
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
     """
-    to = Silent() if quiet else reporter()
     return _told(
-        go_on(folder, steps=steps, to=to, network=network, device=device, environment=environment)
+        go_on(
+            folder,
+            steps=steps,
+            to=Silent() if quiet else reporter(),
+            network=network,
+            signals=signals,
+            device=device,
+            environment=environment,
+        )
     )
 
 
