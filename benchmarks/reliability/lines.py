@@ -113,7 +113,8 @@ def metrics(folder: Path) -> list[str]:
     """Every whole line of metrics, times apart."""
     from klamp.metrics import read_metrics
 
-    lines = read_metrics(folder / "metrics.jsonl")
+    path = folder / "metrics.jsonl"
+    lines = read_metrics(path) if path.exists() else []
     return [json.dumps({k: v for k, v in line.items() if k not in TIMES}) for line in lines]
 
 

@@ -27,7 +27,7 @@ from disks import SmallDisk, inside_a_namespace
 from lives import contents, differences
 
 RESULTS = Path(__file__).parents[1] / "results" / "stderr.md"
-SETTINGS = {"steps": 40_000, "checkpoint_interval": 5_000, "seed": 3, "rollout_length": 32}
+SETTINGS = {"steps": 25_000, "checkpoint_interval": 5_000, "seed": 3, "rollout_length": 32}
 LISTENERS = ("pipe, closed", "terminal, closed", "file, full", "pipe, slow", "terminal, slow")
 PROGRAM = """
 import json, sys
