@@ -30,6 +30,7 @@ from lives import TIMES, contents, differences
 
 RESULTS = Path(__file__).parents[1] / "results" / "full_disk.md"
 SIZE = 2 * 2**20
+ACTS = ("fill", "stop", "make room")
 SETTINGS = {"steps": 60_000, "checkpoint_interval": 5_000, "seed": 3, "rollout_length": 64}
 PROGRAM = """
 import json, sys
@@ -57,6 +58,8 @@ class Trial(NamedTuple):
     """One run: how it was disturbed, how it ended, and what was not as promised."""
 
     python: bool
+    sent: bool
+    """Whether it was still there when SIGTERM was sent."""
     code: int
     wrong: list[str]
 
@@ -107,18 +110,28 @@ def tried(disk: SmallDisk, calm: Path, length: float, draw: random.Random) -> Tr
     command = words(folder)
     if python:
         command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(SETTINGS)]
-    full = draw.uniform(0, length)
-    stop = full + draw.uniform(0, length / 2) if draw.random() < 1 / 3 else None
-    room = full + draw.uniform(0, length / 2) if draw.random() < 1 / 5 else None
-    acts = [(full, disk.fill), (room, disk.make_room)]
-    pipe = subprocess.PIPE
+    trains = json.loads((calm / "summary.json").read_text())["wall_s"]
+    # Most moments are of the training itself, the others of the whole life of the process.
+    early = draw.random() < 1 / 5
+    full = draw.uniform(0, length if early else trains)
+    stop = full + draw.uniform(0, trains / 4) if draw.random() < 1 / 3 else None
+    room = full + draw.uniform(0, trains / 4) if draw.random() < 1 / 5 else None
+    times, pipe = (full, stop, room), subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
-        acts.append((stop, lambda: process.send_signal(signal.SIGTERM)))
-        began = time.perf_counter()
-        for moment, act in sorted((m, act) for m, act in acts if m is not None):
+        while not (early or list(folder.glob("checkpoints/step_*")) or process.poll() is not None):
+            time.sleep(0.005)
+        began, sent = time.perf_counter(), False
+        for moment, what in sorted((at, what) for at, what in zip(times, ACTS, strict=True) if at):
             while process.poll() is None and time.perf_counter() - began < moment:
                 time.sleep(0.005)
-            act()
+            match what:
+                case "fill":
+                    disk.fill()
+                case "make room":
+                    disk.make_room()
+                case _:
+                    sent = process.poll() is None
+                    process.send_signal(signal.SIGTERM)
         told, said = process.communicate(timeout=300)
     wrong = judged(folder, python, process.returncode, told, said, calm)
     disk.make_room()
@@ -128,7 +141,7 @@ def tried(disk: SmallDisk, calm: Path, length: float, draw: random.Random) -> Tr
             wrong += differences(contents(calm), contents(folder))
         except klamp.KlampError as error:
             wrong.append(f"the run cannot be gone on with: {error}")
-    return Trial(python, process.returncode, wrong)
+    return Trial(python, sent, process.returncode, wrong)
 
 
 def judged(folder: Path, python: bool, code: int, told: str, said: str, calm: Path) -> list[str]:
@@ -182,7 +195,10 @@ def agrees(theta: str, lines: list[dict[str, object]], calm: Path) -> bool:
 
 def page(trials: list[Trial]) -> str:
     """The results as a page."""
-    ends = collections.Counter(("Python" if t.python else "command line", t.code) for t in trials)
+    ends = collections.Counter(
+        ("Python" if t.python else "command line", "yes" if t.sent else "no", t.code)
+        for t in trials
+    )
     lines = [
         "# Full disk",
         "",
@@ -192,9 +208,9 @@ def page(trials: list[Trial]) -> str:
         "*Wrong*: a traceback; a last line or exit code that is not true of the checkpoint that is",
         "there; no result in Python, or not the undisturbed run's; other bytes after a resume.",
         "",
-        "| run by | exit code | runs |",
-        "|---|---|---|",
-        *(f"| {how} | {code} | {count} |" for (how, code), count in sorted(ends.items())),
+        "| run by | SIGTERM | exit code | runs |",
+        "|---|---|---|---|",
+        *(f"| {' | '.join(map(str, end))} | {count} |" for end, count in sorted(ends.items())),
         "",
         f"{sum(bool(t.wrong) for t in trials)} of {len(trials)} wrong.",
         *(f"- {what}" for t in trials for what in t.wrong),
