@@ -1,5 +1,6 @@
 """The command line: help without JAX, exit codes, one paragraph for each mistake."""
 
+import errno
 import json
 import os
 import subprocess
@@ -122,3 +123,27 @@ def test_no_state_of_standard_error_changes_a_run(tmp_path: Path) -> None:
     assert len(set(bytes_of.values())) == 1
     os.close(gone)
     os.close(full)
+
+
+def test_a_run_that_ends_on_a_full_disk_says_so_in_one_paragraph(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, folder = os.fsync, tmp_path / "run"
+
+    def fsync(handle: int) -> None:
+        if (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    small = ["--num-envs", "2", "--rollout-length", "64", "--steps", "128", "--quiet"]
+    assert main(["train", "CartPole-v1", *small, "--out", str(folder)]) == 74
+    text = capsys.readouterr().err
+    assert text.startswith("klamp: The run has come to its end at step 12")
+    assert "(No space left on device)" in text
+    assert text.count("\n") == 1
+    assert latest_checkpoint(folder).name == f"step_{0:012d}"
+    assert not (folder / "summary.json").exists()
+    monkeypatch.undo()
+    assert main(["resume", str(folder), "--quiet"]) == 0
+    assert (folder / "summary.json").exists()
