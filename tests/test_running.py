@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import signal
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 import klamp
 from klamp.checkpoint import latest_checkpoint, verify
-from klamp.errors import NonFiniteError
+from klamp.errors import NonFiniteError, NotSaved
 from klamp.iteration import start
 from klamp.manifest import Spent
 from klamp.metrics import read_metrics
@@ -94,6 +96,27 @@ def test_a_stop_that_could_not_be_saved_says_so(
     )
     assert stopped.code == 74
     assert steps_saved(tmp_path) == ["00"]
+    running.close()
+    run.close()
+
+
+def test_what_could_not_be_saved_is_tried_again_in_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SETTINGS, steps=1000, checkpoint_interval=64)
+    run, state = start(replace(CONFIG, settings=settings))
+    running = Running(run, state, tmp_path, Silent())
+    full_disk(monkeypatch)
+    told = {"outcome": "ACCEPTED"}
+    steps: list[int] = []
+    for step in range(16, 192, 16):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            running.record(state._replace(step=np.asarray(step)), told, 0.0)
+        steps += [step] * len(said)
+    assert steps == [64, 128]
+    with pytest.raises(NotSaved, match="3 in a row"):
+        running.record(state._replace(step=np.asarray(192)), told, 0.0)
     running.close()
     run.close()
 

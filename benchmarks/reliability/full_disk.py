@@ -31,7 +31,7 @@ from lives import TIMES, contents, differences
 RESULTS = Path(__file__).parents[1] / "results" / "full_disk.md"
 SIZE = 2 * 2**20
 ACTS = ("fill", "stop", "make room")
-SETTINGS = {"steps": 60_000, "checkpoint_interval": 5_000, "seed": 3, "rollout_length": 64}
+SETTINGS = {"steps": 60_000, "checkpoint_interval": 10_000, "seed": 3, "rollout_length": 64}
 PROGRAM = """
 import json, sys
 import numpy as np
@@ -117,7 +117,10 @@ def tried(disk: SmallDisk, calm: Path, length: float, draw: random.Random) -> Tr
     stop = full + draw.uniform(0, trains / 4) if draw.random() < 1 / 3 else None
     room = full + draw.uniform(0, trains / 4) if draw.random() < 1 / 5 else None
     times, pipe = (full, stop, room), subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+    with (
+        tempfile.TemporaryFile("w+") as out,
+        subprocess.Popen(command, stdout=out, stderr=pipe, text=True) as process,
+    ):
         while not (early or list(folder.glob("checkpoints/step_*")) or process.poll() is not None):
             time.sleep(0.005)
         began, sent = time.perf_counter(), False
@@ -132,7 +135,9 @@ def tried(disk: SmallDisk, calm: Path, length: float, draw: random.Random) -> Tr
                 case _:
                     sent = process.poll() is None
                     process.send_signal(signal.SIGTERM)
-        told, said = process.communicate(timeout=300)
+        said = process.communicate(timeout=300)[1]
+        out.seek(0)
+        told = out.read()
     wrong = judged(folder, python, process.returncode, told, said, calm)
     disk.make_room()
     if (folder / "config.json").exists():
@@ -155,7 +160,6 @@ def judged(folder: Path, python: bool, code: int, told: str, said: str, calm: Pa
     claimed = int(named[-1].replace(",", "")) if named else None
     wrong = [f"a traceback: {said[-300:]}"] if "Traceback" in said else []
     wrong += [] if told or not python or code not in (0, 74) or latest is None else ["no result"]
-    # One that is ended while it prints its result prints half of it.
     if told and code != -15 and not agrees(*json.loads(told), calm):
         wrong.append("the result is not that of the undisturbed run")
     match code:
@@ -169,8 +173,9 @@ def judged(folder: Path, python: bool, code: int, told: str, said: str, calm: Pa
             # Before the loop there is nothing to save, and that is what is said.
             claimed = latest if "nothing" in line else claimed
         case -15:
-            # Before its first lines have run, Python leaves by the signal itself.
-            claimed = latest
+            # Python leaves by the signal itself before its first lines have run, and where it is
+            # on its way out: then the last line has been said.
+            claimed = claimed if named else latest
         case _:
             wrong.append(f"exit code {code}: {line[-200:]}")
     if claimed != latest:

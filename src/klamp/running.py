@@ -127,7 +127,7 @@ class Running:
                 "lower the step size, or mend the environment."
             )
         interval = self._run.config.settings.checkpoint_interval
-        due = int(state.step) // interval > (self._saver.saved_at or 0) // interval
+        due = int(state.step) // interval > self._saver.tried_at // interval
         if due and not self.done:
             self._saver.save(self._boundary, self.spent)
 

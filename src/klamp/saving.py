@@ -26,6 +26,8 @@ class Saver:
         self._failures = 0
         self.saved_at = saved_at
         """The step of the last whole checkpoint."""
+        self.tried_at = saved_at or 0
+        """The step of the last attempt."""
         self.trouble: str | None = None
         """Why the last attempt failed, where it did."""
 
@@ -39,6 +41,7 @@ class Saver:
     def attempt(self, boundary: Boundary, spent: Spent) -> bool:
         """Write a checkpoint, after the metrics that it knows of; whether that worked."""
         with self._turn:
+            self.tried_at = int(boundary.state.step)
             try:
                 self._log.sync()
                 save(self._config, boundary.state, boundary.position, self._folder, spent)
@@ -47,7 +50,7 @@ class Saver:
                 self.trouble = error.strerror or str(error)
                 return False
             self._failures, self.trouble = 0, None
-            self.saved_at = int(boundary.state.step)
+            self.saved_at = self.tried_at
             return True
 
     def save(self, boundary: Boundary, spent: Spent) -> bool:
