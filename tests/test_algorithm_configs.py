@@ -17,6 +17,7 @@ from klamp.algorithm_configs import (
     REINFORCE,
     PPOPenalty,
     algorithm_name,
+    final_values,
 )
 from klamp.algorithms import MODULES
 from klamp.errors import ConfigError
@@ -46,6 +47,15 @@ def test_what_cannot_work_is_refused(kind: Any, values: dict[str, Any]) -> None:
 
 def test_a_fixed_coefficient_may_be_zero() -> None:
     assert PPOPenalty(kl_coefficient=0.0, target_kl=None).kl_coefficient == 0
+
+
+def test_what_is_scheduled_is_told_with_its_end() -> None:
+    assert final_values(PPO(final_learning_rate=0.0, final_clip=0.1)) == {
+        "learning_rate": 0.0,
+        "clip": 0.1,
+    }
+    assert final_values(A2C(final_learning_rate=1e-5)) == {"learning_rate": 1e-5}
+    assert not any(final_values(kind()) for kind in algorithm_configs.ALGORITHMS.values())
 
 
 def test_names_lead_to_configs_and_back() -> None:

@@ -12,7 +12,7 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 # From the bottom up. A module imports from rooms below it and from its own room only.
 ROOMS = [
     ["errors"],
-    ["checks", "files", "magnitude", "reading", "fingerprint", "seeding", "signals"],
+    ["checks", "files", "magnitude", "reading", "fingerprint", "seeding", "signals", "streams"],
     ["manifest", "compilation", "trust"],
     ["algorithm_configs"],
     ["config"],

@@ -61,6 +61,7 @@ TYPED = {
     "B15 entropy_coefficient=nan": "--entropy-coefficient nan",
     "B15 value_coefficient=-1": "--value-coefficient -1",
     "B16 final_learning_rate=nan": "--final-learning-rate nan",
+    "B16 schedule of nothing": "--schedule-steps 5000",
     "Bx two rules for the step size": "--final-learning-rate 0 --adaptive-learning-rate 0.01",
     "B20 cg_iterations=0": "--algo trpo --cg-iterations 0",
     "B20 backtrack_ratio=1": "--algo trpo --backtrack-ratio 1",

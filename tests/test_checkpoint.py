@@ -16,10 +16,12 @@ import pytest
 
 from klamp.checkpoint import (
     checkpoints,
+    later_than,
     latest_checkpoint,
     load_checkpoint,
     restore_tensors,
     save_checkpoint,
+    step_of,
     verify,
 )
 from klamp.errors import CheckpointError, KlampWarning
@@ -138,11 +140,44 @@ def flip(file: Path, offset: int) -> None:
     file.write_bytes(data)
 
 
-def test_an_existing_checkpoint_is_not_written_again(tmp_path: Path) -> None:
-    first = save_checkpoint(tmp_path, 1, state(1.0), {})
-    before = (first / "tensors.safetensors").read_bytes()
-    save_checkpoint(tmp_path, 1, state(2.0), {})
-    assert (first / "tensors.safetensors").read_bytes() == before
+def test_the_same_state_is_not_written_again_and_another_replaces_it(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, 1, state(1.0), {"update": 1})
+    written = (path / "MANIFEST.json").stat().st_ino
+    assert save_checkpoint(tmp_path, 1, state(1.0), {"update": 1}) == path
+    assert (path / "MANIFEST.json").stat().st_ino == written
+    for tree, counters in ((state(2.0), {"update": 1}), (state(2.0), {"update": 2})):
+        save_checkpoint(tmp_path, 1, tree, counters)
+        tensors, found = load_checkpoint(path)
+        np.testing.assert_array_equal(tensors[".theta"], tree.theta)
+        assert found == counters
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_one_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_checkpoint(tmp_path, 1, state(1.0), {})
+    for call in range(1, 6):
+        left = [call]
+
+        def fails(handle: int, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fails)
+            with pytest.raises(OSError, match=re.escape(os.strerror(errno.ENOSPC))):
+                save_checkpoint(tmp_path, 1, state(2.0), {})
+        np.testing.assert_array_equal(load_checkpoint(path)[0][".theta"], state(1.0).theta)
+
+
+def test_later_ones_are_whatever_has_such_a_name(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path, step, state(step), {})
+    (tmp_path / f"step_{4:012d}").write_text("no folder")
+    (tmp_path / f"step_{5:012d}").symlink_to(tmp_path / f"step_{3:012d}")
+    (tmp_path / "step_9").mkdir()
+    assert [step_of(path.name) for path in later_than(tmp_path, 2)] == [3, 4, 5]
+    assert not later_than(tmp_path / "none", 2)
 
 
 FILES = ["tensors.safetensors", "state.json", "MANIFEST.json"]
@@ -203,6 +238,7 @@ def test_a_disk_that_fails_leaves_nothing_and_the_old_one(
     error: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_checkpoint(tmp_path, 1, state(1.0), {})
+    # The fifth call syncs the parent, when all is in place.
     for call in range(1, 6):
         calls = [0]
 
@@ -213,11 +249,6 @@ def test_a_disk_that_fails_leaves_nothing_and_the_old_one(
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fails)
-            if call == 5:
-                # The fifth call syncs the parent, when all is in place.
-                with pytest.raises(OSError, match=re.escape(os.strerror(error))):
-                    save_checkpoint(tmp_path, 2, state(2.0), {})
-                break
             with pytest.raises(OSError, match=re.escape(os.strerror(error))):
                 save_checkpoint(tmp_path, 2, state(2.0), {})
         assert [path.name for path in tmp_path.iterdir()] == [f"step_{1:012d}"]

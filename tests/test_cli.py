@@ -1,12 +1,15 @@
 """The command line: help without JAX, exit codes, one paragraph for each mistake."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from klamp.checkpoint import latest_checkpoint
 from klamp.cli import main
 
 
@@ -89,3 +92,58 @@ def test_train_eval_resume(
     assert "over 3 episodes" in capsys.readouterr().out
     assert main(["resume", str(folder), "--steps", "300", "--quiet"]) == 0
     assert json.loads((folder / "summary.json").read_text())["step"] >= 300
+
+
+def test_no_state_of_standard_error_changes_a_run(tmp_path: Path) -> None:
+    """Read; on a full disk; a pipe that nobody reads any more; closed from the start."""
+    words = [
+        "train",
+        "CartPole-v1",
+        "--num-envs",
+        "2",
+        "--rollout-length",
+        "64",
+        "--steps",
+        "256",
+        "--epochs",
+        "1",
+    ]
+    reading, gone = os.pipe()
+    os.close(reading)
+    full = os.open("/dev/full", os.O_WRONLY)
+    states = {"read": subprocess.PIPE, "full": full, "gone": gone, "closed": None}
+    bytes_of: dict[str, bytes] = {}
+    for name, stderr in states.items():
+        command = [sys.executable, "-m", "klamp", *words, "--out", str(tmp_path / name)]
+        if name == "closed":
+            command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+        assert subprocess.run(command, stderr=stderr, check=False).returncode == 0, name
+        tensors = latest_checkpoint(tmp_path / name) / "tensors.safetensors"
+        bytes_of[name] = tensors.read_bytes()
+    assert len(set(bytes_of.values())) == 1
+    os.close(gone)
+    os.close(full)
+
+
+def test_a_run_that_ends_on_a_full_disk_says_so_in_one_paragraph(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, folder = os.fsync, tmp_path / "run"
+
+    def fsync(handle: int) -> None:
+        if (folder / "metrics.jsonl").exists() and (folder / "metrics.jsonl").stat().st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    small = ["--num-envs", "2", "--rollout-length", "64", "--steps", "128", "--quiet"]
+    assert main(["train", "CartPole-v1", *small, "--out", str(folder)]) == 74
+    text = capsys.readouterr().err
+    assert text.startswith("klamp: The run has come to its end at step 12")
+    assert "(No space left on device)" in text
+    assert text.count("\n") == 1
+    assert latest_checkpoint(folder).name == f"step_{0:012d}"
+    assert not (folder / "summary.json").exists()
+    monkeypatch.undo()
+    assert main(["resume", str(folder), "--quiet"]) == 0
+    assert (folder / "summary.json").exists()

@@ -20,6 +20,7 @@ BAD = [
     (TRPO, "backtrack_ratio", [0, 1, 1.2]),
     (TRPO, "max_backtracks", [-1, 0.5]),
     (Settings, "steps", [0, -5, 1e6 + 0.5, "10", True]),
+    (Settings, "schedule_steps", [0, -5, 0.5, "10", True]),
     (Settings, "seed", [-1, 2**63, 1.5, True]),
     (Settings, "num_envs", [0, -3, 2.0, 10**9]),
     (Settings, "discount", [1.5, -0.1, math.nan]),
@@ -46,6 +47,16 @@ def test_a_bad_value_is_named(kind: type, name: str, value: object) -> None:
 
 def test_a_whole_float_is_a_number_of_steps() -> None:
     assert Settings(steps=1e6).steps == 1_000_000
+
+
+def test_a_schedule_has_the_runs_steps_unless_it_has_its_own() -> None:
+    assert [Settings(steps=400).progress(step) for step in (0, 100, 400, 500)] == [0, 0.25, 1, 1]
+    assert Settings(steps=400, schedule_steps=200).progress(100) == 0.5
+    settings = Settings(schedule_steps=200)
+    RunConfig("CartPole-v1", PPO(final_clip=0.1), settings)
+    for algorithm in (PPO(), TRPO()):
+        with pytest.raises(ConfigError, match=r"`schedule_steps` .* unset where nothing has a"):
+            RunConfig("CartPole-v1", algorithm, settings)
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))

@@ -1,15 +1,16 @@
 """A manifest is of the form it is written in, in every part, or it is none."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from klamp.manifest import FORMAT, FileFacts, Manifest, read_manifest
+from klamp.manifest import FORMAT, FileFacts, Manifest, Spent, read_manifest
 from klamp.reading import Unreadable
 
-WHOLE = Manifest(12, {"state.json": FileFacts(3, "a" * 64)}, 1.5, True)
+WHOLE = Manifest(12, {"state.json": FileFacts(3, "a" * 64)}, 1.5, True, spent=Spent(2.5, 1.0))
 
 
 def written(path: Path, **changes: Any) -> Path:
@@ -20,6 +21,13 @@ def written(path: Path, **changes: Any) -> Path:
 
 def test_it_comes_back(tmp_path: Path) -> None:
     assert read_manifest(written(tmp_path / "M.json")) == WHOLE
+
+
+def test_one_that_does_not_know_what_was_spent_is_read(tmp_path: Path) -> None:
+    old = replace(WHOLE, spent=Spent())
+    (tmp_path / "M.json").write_text(old.to_json())
+    assert "spent" not in json.loads(old.to_json())
+    assert read_manifest(tmp_path / "M.json") == old
 
 
 def test_a_score_that_is_no_number_is_none() -> None:
@@ -49,6 +57,10 @@ def test_a_score_that_is_no_number_is_none() -> None:
         ("made_with", {"jax": 3}),
         ("made_with", {"jax": "x" * 300}),
         ("made_with", ...),
+        ("spent", 3),
+        ("spent", {"wall_s": -1}),
+        ("spent", {"wall_s": "1"}),
+        ("spent", {"more": 1.0}),
     ],
 )
 def test_what_is_wrong_is_named(name: str, value: Any, tmp_path: Path) -> None:

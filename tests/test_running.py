@@ -1,16 +1,24 @@
 """A run under way: what it has written after each iteration."""
 
+import errno
 import json
+import os
+import signal
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import klamp
-from klamp.errors import NonFiniteError
+from klamp.checkpoint import latest_checkpoint, verify
+from klamp.errors import NonFiniteError, NotSaved
 from klamp.iteration import start
+from klamp.manifest import Spent
 from klamp.metrics import read_metrics
 from klamp.report import Silent
-from klamp.running import REFUSALS, Running
+from klamp.running import REFUSALS, Origin, Running
 from klamp.signals import Signals
 
 SETTINGS = klamp.Settings(
@@ -25,7 +33,7 @@ def steps_saved(folder: Path) -> list[str]:
 
 def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Silent(), saved_at=None)
+    running = Running(run, state, tmp_path, Silent())
     assert steps_saved(tmp_path) == ["00"]
     counted = []
     while not running.done:
@@ -36,33 +44,139 @@ def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
     assert {int(saved) for _, saved in counted if int(saved)} <= {step for step, _ in counted}
     assert counted[-1][1] != "00"
     running.state.theta.block_until_ready()
-    result = running.finish(compile_s=1.5)
+    running.compiled(1.5)
+    result = running.finish()
     running.close()
     run.close()
     assert len(result.metrics) == len(counted) == len(read_metrics(tmp_path / "metrics.jsonl"))
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["compile_s"] == 1.5
     assert summary["step"] == counted[-1][0]
-    assert running.saved == f"saved at step {counted[-1][0]}"
+    assert result.unsaved is None
+    step = counted[-1][0]
+    last = latest_checkpoint(tmp_path)
+    assert last.name == f"step_{step:012d}"
+    assert verify(last).spent.compile_s == 1.5
+    # By the thread of last resort, while the process is on its way out.
+    stopped = running.stop(signal.SIGTERM)
+    running.close()
+    assert str(stopped).startswith(f"SIGTERM: saved at step {step}; go on with: klamp resume ")
+    assert stopped.code == 143
 
 
 def test_a_run_gone_on_with_saves_nothing_at_its_start(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Silent(), saved_at=0)
-    assert not (tmp_path / "checkpoints").exists()
+    running = Running(run, state, tmp_path, Silent(), Origin(0, Spent(), lambda: None))
+    assert not list(tmp_path.iterdir())
+    running.close()
+    run.close()
+
+
+def full_disk(patch: pytest.MonkeyPatch) -> None:
+    """From now on nothing reaches the disk."""
+
+    def fsync(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patch.setattr(os, "fsync", fsync)
+
+
+def test_a_stop_that_could_not_be_saved_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, state = start(CONFIG)
+    running = Running(run, state, tmp_path, Silent())
+    running.iterate(Signals())
+    step = int(running.state.step)
+    full_disk(monkeypatch)
+    stopped = running.stop(signal.SIGTERM)
+    assert str(stopped) == (
+        f"SIGTERM: step {step} could NOT be saved (No space left on device); the last good one is "
+        f"of step 0; go on with: klamp resume {tmp_path}"
+    )
+    assert stopped.code == 74
+    assert steps_saved(tmp_path) == ["00"]
+    running.close()
+    run.close()
+
+
+def test_what_could_not_be_saved_is_tried_again_in_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(SETTINGS, steps=1000, checkpoint_interval=64)
+    run, state = start(replace(CONFIG, settings=settings))
+    running = Running(run, state, tmp_path, Silent())
+    full_disk(monkeypatch)
+    told = {"outcome": "ACCEPTED"}
+    steps: list[int] = []
+    for step in range(16, 192, 16):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            running.record(state._replace(step=np.asarray(step)), told, 0.0)
+        steps += [step] * len(said)
+    assert steps == [64, 128]
+    with pytest.raises(NotSaved, match="3 in a row"):
+        running.record(state._replace(step=np.asarray(192)), told, 0.0)
+    running.close()
+    run.close()
+
+
+def test_a_run_that_ends_on_a_full_disk_has_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, state = start(CONFIG)
+    running = Running(run, state, tmp_path, Silent())
+    running.iterate(Signals())
+    full_disk(monkeypatch)
+    result = running.finish()
+    assert result.unsaved is not None
+    assert "No space left on device" in result.unsaved
+    assert "the last good one is of step 0" in result.unsaved
+    assert [line["update"] for line in result.metrics] == [1]
+    assert result.summary["step"] == int(running.state.step)
+    np.testing.assert_array_equal(result.policy.theta, running.state.theta)
+    assert not (tmp_path / "summary.json").exists()
+    running.close()
+    run.close()
+
+
+def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> None:
+    run, state = start(CONFIG)
+    running = Running(run, state, tmp_path, Silent())
+    for _ in range(2):
+        running.iterate(Signals())
+    first = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)[0]
+    (tmp_path / "metrics.jsonl").write_bytes(first)
+    result = running.finish()
+    assert [line["update"] for line in result.metrics] == [1]
+    assert result.summary["update"] == 2
+    assert result.summary["step"] == int(running.state.step) > result.metrics[0]["step"]
+    assert "kl" not in result.summary
+    running.close()
+    run.close()
+
+
+def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
+    run, state = start(CONFIG)
+    running = Running(run, state, tmp_path, Silent(), Origin(0, Spent(1000.0, 50.0), lambda: None))
+    running.compiled(2.0)
+    running.iterate(Signals())
+    result = running.finish()
+    assert 1000 <= result.metrics[0]["time_s"] <= result.summary["wall_s"]
+    assert result.summary["compile_s"] == 52.0
+    assert verify(latest_checkpoint(tmp_path)).spent.wall_s >= 1000
     running.close()
     run.close()
 
 
 def test_refusals_in_a_row_end_it(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Silent(), saved_at=None)
+    running = Running(run, state, tmp_path, Silent())
     told = {"non_finite": "the gradient"}
     running.record(state._replace(refused=(REFUSALS - 1, 0)), told, 0.0)
     refused = state._replace(refused=(REFUSALS, 0), step=state.step + 16)
-    with pytest.raises(NonFiniteError, match=f"{REFUSALS} updates in a row .* the gradient"):
+    with pytest.raises(NonFiniteError, match=f"{REFUSALS} updates .* gradient.*saved at step 16"):
         running.record(refused, told, 0.0)
-    # Where it stands is known, to be saved by who catches this.
-    assert int(running.state.step) == 16
+    assert steps_saved(tmp_path)[-1] == "16"
     running.close()
     run.close()

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 import klamp
-from klamp.checkpoint import latest_checkpoint
+from klamp.checkpoint import checkpoints, latest_checkpoint
+from klamp.errors import NotSaved
 from klamp.iteration import Boundary, start
+from klamp.manifest import Spent
+from klamp.metrics import MetricsLog, read_metrics
 from klamp.saving import Saver
 
+SPENT = Spent(2.0, 1.0)
 CONFIG = klamp.RunConfig(
     "CartPole-v1", klamp.PPO(), klamp.Settings(num_envs=2, rollout_length=8, hidden_sizes=(4,))
 )
@@ -32,7 +36,8 @@ def later(boundary: Boundary, step: int) -> Boundary:
 def test_a_full_disk_is_warned_of_and_tried_again(
     boundary: Boundary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saver, works = Saver(CONFIG, tmp_path), True
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    saver, works = Saver(CONFIG, tmp_path, log), True
     real = os.fsync
 
     def fsync(handle: int) -> None:
@@ -41,22 +46,59 @@ def test_a_full_disk_is_warned_of_and_tried_again(
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    assert saver.save(boundary)
+    assert saver.save(boundary, SPENT)
     works = False
     for failures in (1, 2):
         with pytest.warns(
             klamp.KlampWarning, match=f"{failures} in a row; the last good one is of step 0"
         ):
-            assert not saver.save(later(boundary, failures))
+            assert not saver.save(later(boundary, failures), SPENT)
     works = True
-    assert saver.save(later(boundary, 3))
+    assert saver.save(later(boundary, 3), SPENT)
     works = False
     for failures in (1, 2):
         with pytest.warns(klamp.KlampWarning, match=f"{failures} in a row"):
-            saver.save(later(boundary, 3 + failures))
-    with pytest.raises(klamp.RunFolderError, match="3 in a row; the last good one is of step 3"):
-        saver.save(later(boundary, 6))
+            saver.save(later(boundary, 3 + failures), SPENT)
+    with pytest.raises(NotSaved, match="3 in a row; the last good one is of step 3"):
+        saver.save(later(boundary, 6), SPENT)
     assert latest_checkpoint(tmp_path).name == "step_000000000003"
+    log.close()
+
+
+def test_a_run_that_cannot_be_saved_at_all_does_not_begin(
+    boundary: Boundary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    with pytest.raises(NotSaved, match="there is no checkpoint, and the run has stopped"):
+        Saver(CONFIG, tmp_path, log).save(boundary, SPENT)
+    log.close()
+
+
+def test_no_checkpoint_knows_of_lines_that_the_disk_did_not_take(
+    boundary: Boundary, tmp_path: Path
+) -> None:
+    full = [True]
+
+    def begin() -> None:
+        if full[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    log = MetricsLog(tmp_path / "metrics.jsonl", begin)
+    saver = Saver(CONFIG, tmp_path, log, saved_at=0)
+    with pytest.warns(klamp.KlampWarning, match="could not be written"):
+        log.append({"update": 1})
+    assert not saver.attempt(later(boundary, 16), SPENT)
+    assert saver.trouble == "No space left on device"
+    assert not checkpoints(tmp_path / "checkpoints")
+    full[0] = False
+    assert saver.attempt(later(boundary, 16), SPENT)
+    assert (saver.trouble, saver.saved_at) == (None, 16)
+    assert [line["update"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [1]
+    log.close()
 
 
 def test_metrics_are_on_the_disk_before_the_checkpoint_that_knows_them(
@@ -72,7 +114,9 @@ def test_metrics_are_on_the_disk_before_the_checkpoint_that_knows_them(
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    assert Saver(CONFIG, tmp_path).save(boundary)
+    log = MetricsLog(lines)
+    assert Saver(CONFIG, tmp_path, log).save(boundary, SPENT)
+    log.close()
     assert synced[0] == lines.stat().st_ino
     made = [tmp_path, tmp_path / "checkpoints", latest_checkpoint(tmp_path)]
     made += list(latest_checkpoint(tmp_path).iterdir())
@@ -88,14 +132,16 @@ def test_a_run_on_a_full_disk_goes_on_until_it_is_in_vain(
     def fsync(handle: int) -> None:
         if (tmp_path / "run" / "checkpoints" / "step_000000000000").exists():
             saves[0] += 1
-            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+            # The first is that of the folder which it has just appeared in.
+            if saves[0] > 1:
+                raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
     settings: dict[str, Any] = {"num_envs": 2, "rollout_length": 8, "hidden_sizes": (4,)}
     with (
         pytest.warns(klamp.KlampWarning, match="could not be written"),
-        pytest.raises(klamp.RunFolderError, match="3 in a row"),
+        pytest.raises(NotSaved, match="3 in a row") as stopped,
     ):
         klamp.train(
             "CartPole-v1",
@@ -106,6 +152,9 @@ def test_a_run_on_a_full_disk_goes_on_until_it_is_in_vain(
             quiet=True,
             **settings,
         )
+    # What was trained is not lost to who calls this.
+    reached = stopped.value.result
+    assert reached.summary["update"] == len(reached.metrics) == 3
     monkeypatch.undo()
     result = klamp.resume(tmp_path / "run", quiet=True)
     assert result.summary["step"] >= 160

@@ -18,7 +18,7 @@ import klamp
 from klamp import seeds_processes
 from klamp.metrics import read_metrics
 from klamp.run_folder import locked, write_config
-from klamp.seeds_processes import NotSaved, Plan, train_side_by_side
+from klamp.seeds_processes import Plan, SeedsNotSaved, train_side_by_side
 from klamp.signals import Signals
 
 ENDLESS = klamp.Settings(
@@ -63,7 +63,7 @@ def test_what_was_not_saved_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop, daemon=True).start()
-    with Signals() as signals, pytest.raises(NotSaved) as caught:
+    with Signals() as signals, pytest.raises(SeedsNotSaved) as caught:
         train_side_by_side(plans(tmp_path, 1), 1, "auto", ignore, signals)
     assert caught.value.seeds == [0]
 

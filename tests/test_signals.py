@@ -22,7 +22,7 @@ def ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def nobody(number: int) -> None:
+def nobody(number: int) -> Stopped:
     raise AssertionError(f"not asked for {number}")
 
 
@@ -34,13 +34,17 @@ def test_the_loop_leaves_at_its_next_look(number: int) -> None:
         os.kill(os.getpid(), number)
         with pytest.raises(StopAsked):
             signals.check()
-        stopped = signals.stopped("saved at step 7", "runs/x")
+        assert signals.number == number
     assert {each: signal.getsignal(each) for each in ASKED_BY} == before
-    assert isinstance(stopped, KeyboardInterrupt)
-    assert isinstance(stopped, Stopped)
-    assert stopped.number == number
     name = signal.Signals(number).name
-    assert str(stopped) == f"{name}: saved at step 7; go on with: klamp resume runs/x"
+    line = stop_line(number, "saved at step 7", "runs/x")
+    assert line == f"{name}: saved at step 7; go on with: klamp resume runs/x"
+
+
+def test_how_a_run_was_stopped_is_no_exception_and_has_its_code() -> None:
+    assert not issubclass(Stopped, Exception)
+    assert Stopped(signal.SIGTERM, "").code == 143
+    assert Stopped(signal.SIGTERM, "", saved=False).code == 74
 
 
 def test_a_handler_of_the_users_own_is_called_and_given_back() -> None:
@@ -96,34 +100,41 @@ def test_its_thread_and_its_pipe_end_with_it() -> None:
 PROGRAM = """
 import sys, time, signal
 import klamp.signals
+from klamp.errors import Stopped
 from klamp.signals import Signals, stop_line
-klamp.signals.GRACE_S = 0.2
-def last(number): print(stop_line(number, "saved", "here"), flush=True)
+klamp.signals.GRACE_S = klamp.signals.SAY_S = 0.2
+def last(number): return Stopped(number, stop_line(number, "saved", "here"), {saved})
 with Signals(last) as signals:
     print("ready", flush=True)
     {body}
 """
 
 
-def run(body: str, *numbers: int) -> tuple[int, str]:
-    program = PROGRAM.format(body=body)
+def run(body: str, *numbers: int, saved: bool = True) -> tuple[int, str]:
+    program = PROGRAM.format(body=body, saved=saved)
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()
         for number in numbers:
             child.send_signal(number)
             time.sleep(0.05)
-        said = child.stdout.read()
-        return child.wait(timeout=10), said
+        return child.wait(timeout=10), child.communicate()[1]
 
 
-def test_a_loop_that_hangs_is_left_by_the_thread() -> None:
-    assert run("time.sleep(60)", signal.SIGTERM) == (
-        128 + signal.SIGTERM,
-        stop_line(signal.SIGTERM, "saved", "here") + "\n",
-    )
+@pytest.mark.parametrize(("saved", "code"), [(True, 128 + signal.SIGTERM), (False, 74)])
+def test_a_loop_that_hangs_is_left_by_the_thread(saved: bool, code: int) -> None:
+    line = stop_line(signal.SIGTERM, "saved", "here")
+    assert run("time.sleep(60)", signal.SIGTERM, saved=saved) == (code, f"klamp: {line}\n")
+
+
+def test_who_does_not_read_what_is_said_does_not_keep_it() -> None:
+    """The pipe is full, and the loop hangs in a write to it."""
+    body = "while True: sys.stderr.write('x' * 1000)"
+    code, said = run(body, signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM
+    assert said.startswith("x" * 1000)
 
 
 def test_the_second_signal_leaves_at_once() -> None:
@@ -142,6 +153,6 @@ def test_no_thread_is_left_for_the_interpreter_to_unwind() -> None:
         assert threading.active_count() == before
 
 
-def test_with_nothing_to_save_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    leave_saying("nothing had been trained yet")(signal.SIGTERM)
-    assert capsys.readouterr().err == "klamp: SIGTERM: nothing had been trained yet\n"
+def test_with_nothing_to_save_it_says_so() -> None:
+    stopped = leave_saying("nothing had been trained yet")(signal.SIGTERM)
+    assert (str(stopped), stopped.code) == ("SIGTERM: nothing had been trained yet", 143)

@@ -128,7 +128,7 @@ def count_calls(number: int, act: Callable[[], None]) -> None:
 
         return wrapped
 
-    for name in ("fsync", "rename", "replace", "mkdir", "open", "rmdir", "unlink", "write"):
+    for name in ("fsync", "rename", "replace", "mkdir", "open", "rmdir", "unlink", "write", "link"):
         setattr(os, name, counted(getattr(os, name)))
 
 

@@ -255,3 +255,13 @@ ALGORITHMS: dict[str, type[Any]] = {
 def algorithm_name(algorithm: AlgorithmConfig) -> str:
     """The name of an algorithm's config, as `--algo` takes it."""
     return next(name for name, kind in ALGORITHMS.items() if type(algorithm) is kind)
+
+
+def final_values(algorithm: AlgorithmConfig) -> dict[str, float]:
+    """What is scheduled over the run, by the name of what it changes, and where it ends."""
+    ends: dict[str, float | None] = {}
+    if isinstance(algorithm, A2C | PPO | PPOPenalty):
+        ends["learning_rate"] = algorithm.final_learning_rate
+    if isinstance(algorithm, PPO):
+        ends["clip"] = algorithm.final_clip
+    return {name: end for name, end in ends.items() if end is not None}

@@ -6,6 +6,7 @@ synced, and renamed, so a folder with a step's name is complete. Nothing in it i
 """
 
 import collections
+import contextlib
 import errno
 import hashlib
 import json
@@ -25,7 +26,7 @@ import safetensors.numpy
 
 from klamp.errors import CheckpointError, KlampWarning, shown
 from klamp.files import sync, write_synced
-from klamp.manifest import FileFacts, Manifest, read_manifest
+from klamp.manifest import NOTHING_SPENT, FileFacts, Manifest, Spent, read_manifest
 from klamp.reading import Unreadable, first_bytes, parse_object, recognise, summed
 
 KEEP = 3
@@ -87,19 +88,18 @@ def save_checkpoint(
     *,
     score: float | None = None,
     keep: bool = False,
+    spent: Spent = NOTHING_SPENT,
 ) -> Path:
-    """Write the checkpoint of ``step`` below ``folder``; a valid one of that step stays as it is.
+    """Write the checkpoint of ``step`` below ``folder``; a whole one of the same bytes stays.
 
     ``score`` says how good the policy is: the best one stays. One that is to be ``keep``-t stays,
-    too. Older ones are removed after this one has been read back. Raises ``OSError`` where the disk
-    does not take it, and leaves nothing of it then.
+    too. ``spent`` is kept beside. Older ones are removed after this one has been read back. Raises
+    ``OSError`` where the disk does not take it, and leaves nothing of it then.
     """
     if not folder.exists():
         folder.mkdir(parents=True)
         sync(folder.parent)
     final = folder / f"step_{step:012d}"
-    if final.exists() and _is_valid(final):
-        return final
     # A copy: safetensors writes the memory as it lies, and a view need not lie contiguously.
     arrays = {name: np.array(array, order="C") for name, array in tensors_of(tree).items()}
     contents = {
@@ -110,23 +110,31 @@ def save_checkpoint(
         name: FileFacts(len(data), hashlib.sha256(data).hexdigest())
         for name, data in contents.items()
     }
-    contents[MANIFEST] = Manifest(step, files, score, keep).to_json().encode()
+    if _holds(final, files):
+        return final
+    contents[MANIFEST] = Manifest(step, files, score, keep, spent=spent).to_json().encode()
     _remove_debris(folder)
-    temporary = folder / f".tmp-{secrets.token_hex(8)}"
+    temporary, replaced = folder / f".tmp-{secrets.token_hex(8)}", _trash(final)
     temporary.mkdir()
     try:
         for name, data in contents.items():
             write_synced(temporary / name, data)
         sync(temporary)
         if os.path.lexists(final):
-            final.rename(_trash(final))
+            final.rename(replaced)
         temporary.rename(final)
         sync(folder)
+        _read_back(final)
     except OSError:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _discard(temporary if temporary.exists() else final)
+        if replaced.exists():
+            replaced.rename(final)
         raise
-    _read_back(final)
-    _prune(folder, final)
+    if replaced.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        # What cannot be removed now is removed after a later one.
+        _prune(folder, final)
     return final
 
 
@@ -135,12 +143,16 @@ def _read_back(new: Path) -> None:
     try:
         verify(new)
     except CheckpointError as error:
-        shutil.rmtree(new.rename(_trash(new)), ignore_errors=True)
         raise OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {error}", str(new)) from error
 
 
 def _trash(path: Path) -> Path:
     return path.with_name(f".trash-{path.name}-{secrets.token_hex(4)}")
+
+
+def _discard(path: Path) -> None:
+    """Remove a folder, by a rename first: none is ever there in parts."""
+    shutil.rmtree(path.rename(_trash(path)), ignore_errors=True)
 
 
 def _remove_debris(folder: Path) -> None:
@@ -158,9 +170,7 @@ def _prune(folder: Path, newest: Path) -> None:
     stay = {newest, best, *list(known)[-KEEP:]}
     stay |= {path for path, manifest in known.items() if manifest.keep}
     for old in set(known) - stay:
-        trash = _trash(old)
-        old.rename(trash)
-        shutil.rmtree(trash, ignore_errors=True)
+        _discard(old)
 
 
 def _manifest(path: Path) -> Manifest | None:
@@ -189,6 +199,17 @@ def named_as_steps(folder: Path) -> list[Path]:
     return sorted(folder / name for name in names if _NAME.fullmatch(name))
 
 
+def later_than(folder: Path, step: int) -> list[Path]:
+    """Whatever has the name of a checkpoint of a later step, whole or not, oldest first."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(folder / name for name in names if _NAME.fullmatch(name) and step_of(name) > step)
+
+
+def step_of(name: str) -> int:
+    """The step that the name of a checkpoint tells."""
+    return int(name.removeprefix("step_"))
+
+
 def verify(path: Path) -> Manifest:
     """The manifest; ``CheckpointError`` unless every file has the size and sum it was given."""
     try:
@@ -200,12 +221,12 @@ def verify(path: Path) -> Manifest:
     return manifest
 
 
-def _is_valid(path: Path) -> bool:
+def _holds(path: Path, files: dict[str, FileFacts]) -> bool:
+    """Whether a checkpoint is whole, and its files are these."""
     try:
-        verify(path)
+        return verify(path).files == files
     except CheckpointError:
         return False
-    return True
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -6,8 +6,9 @@ from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
-from klamp.errors import ConfigError, KlampError, Stopped, closest, printable
+from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest, printable
 from klamp.options import given_fields, options_of, parse, value_of
+from klamp.streams import open_standard_files, patient_stderr
 
 USAGE = """\
 usage: klamp COMMAND …
@@ -26,20 +27,29 @@ Trains policies within trust regions: TRPO, PPO and the family around them.
 Add --help to a command for all its options. A first run, in under 15 seconds:
 
   klamp train CartPole-v1
+
+Exit codes: 0 done; 2 bad input; 128 + n stopped by signal n, and saved; 74 what was trained could
+not be written, as the last line says.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code: 0 done, 2 bad input, 128 + n after signal n."""
+    """Run one command; the exit code, as ``USAGE`` has them."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    open_standard_files()
+    with patient_stderr():
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
     try:
         return _dispatch(words)
     except KlampError as error:
         print(f"klamp: {error}", file=sys.stderr)
-        return 2
+        return NOT_SAVED if isinstance(error, NotSaved) else 2
     except Stopped as stopped:
         print(f"klamp: {stopped}", file=sys.stderr)
-        return 128 + stopped.number
+        return stopped.code
     except KeyboardInterrupt:
         print("klamp: interrupted", file=sys.stderr)
         return 130
@@ -99,8 +109,8 @@ def _train(words: list[str]) -> int:
         from klamp.training import train_config
 
         to = Silent() if given.quiet else reporter()
-        train_config(config, out=given.out, to=to, signals=signals, device=given.device)
-    return 0
+        result = train_config(config, out=given.out, to=to, signals=signals, device=given.device)
+    return _ended(result)
 
 
 def _train_options(words: list[str], *, env: str) -> Any:
@@ -196,17 +206,26 @@ def _resume(words: list[str]) -> int:
                 trust=given.trust,
             )
             return 0
-        from klamp.training import resume
+        from klamp.report import Silent, reporter
+        from klamp.training import go_on
 
-        resume(
+        result = go_on(
             given.folder,
             steps=given.steps,
-            quiet=given.quiet,
+            to=Silent() if given.quiet else reporter(),
             signals=signals,
             device=given.device,
             trust=given.trust,
         )
-    return 0
+    return _ended(result)
+
+
+def _ended(result: Any) -> int:
+    """The exit code of a run that came to its end."""
+    if result.unsaved is None:
+        return 0
+    print(f"klamp: {printable(result.unsaved)}", file=sys.stderr)
+    return NOT_SAVED
 
 
 def _eval(words: list[str]) -> int:

@@ -18,6 +18,7 @@ from klamp.algorithm_configs import (
     AlgorithmConfig,
     PPOPenalty,
     algorithm_name,
+    final_values,
 )
 from klamp.checks import check, is_integer, is_number, require
 from klamp.errors import ConfigError, closest, printable, shown
@@ -55,6 +56,9 @@ class Settings:
 
     steps: int = 100_000
     """Environment steps to train for. The last rollout is completed, so a little more is done."""
+    schedule_steps: int | None = None
+    """Steps over which what has a final value (final_learning_rate, final_clip) goes to it, and
+    stays there; unset: all of the run's."""
     seed: int = 0
     """Every random number of the run derives from it; 0 to 2⁶³ − 1."""
     num_envs: int = 8
@@ -146,7 +150,9 @@ class Settings:
                 "critic_minibatch_size",
                 "checkpoint_interval",
                 "sequence_length",
+                "schedule_steps",
             ),
+            optional=("schedule_steps",),
             choices={
                 "activation": ("tanh", "relu", "gelu", "silu", "elu"),
                 "vectorization": ("auto", "sync", "async"),
@@ -171,9 +177,8 @@ class Settings:
         )
         for name in ("recurrent_size", "keep_checkpoint_every"):
             require(is_integer(getattr(self, name), 0), self, name, "an integer ≥ 0")
-        divides = not self.recurrent_size or self.rollout_length % self.sequence_length == 0
         whole = f"a divisor of the rollout_length, {self.rollout_length}"
-        require(divides, self, "sequence_length", whole)
+        require(self.rollout_length % self.sequence == 0, self, "sequence_length", whole)
         seed_fits = is_integer(self.seed, 0) and self.seed < 2**63
         require(seed_fits, self, "seed", "an integer from 0 to 2**63 − 1")
         require(is_number(self.initial_log_std), self, "initial_log_std", "a finite number")
@@ -194,6 +199,10 @@ class Settings:
     def batch(self) -> int:
         """Steps of all environments between two updates."""
         return self.num_envs * self.rollout_length
+
+    def progress(self, step: int) -> float:
+        """How far what is scheduled has come after so many steps, from 0 to 1."""
+        return min(step / (self.schedule_steps or self.steps), 1.0)
 
     @property
     def sequence(self) -> int:
@@ -233,6 +242,8 @@ def check_sizes(algorithm: AlgorithmConfig, settings: Settings) -> None:
     total = f"num_envs × rollout_length = {settings.num_envs} × {settings.rollout_length} = {batch}"
     one_rollout = f"at least one rollout, {total}; or lower one of these"
     require(settings.steps >= batch, settings, "steps", one_rollout)
+    scheduled = settings.schedule_steps is None or final_values(algorithm)
+    require(bool(scheduled), settings, "schedule_steps", "unset where nothing has a final value")
     normalization = settings.advantage_normalization
     alone = "'off' where a batch has one step: one sample cannot be standardised"
     require(batch > 1 or normalization == "off", settings, "advantage_normalization", alone)

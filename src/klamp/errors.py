@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+NOT_SAVED = 74
+"""Exit code where what was trained could not be written: EX_IOERR of the system's `sysexits.h`."""
+
 
 def printable(text: str, letters: int | None = None) -> str:
     r"""A text that does nothing to a terminal or a table: one line of printable characters.
@@ -50,20 +53,30 @@ class RunFolderError(KlampError, FileExistsError):
     """A run folder cannot be used: it exists already, or cannot be written."""
 
 
+class NotSaved(RunFolderError):
+    """A run has stopped because the disk does not take what was trained.
+
+    The command line exits with ``NOT_SAVED``. ``result`` is the ``Result`` up to there.
+    """
+
+    result: Any = None
+
+
 class NonFiniteError(KlampError, FloatingPointError):
     """NaN or infinity came up where it cannot be refused and stepped over."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal stopped the run, which has been saved; the text says how to go on.
+    """A signal stopped the run; the text says whether it could be saved, and how to go on.
 
     It is a ``KeyboardInterrupt``, which no ``except Exception`` swallows. The command line exits
-    with 128 + ``number``.
+    with ``code``: 128 + ``number``, or ``NOT_SAVED``.
     """
 
-    def __init__(self, number: int, text: str) -> None:
+    def __init__(self, number: int, text: str, saved: bool = True) -> None:
         super().__init__(printable(text))
-        self.number = number
+        self.number, self.saved = number, saved
+        self.code = 128 + number if saved else NOT_SAVED
 
 
 class KlampWarning(UserWarning):

@@ -1,5 +1,6 @@
 """Writing files so that a kill or a power cut leaves the old content or the new, never half."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -8,11 +9,16 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write beside ``path``, fsync, and rename over it."""
+    """Write beside ``path``, fsync, and rename over it; what a full disk took of it is removed."""
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write_synced(temporary, data)
-    temporary.replace(path)
+    try:
+        write_synced(temporary, data)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 

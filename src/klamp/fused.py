@@ -217,7 +217,7 @@ class FusedIteration:
                 key(settings.seed, Purpose.DROPOUT, update) if drops else None,
             ),
             key(settings.seed, Purpose.SHUFFLE, update),
-            _float32(min(int(state.step) / settings.steps, 1.0)),
+            _float32(settings.progress(int(state.step))),
             None if log_std is None else _float32(log_std),
         )
 

@@ -157,7 +157,7 @@ class HostIteration:
             seen,
             factor,
             key(settings.seed, Purpose.SHUFFLE, update),
-            jnp.asarray(min(int(state.step) / settings.steps, 1.0), jnp.float32),
+            jnp.asarray(settings.progress(int(state.step)), jnp.float32),
         )
         metrics = report_metrics(report)
         if std is not None:

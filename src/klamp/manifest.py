@@ -17,7 +17,7 @@ FORMAT = 1
 LIMIT = 2**20
 """Bytes that a manifest may have."""
 
-_PARTS = {"format", "step", "score", "keep", "files", "made_with", "sha256"}
+_PARTS = {"format", "step", "score", "keep", "files", "made_with", "spent", "sha256"}
 _SUM = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[a-z]{1,40}\.[a-z]{1,40}")
 
@@ -28,6 +28,16 @@ class FileFacts(NamedTuple):
     size: int
     """Bytes."""
     sha256: str
+
+
+class Spent(NamedTuple):
+    """What a run took up to a checkpoint, all its lives together, in seconds."""
+
+    wall_s: float = 0.0
+    compile_s: float = 0.0
+
+
+NOTHING_SPENT = Spent()
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,8 @@ class Manifest:
     keep: bool = False
     """Whether it stays whatever comes after it."""
     made_with: dict[str, str] = field(default_factory=fingerprint)
+    spent: Spent = NOTHING_SPENT
+    """Not known of checkpoints that were made before this was written down."""
 
     def to_json(self) -> str:
         """The content of `MANIFEST.json`."""
@@ -57,6 +69,8 @@ class Manifest:
             "files": files,
             "made_with": self.made_with,
         }
+        if self.spent != NOTHING_SPENT:
+            parts["spent"] = self.spent._asdict()
         return json.dumps(parts | {"sha256": _sum_of(parts)}, indent=1)
 
 
@@ -77,6 +91,7 @@ def read_manifest(path: Path) -> Manifest:
     _demand(path, "keep", data, lambda value: isinstance(value, bool))
     _demand(path, "files", data, _are_files)
     _demand(path, "made_with", data, _are_facts)
+    _demand(path, "spent", {"spent": {}} | data, _are_seconds)
     unknown = sorted(set(data) - _PARTS)
     if unknown:
         raise Unreadable(f"{path.name} has the unknown part {shown(unknown[0])}")
@@ -86,7 +101,8 @@ def read_manifest(path: Path) -> Manifest:
             f"{shown(data.get('sha256', 'missing'))}"
         )
     files = {name: FileFacts(of["bytes"], of["sha256"]) for name, of in data["files"].items()}
-    manifest = Manifest(data["step"], files, data["score"], data["keep"], data["made_with"])
+    spent = Spent(**data.get("spent", {}))
+    manifest = Manifest(data["step"], files, data["score"], data["keep"], data["made_with"], spent)
     if manifest.to_json().encode() != text:
         raise Unreadable(f"{path.name} says what it should, but not in the form it is written in")
     return manifest
@@ -129,4 +145,13 @@ def _are_facts(value: Any) -> bool:
         isinstance(value, dict)
         and len(value) <= 32
         and all(isinstance(fact, str) and len(fact) < 200 for fact in value.values())
+    )
+
+
+def _are_seconds(value: Any) -> bool:
+    """Numbers by the names that ``Spent`` has."""
+    return (
+        isinstance(value, dict)
+        and set(value) <= set(Spent._fields)
+        and all(is_number(seconds) and seconds >= 0 for seconds in value.values())
     )

@@ -5,14 +5,16 @@ import errno
 import json
 import math
 import os
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from klamp.checks import is_integer
 from klamp.compilation import on_host
-from klamp.errors import CheckpointError, KlampWarning, RunFolderError
+from klamp.errors import CheckpointError, KlampWarning
 from klamp.files import open_to_append
 from klamp.learning import NON_FINITE
 from klamp.reading import Unreadable, lines, parse_object
@@ -58,44 +60,67 @@ def to_json(metrics: Metrics) -> str:
 class MetricsLog:
     """`metrics.jsonl`, one line an update, whole lines only.
 
-    Lines that a full disk does not take wait, and are tried again with the next one.
+    Lines that a full disk does not take wait, and are tried again with the next one. The file is
+    opened, and ``begin`` called, by the first write; the thread of last resort writes, too.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._file = open_to_append(path)
-        except OSError as error:
-            raise RunFolderError(
-                f"The metrics {path} cannot be written to ({error.strerror}). Expected a plain "
-                "file, or none. Take away what lies there, or mend the folder's rights."
-            ) from error
-        self._waiting = b""
-        self._warned = False
+    def __init__(self, path: Path, begin: Callable[[], object] = lambda: None) -> None:
+        self._path, self._begin = path, begin
+        self._file: FileIO | None = None
+        self._waiting: list[str] = []
+        self._begun = self._warned = False
+        self._turn = threading.Lock()
+
+    @property
+    def waiting(self) -> list[Metrics]:
+        """The lines that are not in the file."""
+        return [json.loads(line) for line in self._waiting]
 
     def append(self, metrics: Metrics) -> None:
         """Write one update's line."""
-        self._waiting += (to_json(metrics) + "\n").encode()
-        end = self._file.seek(0, os.SEEK_END)
-        try:
-            if self._file.write(self._waiting) != len(self._waiting):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._waiting = b""
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(self._path, end)
-            if not self._warned:
+        with self._turn:
+            self._waiting.append(to_json(metrics) + "\n")
+            try:
+                self._write()
+            except OSError as error:
+                if self._warned:
+                    return
                 self._warned = True
                 warnings.warn(
-                    f"{self._path} could not be written ({error.strerror}). Its lines are kept in "
-                    "memory and tried again at each update.",
+                    f"{self._path} could not be written ({error.strerror or error}). Its lines are "
+                    "kept in memory and tried again at each update.",
                     KlampWarning,
                     stacklevel=2,
                 )
 
+    def sync(self) -> None:
+        """Wait until every line is on the disk; ``OSError`` where it does not take them."""
+        with self._turn:
+            os.fsync(self._write().fileno())
+
+    def _write(self) -> FileIO:
+        if not self._begun:
+            self._begin()
+            self._begun = True
+        if self._file is None:
+            self._file = open_to_append(self._path)
+        data = "".join(self._waiting).encode()
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, end)
+            raise
+        self._waiting.clear()
+        return self._file
+
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def read_metrics(path: Path) -> list[Metrics]:

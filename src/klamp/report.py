@@ -9,6 +9,7 @@ from typing import Protocol, TextIO, runtime_checkable
 from klamp.config import RunConfig, algorithm_name
 from klamp.errors import printable
 from klamp.metrics import Metrics
+from klamp.streams import patient
 
 LINE_EVERY_S = 2.0
 """Seconds between two lines where the output is not a terminal."""
@@ -55,7 +56,7 @@ class Lines:
     """One line every few seconds: for logs, pipes and notebooks."""
 
     def __init__(self, file: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        self._file, self._clock = file, clock
+        self._file, self._clock = patient(file), clock
         self._last = -math.inf
         self._steps = 1
 
@@ -87,7 +88,7 @@ class Panel:
         from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
 
         # Names may hold what rich takes for its markup: `a[bold]b` is shown as it is.
-        self._console = Console(file=file, highlight=False, markup=False, emoji=False)
+        self._console = Console(file=patient(file), highlight=False, markup=False, emoji=False)
         self._progress = Progress(
             TextColumn("{task.percentage:>3.0f} %"),
             BarColumn(bar_width=24),
@@ -122,7 +123,7 @@ class Panel:
 
 def reporter(file: TextIO | None = None) -> Reporter:
     """A panel where ``file`` (standard error) is a terminal, lines where it is not."""
-    target: TextIO = sys.stderr if file is None else file
+    target = patient(sys.stderr if file is None else file)
     return Panel(target) if target.isatty() else Lines(target)
 
 
@@ -176,7 +177,8 @@ class Progress:
     """One line every few seconds about all runs."""
 
     def __init__(self, config: RunConfig, runs: int, file: TextIO | None) -> None:
-        self._total, self._runs, self._file = config.settings.steps * runs, runs, file
+        self._total, self._runs = config.settings.steps * runs, runs
+        self._file = None if file is None else patient(file)
         self._steps: dict[int, int] = {}
         self._returns: dict[int, float] = {}
         self._done = 0

@@ -37,8 +37,8 @@ from klamp.run_folder import (
 from klamp.seeds_fused import train_as_one
 from klamp.seeds_processes import (
     DONE,
-    NotSaved,
     Plan,
+    SeedsNotSaved,
     Telling,
     Unfinished,
     train_side_by_side,
@@ -173,12 +173,14 @@ def _go_on(
         else:
             count = min(workers or cores(), len(missing))
             left = train_side_by_side(missing, count, device, progress.hear, signals)
-    except (StopAsked, NotSaved) as asked:
-        saved = "every run that had begun was saved"
-        if isinstance(asked, NotSaved):
-            saved += f", but for what seeds {_listed(asked.seeds)} did after their last checkpoints"
+    except (StopAsked, SeedsNotSaved) as asked:
+        said, complete = "every run that had begun was saved", True
+        if isinstance(asked, SeedsNotSaved):
+            complete = False
+            said += f", but for what seeds {_listed(asked.seeds)} did after their last checkpoints"
         name = signal.Signals(signals.number).name
-        raise Stopped(signals.number, f"{name}: {saved}; go on with {again}") from None
+        text = f"{name}: {said}; go on with {again}"
+        raise Stopped(signals.number, text, complete) from None
     if left.failed or left.not_begun:
         raise KlampError(_what_is_left(left, len(plans), again))
 

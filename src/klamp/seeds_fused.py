@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 from klamp.config import RunConfig
-from klamp.errors import NonFiniteError
+from klamp.errors import NonFiniteError, NotSaved, Stopped
 from klamp.fused import Changed, FusedIteration
 from klamp.iteration import start
 from klamp.report import Reporter
@@ -32,8 +32,8 @@ def train_as_one(
     """Train runs that differ in nothing but their seed; what failed, in words.
 
     A run of which something is saved goes on from there. One that is given up leaves the others as
-    they are. Raises ``StopAsked`` where a signal came,
-    after every run was saved.
+    they are. Raises ``StopAsked`` where a signal came, after every run was saved, and ``Stopped``,
+    which says of each, where not every one could be.
     """
     with ExitStack() as held:
         runs: list[FusedIteration] = []
@@ -42,35 +42,38 @@ def train_as_one(
             run, fresh = start(config, like=runs[0] if runs else None, environment=environment)
             assert isinstance(run, FusedIteration)
             held.enter_context(locked(folder))
-            state, saved_at = begin_or_go_on(run, fresh, folder)
+            state, origin = begin_or_go_on(run, fresh, folder)
             runs.append(run)
-            running.append(Running(run, state, folder, reporter(config), saved_at=saved_at))
+            running.append(Running(run, state, folder, reporter(config), origin))
             held.callback(running[-1].close)
 
-        def last_resort(number: int) -> None:
-            for one in running:
-                one.last_resort(number)
+        def stop(number: int) -> Stopped:
+            stops = [one.stop(number) for one in running]
+            lines = " ".join(f"{stopped}." for stopped in stops)
+            return Stopped(number, lines, all(stopped.saved for stopped in stops))
 
-        signals.last_resort = last_resort
+        signals.last_resort = stop
         try:
             return _iterate(runs, running, signals)
         except StopAsked:
-            for one in running:
-                one.save()
-            raise
+            if (stopped := stop(signals.number)).saved:
+                raise
+            raise stopped from None
 
 
 def _iterate(runs: list[FusedIteration], running: list[Running], signals: Signals) -> list[str]:
     """Iterations of all runs at once until the steps of each are done."""
     began = time.perf_counter()
     program = jax.jit(side_by_side(runs[0].iterate)).lower(_arguments(runs, running)).compile()
-    compile_s = time.perf_counter() - began
+    for one in running:
+        one.compiled(time.perf_counter() - began)
     going_on, failures = set(range(len(runs))), list[str]()
     while True:
         for number in sorted(going_on):
             if running[number].done:
-                running[number].finish(compile_s)
                 going_on.remove(number)
+                if (unsaved := running[number].finish().unsaved) is not None:
+                    failures.append(f"Seed {runs[number].config.settings.seed}: {unsaved}")
         if not going_on:
             return failures
         tick = time.perf_counter()
@@ -80,8 +83,7 @@ def _iterate(runs: list[FusedIteration], running: list[Running], signals: Signal
             run, one = runs[number], running[number]
             try:
                 one.record(*run.take(one.state, changed[number]), tick)
-            except NonFiniteError as error:
-                one.save()
+            except (NonFiniteError, NotSaved) as error:
                 going_on.remove(number)
                 failures.append(f"Seed {run.config.settings.seed}: {error}")
 

@@ -47,7 +47,7 @@ class Unfinished(NamedTuple):
     """The seeds that no process was left to begin."""
 
 
-class NotSaved(Exception):
+class SeedsNotSaved(Exception):
     """Raised in place of ``StopAsked``: ``seeds`` have lost what came after their checkpoints."""
 
     def __init__(self, seeds: list[int]) -> None:
@@ -101,7 +101,7 @@ def train_side_by_side(
 ) -> Unfinished:
     """Train in so many processes at once; ``hear`` is told how far each run is.
 
-    After a signal all runs are saved, and ``StopAsked`` is raised, or ``NotSaved``.
+    After a signal all runs are saved, and ``StopAsked`` is raised, or ``SeedsNotSaved``.
     """
     waiting, failed = deque(plans), list[str]()
     crew = [Member(device) for _ in range(min(count, len(plans)))]
@@ -129,7 +129,7 @@ def train_side_by_side(
         return Unfinished(failed, [config.settings.seed for config, _ in waiting])
     except StopAsked:
         if unsaved := _stop(crew):
-            raise NotSaved(unsaved) from None
+            raise SeedsNotSaved(unsaved) from None
         raise
     finally:
         for member in crew:
@@ -192,9 +192,11 @@ def _work(pipe: Any, device: str) -> None:
         try:
             there, to = read_config(folder), Telling(tell, config)
             steps = None if there == config else config.settings.steps
-            _, run = resume_one(there, folder, to=to, steps=steps, like=run)
+            result, run = resume_one(there, folder, to=to, steps=steps, like=run)
+            if result.unsaved is not None:
+                tell((FAILED, config.settings.seed, result.unsaved, None))
         except Stopped as stopped:
-            sys.exit(128 + stopped.number)
+            sys.exit(stopped.code)
         except KlampError as error:
             tell((FAILED, config.settings.seed, str(error), None))
 

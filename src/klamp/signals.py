@@ -18,6 +18,8 @@ from klamp.errors import Stopped, printable
 ASKED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GRACE_S = 6.0
 """Seconds for the loop to answer; then the thread saves and leaves."""
+SAY_S = 2.0
+"""Seconds that the thread's last line may take."""
 
 
 class StopAsked(Exception):
@@ -34,9 +36,9 @@ class Signals:
     command enters it before it imports or compiles anything, and the loop inside.
     """
 
-    def __init__(self, last_resort: Callable[[int], None] = lambda number: None) -> None:
+    def __init__(self, last_resort: Callable[[int], Stopped] | None = None) -> None:
         self.number = 0
-        self.last_resort = last_resort
+        self.last_resort = last_resort or leave_saying("nothing was trained")
         self._entered = 0
         self._before: dict[int, Any] = {}
         self._left = threading.Event()
@@ -77,10 +79,6 @@ class Signals:
         if self.number:
             raise StopAsked
 
-    def stopped(self, saved: str, folder: object) -> Stopped:
-        """What the run ends with: which signal, what was saved, and how to go on."""
-        return Stopped(self.number, stop_line(self.number, saved, folder))
-
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if self.number:
             signal.signal(number, signal.SIG_DFL)
@@ -102,18 +100,24 @@ class Signals:
         if self._left.wait(GRACE_S):
             os.close(pipe)
             return
-        self.last_resort(byte[0])
-        os._exit(128 + byte[0])
+        stopped = self.last_resort(byte[0])
+        # Whoever reads standard error may have stopped to.
+        said = threading.Thread(target=_say, args=(stopped,), daemon=True)
+        said.start()
+        said.join(SAY_S)
+        os._exit(stopped.code)
 
 
-def leave_saying(what: str) -> Callable[[int], None]:
+def _say(stopped: Stopped) -> None:
+    print(f"klamp: {stopped}", file=sys.stderr, flush=True)
+
+
+def leave_saying(what: str) -> Callable[[int], Stopped]:
     """A last resort for where there is nothing to save: one line, which signal and ``what``."""
-    return lambda number: print(
-        printable(f"klamp: {signal.Signals(number).name}: {what}"), file=sys.stderr, flush=True
-    )
+    return lambda number: Stopped(number, f"{signal.Signals(number).name}: {what}")
 
 
 def stop_line(number: int, saved: str, folder: object) -> str:
-    """One line: which signal, what was saved, and how to go on."""
+    """One line: which signal, what was saved or not, and how to go on."""
     name = signal.Signals(number).name
     return printable(f"{name}: {saved}; go on with: klamp resume {folder}")

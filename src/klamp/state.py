@@ -14,6 +14,7 @@ from klamp.checkpoint import load_checkpoint, restore_tensors, save_checkpoint
 from klamp.config import RunConfig
 from klamp.envs.host import Position
 from klamp.episodes import EpisodeStatistics, add_rollout, no_episodes
+from klamp.manifest import Spent
 from klamp.networks import Model
 from klamp.normalize import (
     Moments,
@@ -103,7 +104,9 @@ def dropout_keys(config: RunConfig, state: TrainState) -> np.ndarray | None:
     return np.asarray(words)
 
 
-def save(config: RunConfig, state: TrainState, position: Position, folder: Path) -> Path:
+def save(
+    config: RunConfig, state: TrainState, position: Position, folder: Path, spent: Spent
+) -> Path:
     """A checkpoint of the whole state, and of where the environments stand."""
     step, settings = int(state.step), config.settings
     counters = {"step": step, "update": int(state.update), "env": config.env}
@@ -115,6 +118,7 @@ def save(config: RunConfig, state: TrainState, position: Position, folder: Path)
         counters,
         score=state.episodes.return_mean,
         keep=bool(every) and step // settings.checkpoint_interval % every == 0,
+        spent=spent,
     )
 
 

@@ -2,16 +2,18 @@
 
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from klamp.algorithm_configs import final_values
 from klamp.assembly import environment_name, environment_of, make_policy, network_maker
 from klamp.checkpoint import latest_checkpoint, verify
 from klamp.compilation import in_float32, use_device
 from klamp.config import AlgorithmConfig, RunConfig
 from klamp.envs.contract import check_environment
 from klamp.envs.making import make_host
-from klamp.errors import KlampWarning, NonFiniteError
+from klamp.errors import ConfigError, KlampWarning, NotSaved
 from klamp.fingerprint import differences, fingerprint
 from klamp.iteration import Iteration, start
 from klamp.networks import NetworkBuilder, flatten, name_of
@@ -19,18 +21,21 @@ from klamp.policy import TrainedPolicy
 from klamp.presets import configure
 from klamp.report import Reporter, Silent, reporter
 from klamp.run_folder import (
+    aside_of,
+    begin_line,
     choose_folder,
-    drop_metrics_after,
     locked,
+    metrics_until,
     nothing_trained,
     read_trusted_config,
     run_of,
     write_config,
 )
-from klamp.running import Result, Running
+from klamp.running import Origin, Result, Running
 from klamp.seeding import Purpose, key
 from klamp.signals import Signals, StopAsked
 from klamp.state import TrainState, fresh_state, restore
+from klamp.streams import patient_stderr
 
 
 def train(
@@ -58,17 +63,22 @@ def train(
     (docs/custom-networks.md); ``load`` and ``resume`` then need it again. ``device`` is ``cpu``,
     ``gpu``, or ``auto``, which leaves it to JAX.
 
-    Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do.
+    Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do. Where
+    a full disk keeps the end of the run from its folder, the result has it all the same
+    (``Result.unsaved``, and a ``KlampWarning``).
     """
     config = configure(environment_name(env), algorithm, settings)
     if network is not None:
         config = replace(config, network=name_of(network))
     to = Silent() if quiet else reporter()
     own = None if isinstance(env, str) else env
-    return train_config(config, out=out, to=to, network=network, device=device, environment=own)
+    return _told(
+        train_config(config, out=out, to=to, network=network, device=device, environment=own)
+    )
 
 
 @in_float32
+@patient_stderr()
 def train_config(
     config: RunConfig,
     *,
@@ -89,6 +99,7 @@ def train_config(
 
 
 @in_float32
+@patient_stderr()
 def train_one(
     config: RunConfig,
     *,
@@ -106,7 +117,7 @@ def train_one(
         with locked(folder):
             # Another process may have been faster.
             write_config(choose_folder(config, folder), config)
-            return _loop(run, state, folder, to, signals or Signals(), saved_at=None), run
+            return _loop(run, state, folder, to, signals or Signals(), None), run
     finally:
         run.close()
 
@@ -125,13 +136,42 @@ def resume(
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
-    ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken.
+    ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken: what
+    came after it is set aside (``KlampWarning``) once the run writes something.
     ``network`` and ``environment`` are the run's own, where it was given such. ``trust`` has the
     module be imported that the environment's name names, whoever wrote it there.
 
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
     """
+    return _told(
+        go_on(
+            folder,
+            steps=steps,
+            to=Silent() if quiet else reporter(),
+            network=network,
+            signals=signals,
+            device=device,
+            environment=environment,
+            trust=trust,
+        )
+    )
+
+
+@in_float32
+@patient_stderr()
+def go_on(
+    folder: str | Path,
+    *,
+    steps: int | None,
+    to: Reporter,
+    network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
+    device: str = "auto",
+    environment: Any = None,
+    trust: bool = False,
+) -> Result:
+    """``resume``, for a caller that says by itself what could not be saved."""
     use_device(device)
     path = Path(folder)
     root = run_of(path)
@@ -141,9 +181,8 @@ def resume(
             f"{root} was stopped before its first step: nothing had been trained, so the "
             "run begins at step 0.",
             KlampWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
-    to = Silent() if quiet else reporter()
     return resume_one(
         config,
         path,
@@ -156,6 +195,7 @@ def resume(
 
 
 @in_float32
+@patient_stderr()
 def resume_one(
     config: RunConfig,
     path: Path,
@@ -170,28 +210,71 @@ def resume_one(
     """The same with a configuration that was read before; ``like`` lends what it compiled."""
     root = run_of(path)
     with locked(root):
+        at = None if nothing_trained(root) else latest_checkpoint(path)
+        done = 0 if at is None else verify(at).step
         if steps is not None:
-            config = RunConfig.from_dict(config.to_dict() | {"steps": steps})
-            write_config(root, config)
+            config = with_steps(config, steps, done)
         run, fresh = start(config, network, like, environment)
         try:
-            state, saved_at = begin_or_go_on(run, fresh, path)
-            return _loop(run, state, root, to, signals or Signals(), saved_at=saved_at), run
+            state, origin = begin_or_go_on(run, fresh, path)
+            return _loop(run, state, root, to, signals or Signals(), origin), run
         finally:
             run.close()
 
 
-def begin_or_go_on(run: Iteration, fresh: TrainState, path: Path) -> tuple[TrainState, int | None]:
-    """The state of the latest checkpoint and its step; ``fresh`` where nothing had been trained."""
+def begin_or_go_on(
+    run: Iteration, fresh: TrainState, path: Path
+) -> tuple[TrainState, Origin | None]:
+    """The state of the latest checkpoint and what goes on there; ``fresh`` where there is none."""
     root = run_of(path)
     if nothing_trained(root):
+        write_config(root, run.config)
         return fresh, None
-    state = _put_back(run, fresh, root, latest_checkpoint(path))
-    return state, int(state.step)
+    at = latest_checkpoint(path)
+    facts = verify(at)
+    state = _put_back(run, fresh, root, at)
+    begin = partial(
+        begin_line, root, facts.step, int(state.update), config=run.config, aside=aside_of(root)
+    )
+    return state, Origin(facts.step, facts.spent, begin)
+
+
+def with_steps(config: RunConfig, steps: int, done: int) -> RunConfig:
+    """A run's configuration with another number of steps, of which ``done`` are made.
+
+    What is scheduled keeps to the steps it was begun with: nothing jumps where the run goes on.
+    """
+    settings = config.settings
+    if steps == settings.steps:
+        return config
+    ends, horizon = final_values(config.algorithm), settings.schedule_steps or settings.steps
+    kept = horizon if ends and horizon != steps else None
+    changed = replace(config, settings=replace(settings, steps=steps, schedule_steps=kept))
+    if changed.settings.steps < done:
+        raise ConfigError(
+            f"`steps` is {steps:,}, but {done:,} steps are made already at the checkpoint that the "
+            "run goes on from. Give more steps, or name an earlier checkpoint: `klamp resume "
+            "RUN/checkpoints/step_… --steps …`."
+        )
+    if steps > horizon and ends.get("learning_rate") == 0:
+        raise ConfigError(
+            f"`steps` is {steps:,}, but the learning rate of this run falls to 0 by step "
+            f"{horizon:,} and stays there, so nothing would be learnt after that. Train another "
+            f"run with `--steps {steps}`."
+        )
+    if kept is not None:
+        ending = ", ".join(f"{name} to {end:g}" for name, end in ends.items())
+        warnings.warn(
+            f"The run gets {steps:,} steps, but its schedule ({ending}) keeps to the {horizon:,} "
+            "steps that it was begun with, and what comes after them has the final values.",
+            KlampWarning,
+            stacklevel=5,
+        )
+    return changed
 
 
 def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> TrainState:
-    """The state of a checkpoint, with the environments and the metrics where they were then."""
+    """The state of a checkpoint, with the environments where they were; metrics can be read."""
     state, position = restore(fresh, path)
     problems = run.restore(position)
     if problems:
@@ -202,10 +285,17 @@ def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> Trai
             f"{root} goes on from {path.name}, but perhaps not to the last bit as if it had never "
             f"been stopped: {'; '.join(problems)}.",
             KlampWarning,
-            stacklevel=7,
+            stacklevel=8,
         )
-    drop_metrics_after(root / "metrics.jsonl", int(state.update))
+    metrics_until(root / "metrics.jsonl", int(state.update))
     return state
+
+
+def _told(result: Result) -> Result:
+    """Warn of a result that is not all in its folder."""
+    if result.unsaved is not None:
+        warnings.warn(result.unsaved, KlampWarning, stacklevel=3)
+    return result
 
 
 @in_float32
@@ -242,27 +332,26 @@ def _loop(
     folder: Path,
     to: Reporter,
     signals: Signals,
-    *,
-    saved_at: int | None,
+    origin: Origin | None,
 ) -> Result:
     """Iterate until the steps are done; keep metrics, checkpoints and the summary."""
-    running = Running(run, state, folder, to, saved_at=saved_at)
-    signals.last_resort = running.last_resort
+    running = Running(run, state, folder, to, origin)
+    signals.last_resort = running.stop
     try:
         with signals:
             to.start(run.config, str(folder))
             try:
                 signals.check()
-                compile_s = run.compile(running.state)
+                if not running.done:
+                    running.compiled(run.compile(running.state))
                 while not running.done:
                     running.iterate(signals)
                 signals.check()
             except StopAsked:
-                running.save()
-                raise signals.stopped(running.saved, folder) from None
-            except NonFiniteError:
-                running.save()
+                raise running.stop(signals.number) from None
+            except NotSaved as error:
+                error.result = running.result()
                 raise
-        return running.finish(compile_s)
+        return running.finish()
     finally:
         running.close()

@@ -17,12 +17,15 @@ import cloudpickle
 import gymnasium
 from gymnasium.vector.utils import write_to_shared_memory
 
+from klamp.streams import patient_stderr
+
 MASK_KEY = "action_mask"
 
 Answer = tuple[str, Any]
 """("done", what the command returns) or ("fault", (call, type of exception, text, traceback))."""
 
 
+@patient_stderr()
 def work(pipe: Connection, specification: bytes, memory: Any, index: int) -> None:
     """Make the environment, then answer commands until the pipe ends or says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
