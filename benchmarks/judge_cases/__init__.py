@@ -1,0 +1,1 @@
+"""The promises that ``benchmarks/judge.py`` judges, one a file."""
