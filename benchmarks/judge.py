@@ -5,11 +5,11 @@
     python benchmarks/judge.py --planted                # are broken promises found?
     python benchmarks/judge.py --only updates --minutes 5
 
-It shares no code with the package: it calls the names of ``import klamp`` and the command line, reads
-the files of a run by itself, and computes in float64 with numpy from the definitions. Each case is a
-process of its own with a limit, so that one that hangs is a difference too. A promise is a file in
-``judge_cases``; there, too, stands what is broken on purpose to see that the judge would see it.
-Exits with 1 where anything differed, or where a planted fault was not found.
+It shares no code with the package: it calls the names of ``import klamp`` and the command line,
+reads the files of a run by itself, and computes in float64 with numpy from the definitions. Each
+case is a process of its own with a limit, so that one that hangs is a difference too. A promise is
+a file in ``judge_cases``; there, too, stands what is broken on purpose to see that the judge would
+see it. Exits with 1 where anything differed, or where a planted fault was not found.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import time
 import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,7 +31,6 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "judge_cases"))
 
 import numpy as np  # noqa: E402
-
 from case import Case, Difference, Promise  # noqa: E402
 from table import PROMISES  # noqa: E402
 
@@ -94,7 +94,7 @@ def one_case(number: int, plant: str, *, as_child: bool) -> int:
             held, text = True, promise.judge(case)
         except Difference as difference:
             held, text = False, str(difference)
-        except Exception:  # noqa: BLE001 - what klamp raises here is a difference as well
+        except Exception:
             held, text = False, "raised: " + " | ".join(traceback.format_exc().splitlines()[-7:])
         os.chdir(HERE)
     verdict = Verdict(number, promise.name, held, text, time.monotonic() - began, plant)
@@ -118,10 +118,8 @@ def in_child(number: int, plant: str = "") -> Verdict:
         out, err = process.communicate(timeout=promise.limit_s)
     except subprocess.TimeoutExpired:
         out, err = "", f"no end within {promise.limit_s:.0f} s"
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()
     try:
         return Verdict(**json.loads(out.splitlines()[-1]))
@@ -231,8 +229,8 @@ def write_hunt(chosen: list[Promise], verdicts: list[Verdict], given) -> None:
     lines = [
         "# The judge",
         "",
-        f"Made by `python benchmarks/judge.py --minutes {given.minutes:g} --seed {given.seed}`: random",
-        "cases, judged from the definitions in float64 by code that is not the package's.",
+        f"Made by `python benchmarks/judge.py --minutes {given.minutes:g} --seed {given.seed}`:",
+        "random cases, judged from the definitions in float64 by code that is not the package's.",
         "",
         "| promise | what it says | cases | differ |",
         "|---|---|---|---|",
@@ -241,7 +239,8 @@ def write_hunt(chosen: list[Promise], verdicts: list[Verdict], given) -> None:
     ]
     for verdict in sorted((v for v in verdicts if not v.held), key=lambda v: v.case):
         text = verdict.text.replace("|", "\\|").replace("`", "'")
-        lines += ["", f"`python benchmarks/judge.py --case {verdict.case}` ({verdict.promise}): {text}"]
+        again = f"python benchmarks/judge.py --case {verdict.case}"
+        lines += ["", f"`{again}` ({verdict.promise}): {text}"]
     (RESULTS / "judge.md").write_text("\n".join(lines) + "\n")
 
 
@@ -250,8 +249,8 @@ def write_planted(rows: list[tuple[str, str, Verdict | None, int]]) -> None:
     lines = [
         "# Planted faults",
         "",
-        "Made by `python benchmarks/judge.py --planted`: every promise is broken on purpose. A fault",
-        "counts as found by a case that differs with it and holds without it.",
+        "Made by `python benchmarks/judge.py --planted`: every promise is broken on purpose. A",
+        "fault counts as found by a case that differs with it and holds without it.",
         "",
         "| promise | fault | found | after cases | what was said |",
         "|---|---|---|---|---|",

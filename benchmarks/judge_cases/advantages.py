@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-
 import references as ref
 from case import Case, Promise, agree
 
@@ -76,7 +75,9 @@ def _leak(names: Any) -> None:
 def _late(names: Any) -> None:
     """Returns that go on after a termination."""
     true = names.discounted_returns
-    names.discounted_returns = lambda r, n, term, trunc, **more: true(r, n, term & False, trunc, **more)
+    names.discounted_returns = lambda r, n, term, trunc, **more: true(
+        r, n, term & False, trunc, **more
+    )
 
 
 def _unmasked(names: Any) -> None:

@@ -115,7 +115,7 @@ def surroundings(case: Case, **more: str) -> dict[str, str]:
 
 
 def klamp_process(case: Case, words: Any, env: dict[str, str], **how: Any) -> Any:
-    """klamp's command line, begun, in a process group of its own."""
+    """The command line, begun, in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "klamp", *map(str, words)],
         cwd=case.folder,

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-
 import problems
 import references as ref
 from case import Case, Promise, agree, must
@@ -38,7 +37,7 @@ def near(case: Case, p: ref.Parameters) -> ref.Parameters:
 
 
 def made(kind: str, p: ref.Parameters) -> Any:
-    """klamp's distribution, in float32."""
+    """The package's distribution, in float32."""
     return problems.distribution(
         kind, {k: np.asarray(v, np.float32) if _free(k) else v for k, v in p.items()}
     )
@@ -80,9 +79,8 @@ def samples_follow_the_law(case: Case, kind: str, p: ref.Parameters, ours: Any, 
     count = 2000
     keys = jax.random.split(jax.random.key(int(case.rng.integers(2**31))), count)
     drawn = jax.tree.map(np.asarray, jax.vmap(ours.sample)(keys))
-    logs = np.stack(
-        [ref.log_prob(kind, p, _as_double(jax.tree.map(lambda x: x[i], drawn))) for i in range(count)]  # noqa: B023
-    )
+    rows = (jax.tree.map(lambda x, i=i: x[i], drawn) for i in range(count))
+    logs = np.stack([ref.log_prob(kind, p, _as_double(row)) for row in rows])
     must(np.all(np.isfinite(logs)), f"{kind}: a sample has a log-probability that is not finite")
     error = logs.std(axis=0) / np.sqrt(count) + 1e-4
     score = np.abs(logs.mean(axis=0) + ref.entropy(kind, p)) / error

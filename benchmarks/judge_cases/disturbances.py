@@ -156,7 +156,9 @@ def kill_one_worker(pid: int) -> None:
     listed = subprocess.run(
         ["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     )
-    lines = [line for line in listed.stdout.splitlines() if "tracker" not in line and "ps -o" not in line]
+    lines = [
+        line for line in listed.stdout.splitlines() if "tracker" not in line and "ps -o" not in line
+    ]
     if lines:
         os.kill(int(lines[-1].split()[0]), signal.SIGKILL)
 

@@ -1,12 +1,12 @@
 """The built-in networks in numpy and float64, from the settings and the θ of a run."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy import special
-
 import references as ref
+from scipy import special
 
 ACTIVATIONS = {
     "tanh": np.tanh,
@@ -66,7 +66,7 @@ class Network:
         read, shared = Reader(self.theta), self.config["shared_network"]
 
         def torso() -> Any:
-            return [read.dense(a, b) for a, b in zip(sizes, sizes[1:], strict=False)]
+            return [read.dense(a, b) for a, b in pairwise(sizes)]
 
         own = [] if shared else torso()
         outputs = {"gaussian": 2, "categorical": 3, "multi": 5, "bernoulli": 3}.get(self.kind, 4)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 import recorded
 import references as ref
 import runs
@@ -34,17 +33,17 @@ def judge_policy(case: Case, plan: runs.Plan) -> str:
     os.environ["JUDGE_ENV"] = json.dumps(plan.environment)
     policy = names.load(run)
     acts_as_in_numpy(case, plan, run, policy)
-    evaluation_is_true(case, plan, names, policy)
     again = runs.train(case, plan, "again", "log again")
     assert again is not None
     if hasattr(names, "after_again"):
         names.after_again(again)
     same_run(run, again, "the same seed again")
+    evaluation_is_true(case, plan, names, policy)
     return plan.text()
 
 
 def acts_as_in_numpy(case: Case, plan: runs.Plan, run: Path, policy: Any) -> None:
-    """act and value of many observations and of single ones."""
+    """Actions and values of many observations and of single ones."""
     config = json.loads((run / "config.json").read_text())
     last = recorded.checkpoints(run)[-1]
     network = Network(config, plan.environment["action"], 3, last.theta)
@@ -102,7 +101,9 @@ def evaluation_is_true(case: Case, plan: runs.Plan, names: Any, policy: Any) -> 
         first = names.evaluate(policy, **given)
         os.environ["JUDGE_ENV"] = json.dumps(plan.environment)
         seen = recorded.episodes(log)
-        must(len(first.returns) == episodes, f"evaluate: {len(first.returns)} of {episodes} episodes")
+        must(
+            len(first.returns) == episodes, f"evaluate: {len(first.returns)} of {episodes} episodes"
+        )
         for told, length in zip(first.returns, first.lengths, strict=True):
             near = [abs(told - r) <= 1e-3 and int(length) == n for r, n in seen]
             must(any(near), f"evaluate: no episode of return {told} and length {length} took place")

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 import references as ref
 from case import Case
 
@@ -33,10 +32,18 @@ class Shape:
     def cuts(self) -> list[int]:
         """Where the parts of θ end: two layers and, where it is a parameter, log σ."""
         own = ACTIONS if self.kind in ("gaussian", "squashed", "joint") else 0
-        sizes = (self.seen * self.hidden, self.hidden, self.hidden * self.outputs, self.outputs, own)
+        sizes = (
+            self.seen * self.hidden,
+            self.hidden,
+            self.hidden * self.outputs,
+            self.outputs,
+            own,
+        )
         return [int(n) for n in np.cumsum(sizes)]
 
-    def parameters(self, theta: Any, seen: Any, xp: Any) -> ref.Parameters:
+    def parameters(  # noqa: PLR0911 - one a kind
+        self, theta: Any, seen: Any, xp: Any
+    ) -> ref.Parameters:
         """What the distribution is made of, by numpy or by JAX, whichever ``xp`` is."""
         a, b, c, d, e = self.cuts
         x = xp.tanh(seen @ theta[:a].reshape(self.seen, self.hidden) + theta[a:b])
@@ -72,8 +79,8 @@ def _softplus(x: Any, xp: Any) -> Any:
     return xp.where(up, x, 0) + xp.log1p(xp.exp(xp.where(up, -x, x)))
 
 
-def distribution(kind: str, p: ref.Parameters) -> Any:
-    """klamp's distribution of these parameters."""
+def distribution(kind: str, p: ref.Parameters) -> Any:  # noqa: PLR0911 - one a kind
+    """The package's distribution of these parameters."""
     import klamp
     from klamp import distributions as d
 

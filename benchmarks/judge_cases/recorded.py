@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
-
 from case import must
+from safetensors.numpy import load_file
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,9 @@ class Experience:
 
 def of_log(folder: Path, steps: int, copies: int) -> Experience:
     """The experience of the copies that were trained on: those that took all the steps."""
-    files = [[json.loads(line) for line in p.read_text().splitlines()] for p in sorted(folder.iterdir())]
+    files = [
+        [json.loads(line) for line in p.read_text().splitlines()] for p in sorted(folder.iterdir())
+    ]
     whole = [lines for lines in files if sum(line[0] == "step" for line in lines) == steps]
     if whole and len(whole[-1][0]) == 3 and isinstance(whole[-1][0][1], list):
         return _vector(whole[-1])
@@ -117,7 +118,9 @@ def checkpoints(run: Path) -> list[Checkpoint]:
     for folder in sorted((run / "checkpoints").iterdir()):
         state = json.loads((folder / "state.json").read_text())
         arrays = load_file(folder / "tensors.safetensors")
-        must(int(folder.name.removeprefix("step_")) == state["step"], f"{folder.name} holds {state}")
+        must(
+            int(folder.name.removeprefix("step_")) == state["step"], f"{folder.name} holds {state}"
+        )
         found.append(Checkpoint(state["step"], state["update"], arrays))
     return found
 

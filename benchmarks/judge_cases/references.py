@@ -155,7 +155,13 @@ def moments(values: Any) -> tuple[int, Any, Any]:
 
 
 def gae(
-    reward: Any, value: Any, after: Any, terminated: Any, truncated: Any, discount: float, decay: float
+    reward: Any,
+    value: Any,
+    after: Any,
+    terminated: Any,
+    truncated: Any,
+    discount: float,
+    decay: float,
 ) -> Any:
     """δ_t = r_t + γ·V'_t·(1 − terminated) − V_t, A_t = δ_t + γλ(1 − terminated)(1 − truncated)·A."""
     result, running = np.zeros(np.shape(reward)), np.zeros(np.shape(reward)[1:])
@@ -169,7 +175,7 @@ def gae(
 
 
 def returns(reward: Any, after: Any, terminated: Any, truncated: Any, discount: float) -> Any:
-    """R_t = r_t + γ·R_{t+1}; V of what followed at a truncation and at the end of the rollout."""
+    """R_t = r_t + γ·R_{t+1}; V of what followed at a truncation and at the end."""
     result, running = np.zeros(np.shape(reward)), np.asarray(after[-1], np.float64)
     for t in reversed(range(len(reward))):
         following = after[t] if t == len(reward) - 1 else np.where(truncated[t], after[t], running)

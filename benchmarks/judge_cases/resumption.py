@@ -138,6 +138,8 @@ def judge_lines(case: Case) -> str:
     drawn = draw(case)
     batch = drawn.copies * drawn.options["rollout_length"]
     options = drawn.options | {"checkpoint_interval": batch, "keep_checkpoint_every": 1}
+    if drawn.algo in ("a2c", "ppo", "ppo-kl") and case.chance(0.7):
+        options |= {"final_learning_rate": 1e-7}
     plan = replace(drawn, options=options)
     run = calm(case, plan, "run")
     older = sorted((run / "checkpoints").iterdir())

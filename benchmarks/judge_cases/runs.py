@@ -64,7 +64,9 @@ def draw(case: Case, *, vector: bool = True) -> Plan:
     rng = case.rng
     algo = case.choose(ALGORITHMS)
     action = case.choose(("discrete", "box", "bounded", "multidiscrete", "multibinary"))
-    mode = case.choose((None,) * 4 + ("next",) * 3 + ("same",) * 2 + ("disabled",)) if vector else None
+    mode = (
+        case.choose((None,) * 4 + ("next",) * 3 + ("same",) * 2 + ("disabled",)) if vector else None
+    )
     environment = {
         "action": action,
         "vector": mode,
@@ -74,7 +76,10 @@ def draw(case: Case, *, vector: bool = True) -> Plan:
         "scale": float(case.choose((1, 1, 0.1, 3))),
     }
     updates = int(rng.integers(2, 5))
-    copies, length = int(rng.integers(3, 6) if mode else rng.integers(1, 5)), int(rng.integers(8, 40))
+    copies, length = (
+        int(rng.integers(3, 6) if mode else rng.integers(1, 5)),
+        int(rng.integers(8, 40)),
+    )
     options: dict[str, Any] = {
         "steps": updates * copies * length,
         "seed": int(rng.integers(2**40)),

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-
 import problems
 from case import Case, Promise, agree, must
 

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-
 import problems
 import references as ref
 from case import Case, Promise, agree, must

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-
 import problems
 import trust_region
 from case import Case, Promise, agree, must

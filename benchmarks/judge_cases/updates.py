@@ -6,22 +6,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 import recorded
 import references as ref
 import runs
 from case import Case, Difference, Promise, agree, must, read_metrics
 from numpy_networks import Network, scaled
 
-ALWAYS = (
-    "step update time_s steps_per_second episodes return_mean length_mean surrogate_before "
-    "surrogate_after kl kl_max entropy explained_variance value_loss clip_fraction ratio_max "
-    "effective_sample_size outcome"
-).split()
-NATURAL = (
-    "kl_predicted gain_predicted gain_actual step_scale backtracks cg_iterations cg_residual "
-    "cg_status gradient_norm"
-).split()
+ALWAYS = [
+    "step",
+    "update",
+    "time_s",
+    "steps_per_second",
+    "episodes",
+    "return_mean",
+    "length_mean",
+    "surrogate_before",
+    "surrogate_after",
+    "kl",
+    "kl_max",
+    "entropy",
+    "explained_variance",
+    "value_loss",
+    "clip_fraction",
+    "ratio_max",
+    "effective_sample_size",
+    "outcome",
+]
+NATURAL = [
+    "kl_predicted",
+    "gain_predicted",
+    "gain_actual",
+    "step_scale",
+    "backtracks",
+    "cg_iterations",
+    "cg_residual",
+    "cg_status",
+    "gradient_norm",
+]
 KEYS = {
     "trpo": NATURAL,
     "npg": NATURAL,
@@ -72,7 +93,9 @@ def judge_run(case: Case, plan: runs.Plan) -> str:
         case.plant(run)
     config = json.loads((run / "config.json").read_text())
     for name, value in plan.options.items():
-        must(config[name] == (list(value) if isinstance(value, tuple) else value), f"config: {name}")
+        must(
+            config[name] == (list(value) if isinstance(value, tuple) else value), f"config: {name}"
+        )
     metrics, found = read_metrics(run), recorded.checkpoints(run)
     length = plan.options["rollout_length"]
     must(len(metrics) == len(found) - 1, f"{len(metrics)} updates, {len(found)} checkpoints")
@@ -111,7 +134,9 @@ def episodes_are_true(m: Moment, so_far: recorded.Experience) -> None:
             total[n] = length[n] = 0
     must(m.told["episodes"] == len(returns), f"{m.what}: episodes, expected {len(returns)}")
     if 0 < len(returns) <= 100:
-        agree(f"{m.what}: return_mean", m.told["return_mean"], np.mean(returns), rtol=1e-5, atol=1e-5)
+        agree(
+            f"{m.what}: return_mean", m.told["return_mean"], np.mean(returns), rtol=1e-5, atol=1e-5
+        )
         agree(f"{m.what}: length_mean", m.told["length_mean"], np.mean(lengths), rtol=1e-9, atol=0)
 
 
@@ -120,7 +145,9 @@ def moments_are_true(m: Moment, so_far: recorded.Experience) -> None:
     kept = so_far.weight > 0
     if m.config["normalize_observation"]:
         stored, expected = m.after.moments("observation"), ref.moments(so_far.seen[kept])
-        for name, got, true in zip(("samples", "mean", "deviations"), stored, expected, strict=True):
+        for name, got, true in zip(
+            ("samples", "mean", "deviations"), stored, expected, strict=True
+        ):
             agree(f"{m.what}: observation {name}", got, true, rtol=1e-8, atol=1e-8)
     if m.config["normalize_reward"]:
         sums, running = np.zeros(so_far.reward.shape), np.zeros(so_far.reward.shape[1])
@@ -166,7 +193,9 @@ def ratios_are_true(m: Moment, ratio: Any, weight: Any) -> None:
     kept = weight > 0
     agree(f"{m.what}: ratio_max", m.told["ratio_max"], ratio[kept].max(), rtol=2e-3, atol=1e-4)
     size = ref.weighted(ratio, weight) ** 2 / ref.weighted(ratio**2, weight)
-    agree(f"{m.what}: effective_sample_size", m.told["effective_sample_size"], size, rtol=2e-3, atol=0)
+    agree(
+        f"{m.what}: effective_sample_size", m.told["effective_sample_size"], size, rtol=2e-3, atol=0
+    )
     clip = m.told["clip"] if m.plan.algo == "ppo" else 0.2
     far = np.abs(ratio - 1)
     least, most = (ref.weighted(far > clip + d, weight) for d in (1e-3, -1e-3))
@@ -229,7 +258,9 @@ def region_is_true(m: Moment) -> None:
     """KL ≤ max_kl where it is promised; a refused update moves no policy."""
     old, new = m.network(m.before), m.network(m.after)
     x = m.scaled(m.seen.seen)
-    true = ref.weighted(ref.kl(old.kind, old.parameters(x), new.parameters(x)), m.seen.weight.ravel())
+    true = ref.weighted(
+        ref.kl(old.kind, old.parameters(x), new.parameters(x)), m.seen.weight.ravel()
+    )
     outcome, limit = m.told["outcome"], m.config.get("max_kl")
     if m.plan.algo in ("trpo", "ppo") and limit is not None:
         must(true <= limit, f"{m.what}: {outcome}, true KL {true:.9g} = {true / limit:.6f} max_kl")

@@ -1,1 +1,0 @@
-"""The promises that ``benchmarks/judge.py`` judges, one a file."""
