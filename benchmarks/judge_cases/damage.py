@@ -10,26 +10,10 @@ import numpy as np
 import recorded
 from case import Case, Promise, klamp, must, must_be_plain, must_be_refused, must_succeed, tail
 
-TRAIN = [
-    "train",
-    "CartPole-v1",
-    "--num-envs",
-    "2",
-    "--rollout-length",
-    "50",
-    "--hidden-sizes",
-    "4",
-    "--steps",
-    "600",
-    "--minibatch-size",
-    "25",
-    "--epochs",
-    "2",
-    "--checkpoint-interval",
-    "200",
-    "--out",
-    "base",
-]
+TRAIN = (  # noqa: SIM905
+    "train CartPole-v1 --num-envs 2 --rollout-length 50 --hidden-sizes 4 --steps 600 "
+    "--minibatch-size 25 --epochs 2 --checkpoint-interval 200 --out base"
+).split()
 COMMANDS = {
     "eval": ("eval", "run", "--episodes", "2"),
     "resume": ("resume", "run", "--steps", "800"),

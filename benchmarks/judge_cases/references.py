@@ -163,7 +163,7 @@ def gae(
     discount: float,
     decay: float,
 ) -> Any:
-    """δ_t = r_t + γ·V'_t·(1 − terminated) − V_t, A_t = δ_t + γλ(1 − terminated)(1 − truncated)·A."""
+    """A_t = δ_t + γλ(1 − terminated)(1 − truncated)·A_{t+1}, δ = r + γ(1 − terminated)V' − V."""
     result, running = np.zeros(np.shape(reward)), np.zeros(np.shape(reward)[1:])
     for t in reversed(range(len(reward))):
         alive = np.where(terminated[t], 0.0, 1.0)

@@ -12,37 +12,15 @@ import runs
 from case import Case, Difference, Promise, agree, must, read_metrics
 from numpy_networks import Network, scaled
 
-ALWAYS = [
-    "step",
-    "update",
-    "time_s",
-    "steps_per_second",
-    "episodes",
-    "return_mean",
-    "length_mean",
-    "surrogate_before",
-    "surrogate_after",
-    "kl",
-    "kl_max",
-    "entropy",
-    "explained_variance",
-    "value_loss",
-    "clip_fraction",
-    "ratio_max",
-    "effective_sample_size",
-    "outcome",
-]
-NATURAL = [
-    "kl_predicted",
-    "gain_predicted",
-    "gain_actual",
-    "step_scale",
-    "backtracks",
-    "cg_iterations",
-    "cg_residual",
-    "cg_status",
-    "gradient_norm",
-]
+ALWAYS = (  # noqa: SIM905
+    "step update time_s steps_per_second episodes return_mean length_mean surrogate_before "
+    "surrogate_after kl kl_max entropy explained_variance value_loss clip_fraction ratio_max "
+    "effective_sample_size outcome"
+).split()
+NATURAL = (  # noqa: SIM905
+    "kl_predicted gain_predicted gain_actual step_scale backtracks cg_iterations cg_residual "
+    "cg_status gradient_norm"
+).split()
 KEYS = {
     "trpo": NATURAL,
     "npg": NATURAL,
