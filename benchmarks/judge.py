@@ -26,6 +26,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -73,7 +74,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
     parser.add_argument("--only", default="", help="promises, by names with commas between")
     parser.add_argument("--case", type=int, help="repeat one case")
-    parser.add_argument("--plant", default="", help="a fault to plant into that case")
+    parser.add_argument("--plant", default="", help="a fault to plant into these cases")
     parser.add_argument("--planted", action="store_true", help="plant every fault in turn")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -146,23 +147,22 @@ def hunt(chosen: list[Promise], given: argparse.Namespace) -> int:
     verdicts: list[Verdict] = []
 
     def numbers():
-        number = given.seed * 1_000_000
+        ours = (n for n in count(given.seed * 1_000_000) if promise_of(n).name in names)
+        yield next(ours)
         while time.monotonic() < end:
-            if promise_of(number).name in names:
-                yield number
-            number += 1
+            yield next(ours)
 
     queue = numbers()
 
     def work() -> None:
         while (number := next_of(queue)) is not None:
-            verdict = in_child(number)
+            verdict = in_child(number, given.plant)
             verdicts.append(verdict)
             print(verdict.line(), flush=True)
 
     side_by_side(work, given.jobs)
     found = [v for v in verdicts if not v.held]
-    if not given.only:
+    if not given.only and not given.plant:
         write_hunt(chosen, verdicts, given)
     if found:
         first = min(found, key=lambda v: v.case)
