@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 JUDGE = Path(__file__).resolve().parents[1] / "benchmarks" / "judge.py"
 
 
@@ -22,11 +20,8 @@ def test_a_kept_promise_holds() -> None:
     assert ": held in" in said
 
 
-@pytest.mark.parametrize(
-    "fault", ["truncation taken for termination", "rows of weight 0 are standardised with"]
-)
-def test_a_planted_fault_is_reported_with_the_command_that_repeats_it(fault: str) -> None:
-    code, said = verdict("--plant", fault)
+def test_a_planted_fault_is_reported_with_the_command_that_repeats_it() -> None:
+    code, said = verdict("--plant", "truncation taken for termination")
     assert code == 1, said
     assert ": DIFFERS in" in said
     assert "python benchmarks/judge.py --case" in said

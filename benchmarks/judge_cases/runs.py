@@ -97,7 +97,8 @@ def draw(case: Case, *, vector: bool = True) -> Plan:
         "vectorization": "auto" if mode else "sync",
     }
     if action in ("box", "bounded"):
-        options["initial_log_std"] = float(round(rng.uniform(-3, 0.3), 3))
+        least = case.choose((-3, -3, -9))
+        options["initial_log_std"] = float(round(rng.uniform(least, 0.3), 3))
     if action == "bounded":
         options["action_bounds"] = case.choose(("clip", "tanh", "beta"))
     if action in ("box", "bounded") and options.get("action_bounds") != "beta":
