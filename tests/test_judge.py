@@ -1,0 +1,27 @@
+"""The judge holds its peace where a promise is kept, and reports a planted fault."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+JUDGE = Path(__file__).resolve().parents[1] / "benchmarks" / "judge.py"
+
+
+def verdict(*words: str) -> tuple[int, str]:
+    """One case of the promise about advantages, which takes no run."""
+    command = [sys.executable, str(JUDGE), "--only", "advantages", "--minutes", "0.001", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def test_a_kept_promise_holds() -> None:
+    code, said = verdict()
+    assert code == 0, said
+    assert ": held in" in said
+
+
+def test_a_planted_fault_is_reported_with_the_command_that_repeats_it() -> None:
+    code, said = verdict("--plant", "truncation taken for termination")
+    assert code == 1, said
+    assert ": DIFFERS in" in said
+    assert "python benchmarks/judge.py --case" in said
