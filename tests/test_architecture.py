@@ -11,7 +11,7 @@ MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 
 # From the bottom up. A module imports from rooms below it and from its own room only.
 ROOMS = [
-    ["errors"],
+    ["errors", "choices"],
     ["checks", "files", "magnitude", "reading", "fingerprint", "seeding", "signals", "streams"],
     ["manifest", "compilation", "trust"],
     ["algorithm_configs"],
@@ -32,6 +32,7 @@ ROOMS = [
     ["report", "evaluation", "svg"],
     ["running", "comparison"],
     ["training"],
+    ["resuming"],
     ["seeds_fused", "seeds_processes"],
     ["options"],
     ["seeds"],

@@ -121,7 +121,8 @@ def test_a_scored_batch_keeps_its_weights():
     x = jnp.array([jnp.nan, 1.0, 2.0])
     batch = scored(Batch(x, x, x, Categorical(jnp.stack([x, x], -1)), weight))
     np.testing.assert_array_equal(batch.weight, weight)
-    np.testing.assert_array_equal(batch.advantage, [1, 1, 2])
+    np.testing.assert_array_equal(batch.inputs, [1, 1, 2])
+    np.testing.assert_array_equal(batch.advantage, [0, 1, 2])
 
 
 def test_scrub_without_weights_changes_nothing():

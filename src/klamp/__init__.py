@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from klamp.errors import Stopped as Stopped
     from klamp.evaluation import evaluate as evaluate
     from klamp.policy import TrainedPolicy as TrainedPolicy
+    from klamp.resuming import resume as resume
     from klamp.running import Result as Result
     from klamp.seeds import train_seeds as train_seeds
     from klamp.training import load as load
-    from klamp.training import resume as resume
     from klamp.training import train as train
     from klamp.trust_region.conjugate_gradient import CGStatus as CGStatus
     from klamp.trust_region.conjugate_gradient import conjugate_gradient as conjugate_gradient
@@ -77,8 +77,9 @@ _ROOMS = {
     "evaluation": ("evaluate",),
     "policy": ("TrainedPolicy",),
     "seeds": ("train_seeds",),
+    "resuming": ("resume",),
     "running": ("Result",),
-    "training": ("load", "resume", "train"),
+    "training": ("load", "train"),
     "trust_region.conjugate_gradient": ("CGStatus", "conjugate_gradient"),
     "trust_region.fisher": ("fisher_vector_product", "kl_hessian_vector_product"),
     "trust_region.step": ("Outcome", "StepReport", "trust_region_step"),

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from klamp.config import AdvantageEstimator, ValueTarget
+from klamp.choices import AdvantageEstimator, ValueTarget
 from klamp.types import OnAny
 from klamp.weighting import weighted_mean, weighted_variance
 

@@ -207,7 +207,7 @@ def _resume(words: list[str]) -> int:
             )
             return 0
         from klamp.report import Silent, reporter
-        from klamp.training import go_on
+        from klamp.resuming import go_on
 
         result = go_on(
             given.folder,

@@ -6,8 +6,9 @@ command line. Nothing here imports JAX, so that ``klamp --help`` answers at once
 """
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any
 
+from klamp import choices
 from klamp.algorithm_configs import (
     A2C,
     ALGORITHMS,
@@ -37,15 +38,6 @@ __all__ = [
     "algorithm_name",
 ]
 
-Activation = Literal["tanh", "relu", "gelu", "silu", "elu"]
-Vectorization = Literal["auto", "sync", "async"]
-AdvantageNormalization = Literal["batch", "minibatch", "off"]
-ActionScale = Literal["learned", "state", "scheduled"]
-ActionBounds = Literal["clip", "tanh", "beta"]
-MeanActivation = Literal["none", "tanh"]
-AdvantageEstimator = Literal["gae", "monte-carlo", "return", "standardized-return"]
-ValueTarget = Literal["td-lambda", "monte-carlo"]
-
 NAME_LIMIT = 300
 """Letters that the name of an environment, or of a function that builds networks, may have."""
 
@@ -74,18 +66,18 @@ class Settings:
     Images and other bytes are not: they are divided by 255, whatever this says."""
     normalize_reward: bool = False
     """Scale rewards by the running deviation of the discounted return (reports stay raw)."""
-    advantage_estimator: AdvantageEstimator = "gae"
+    advantage_estimator: choices.AdvantageEstimator = "gae"
     """gae; monte-carlo: the return less the critic's value; return: the rewards that the rollout
     saw, without a critic; standardized-return: those to mean 0 and deviation 1, less the value.
     Under REINFORCE its baseline decides."""
-    value_target: ValueTarget = "td-lambda"
+    value_target: choices.ValueTarget = "td-lambda"
     """What the critic learns: the λ-return, or the (standardised, if so) Monte-Carlo return."""
-    advantage_normalization: AdvantageNormalization = "batch"
+    advantage_normalization: choices.AdvantageNormalization = "batch"
     """Standardise advantages over the whole batch, over each minibatch (A2C and REINFORCE have
     one, NPG and TRPO none), or not at all."""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of the policy and of the critic; images get convolutions."""
-    activation: Activation = "tanh"
+    activation: choices.Activation = "tanh"
     """Nonlinearity of the hidden layers."""
     shared_network: bool = False
     """Policy and critic share the hidden layers, instead of each having its own."""
@@ -98,7 +90,7 @@ class Settings:
     every part of the update see alike; 0: none. Evaluation leaves nothing out."""
     initial_log_std: float = 0.0
     """Log of the initial standard deviation of continuous actions, in units of the action."""
-    action_scale: ActionScale = "learned"
+    action_scale: choices.ActionScale = "learned"
     """Standard deviation of continuous actions: learned, the same in every state; state, learned
     as a function of the state; scheduled, from action_std by action_std_decay a step."""
     action_std: float = 0.6
@@ -107,10 +99,10 @@ class Settings:
     """What a scheduled standard deviation loses each environment step."""
     action_std_minimum: float = 0.1
     """What a scheduled standard deviation does not fall below."""
-    mean_activation: MeanActivation = "none"
+    mean_activation: choices.MeanActivation = "none"
     """tanh keeps the mean of a Gaussian within ±1, in units of the action (its samples may lie
     beyond); none leaves it as it is."""
-    action_bounds: ActionBounds = "clip"
+    action_bounds: choices.ActionBounds = "clip"
     """How continuous actions keep to their bounds: clip, a Gaussian cut off on the way to the
     environment; tanh, a Gaussian squashed into them; beta, a Beta distribution over them."""
     critic_epochs: int = 10
@@ -124,7 +116,7 @@ class Settings:
     """Environment steps between two checkpoints; one is always made at the end."""
     keep_checkpoint_every: int = 10
     """Of so many checkpoints one stays for good, besides the last three and the best; 0: none."""
-    vectorization: Vectorization = "auto"
+    vectorization: choices.Vectorization = "auto"
     """auto: the environment's own vector form for more than two, else one process; sync: one
     process; async: one process an environment, for environments that take over a millisecond a
     step. A script that asks for async must train under `if __name__ == "__main__":`."""

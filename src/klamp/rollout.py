@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.acting import make_act, make_noise
-from klamp.config import ActionBounds
+from klamp.choices import ActionBounds
 from klamp.envs.host import HostEnvironments, Position
 from klamp.envs.spaces import action_buffer, to_environment
 from klamp.errors import CheckpointError

@@ -17,10 +17,10 @@ from klamp.errors import NonFiniteError, NotSaved, Stopped
 from klamp.fused import Changed, FusedIteration
 from klamp.iteration import start
 from klamp.report import Reporter
+from klamp.resuming import begin_or_go_on
 from klamp.run_folder import locked
 from klamp.running import Running
 from klamp.signals import Signals, StopAsked
-from klamp.training import begin_or_go_on
 
 
 def train_as_one(

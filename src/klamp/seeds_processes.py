@@ -19,9 +19,9 @@ from klamp.compilation import use_device
 from klamp.config import RunConfig
 from klamp.errors import KlampError, Stopped
 from klamp.metrics import Metrics
+from klamp.resuming import resume_one
 from klamp.run_folder import read_config
 from klamp.signals import Signals, StopAsked
-from klamp.training import resume_one
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """Not fork: JAX has threads, whose locks a forked child would wait for for ever."""

@@ -60,11 +60,17 @@ def scrub(tree: Any, weight: Float[OnAny, " B"] | None) -> Any:
 
 
 def scored(batch: Batch) -> Batch:
-    """The batch with every row of weight 0 replaced: what stood there changes no bit."""
+    """The batch with every row of weight 0 replaced: what stood there changes no bit.
+
+    What a policy is computed from becomes a row that is scored, numbers become 0.
+    """
     if batch.weight is None:
         return batch
-    rows = scrub(batch._replace(weight=None), batch.weight)
-    return rows._replace(weight=zeroed(batch.weight, batch.weight))
+    rows = scrub((batch.inputs, batch.action, batch.old), batch.weight)
+    numbers = (batch.advantage, batch.weight, batch.value_target, batch.old_value)
+    advantage, weight, target, value = zeroed(numbers, batch.weight)
+    inputs, action, old = rows
+    return Batch(inputs, action, advantage, old, weight, target, value)
 
 
 def zeroed(tree: Any, weight: Float[OnAny, "*S"] | None) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array
 
-from klamp.config import ActionBounds
+from klamp.choices import ActionBounds
 from klamp.envs.observations import MASK_KEY, masks_in_observation, without_mask
 
 

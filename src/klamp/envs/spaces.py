@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from klamp.config import ActionBounds
+from klamp.choices import ActionBounds
 from klamp.envs.masks import mask_sizes
 from klamp.errors import EnvironmentFault
 

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp.config import ActionBounds, ActionScale, MeanActivation
+from klamp.choices import ActionBounds, ActionScale, MeanActivation
 from klamp.distributions import (
     Bernoulli,
     Categorical,
