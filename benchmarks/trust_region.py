@@ -1,11 +1,12 @@
 """Random trust-region problems, judged in float64: no accepted step may leave its region.
 
-    python benchmarks/trust_region.py                 # 12,000 problems for each of nine families
+    python benchmarks/trust_region.py                 # 12,000 problems for each of eight families
     python benchmarks/trust_region.py --count 2000 --family beta
 
-Each problem draws a network, a policy (log σ from −10 to 0.5, means up to 1,000, logits and
-log-concentrations up to 30), a batch with rows of weight 0 that hold garbage, δ from 1e-8 to 10 and
-a damping. ``klamp.trust_region_step`` answers it, and so does the projection of PPO's ``max_kl``.
+Each problem draws a network, a policy (log σ from −10 to 0.5, means up to 1,000, logits of 30,
+concentrations of Beta up to 1,000), a batch with rows of weight 0 that hold garbage, δ from 1e-8 to
+10 and a damping. ``klamp.trust_region_step`` answers it, and so does the projection of PPO's
+``max_kl``.
 From the float32 parameters the networks and divergences are computed again in float64, by numpy
 code of this file alone, from both definitions of the old policy: that of θ, and that of the batch.
 

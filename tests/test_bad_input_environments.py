@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from bad_environments import ACCEPTED, FAULTS, PAIR, WARNED, Sound, bad, floats, returns
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 from stored import Messages
 
 import klamp
@@ -79,12 +79,6 @@ class Together(VectorEnv):
         self.num_envs = num_envs
 
 
-class Disabled(Together):
-    """A vector environment that resets nothing."""
-
-    metadata = {"autoreset_mode": AutoresetMode.DISABLED}  # noqa: RUF012
-
-
 def one_for_all() -> Any:
     return ONE
 
@@ -110,7 +104,6 @@ MADE: dict[str, dict[str, Any]] = {
     "B52 the same object each time": {"entry_point": one_for_all},
     "B53 vector environment as a single one": {"entry_point": Together},
     "B53 no autoreset mode": {"entry_point": Sound, "vector_entry_point": Together},
-    "B53 autoreset is off": {"entry_point": Sound, "vector_entry_point": Disabled},
     "B53 vector constructor raises": {"entry_point": Sound, "vector_entry_point": Nothing},
 }
 

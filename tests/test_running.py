@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import klamp
+import klamp.training
 from klamp.checkpoint import latest_checkpoint, verify
 from klamp.errors import NonFiniteError, NotSaved
 from klamp.iteration import start
@@ -180,3 +181,17 @@ def test_refusals_in_a_row_end_it(tmp_path: Path) -> None:
     assert steps_saved(tmp_path)[-1] == "16"
     running.close()
     run.close()
+
+
+def test_a_region_below_what_float32_resolves_is_explained_once(tmp_path: Path) -> None:
+    algorithm = klamp.TRPO(max_kl=1e-10)
+    settings = replace(SETTINGS, critic_minibatch_size=16, initial_log_std=-10.0)
+    with pytest.warns(klamp.KlampWarning) as said:
+        result = klamp.training.train_config(
+            klamp.RunConfig("Pendulum-v1", algorithm, settings), out=tmp_path / "run", to=Silent()
+        )
+    told = [str(each.message) for each in said if "max_kl" in str(each.message)]
+    assert len(told) == 1
+    assert "`max_kl` is 1e-10 nats, but at update 1 float32 tells" in told[0]
+    assert {line["outcome"] for line in result.metrics} == {"LINE_SEARCH_EXHAUSTED"}
+    assert all(line["kl_resolution"] > 1e-10 for line in result.metrics)

@@ -1,12 +1,13 @@
 """A run under way: where it stands, what it has written, and whom it tells."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from klamp.errors import NonFiniteError, NotSaved, Stopped
+from klamp.errors import KlampWarning, NonFiniteError, NotSaved, Stopped
 from klamp.files import write_atomically
 from klamp.iteration import Boundary, Iteration
 from klamp.manifest import NOTHING_SPENT, Spent
@@ -63,6 +64,7 @@ class Running:
         self._began = time.perf_counter()
         self._before = origin.spent if origin else NOTHING_SPENT
         self._compile_s = 0.0
+        self._explained = False
         path = folder / "metrics.jsonl"
         self._log = MetricsLog(path, origin.begin) if origin else MetricsLog(path)
         self._saver = Saver(run.config, folder, self._log, origin.step if origin else None)
@@ -115,6 +117,7 @@ class Running:
         seconds, before = time.perf_counter() - tick, int(self.state.step)
         metrics = _metrics(state, reported, self.spent.wall_s, seconds, before)
         # In this order: what is saved from another thread in between has all of its lines.
+        self._explain(metrics)
         self._log.append(metrics)
         self._boundary = Boundary(state, self._run.position())
         self._to.update(metrics)
@@ -159,6 +162,22 @@ class Running:
         """Free what is held open."""
         self._to.stop()
         self._log.close()
+
+    def _explain(self, metrics: Metrics) -> None:
+        """Warn, once, of a trust region smaller than the numbers can resolve."""
+        bound = getattr(self._run.config.algorithm, "max_kl", None)
+        if bound is None or self._explained or (metrics.get("kl_resolution") or 0) <= bound:
+            return
+        self._explained = True
+        warnings.warn(
+            f"`max_kl` is {bound:g} nats, but at update {metrics['update']:,} float32 tells the "
+            f"policies of this run apart from {metrics['kl_resolution']:.2g} nats on: their means "
+            "are too large beside their standard deviations. Such updates are refused. Give a "
+            "larger `--max-kl`, scale the actions to about 1, or begin with larger deviations "
+            "(--initial-log-std).",
+            KlampWarning,
+            stacklevel=2,
+        )
 
     def _outcome(self) -> str:
         """What became of the last attempt to save."""

@@ -23,6 +23,30 @@ def test_a_vector_environment_must_say_how_it_resets() -> None:
         VectorEnvironments(vector, "Count", 0, Purpose.EPISODE)
 
 
+class Whole(SyncVectorEnv):
+    """A vector form as libraries have it: one class, whose mode its metadata tells."""
+
+    mode = AutoresetMode.DISABLED
+
+    def __init__(self, num_envs: int) -> None:
+        makers = [lambda n=n: Count(3 + n) for n in range(num_envs)]
+        super().__init__(makers, copy=False, autoreset_mode=self.mode)
+
+
+def test_rows_that_nobody_else_resets_are_reset_by_us() -> None:
+    """The same transitions as those of rows that reset themselves in the step of the end."""
+
+    class Same(Whole):
+        mode = AutoresetMode.SAME_STEP
+
+    ours, theirs = (VectorEnvironments(k(3), "Count", 5, Purpose.EPISODE) for k in (Whole, Same))
+    np.testing.assert_array_equal(ours.reset(), theirs.reset())
+    for _ in range(25):
+        one, other = (host.step(np.zeros(3, int)) for host in (ours, theirs))
+        for name in one._fields:
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
 class Renamed(SyncVectorEnv):
     """Rows that reset themselves in the step of the end; what that was lies under another name."""
 

@@ -20,7 +20,7 @@ def exactly(kl):
     """A KL that is measured without error."""
 
     def measure(theta):
-        return MeasuredKL(kl(theta), kl(theta))
+        return MeasuredKL(kl(theta), kl(theta), jnp.zeros(()))
 
     return measure
 
@@ -84,7 +84,7 @@ def test_it_batches() -> None:
 
 def test_the_edge_is_that_of_the_ceiling() -> None:
     def measure(theta):
-        return MeasuredKL(quadratic(theta), 2 * quadratic(theta))
+        return MeasuredKL(quadratic(theta), 2 * quadratic(theta), jnp.zeros(()))
 
     found = project(measure, START, END, max_kl=1.0)
     assert float(quadratic(found.theta)) == pytest.approx(0.5, rel=1e-3)

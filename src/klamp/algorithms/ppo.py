@@ -117,7 +117,11 @@ def update(
         new_theta = projection.theta
         drawn = projection.fraction < 1
         outcome = jnp.where(drawn, int(Outcome.PROJECTED), outcome)
-        details |= {"projection": projection.fraction, "kl_before_projection": projection.kl}
+        details |= {
+            "projection": projection.fraction,
+            "kl_before_projection": projection.kl,
+            "kl_resolution": projection.resolution,
+        }
     return Update(new_theta, State(moments, learning_rate), outcome, details)
 
 

@@ -1,7 +1,7 @@
 """Environments that Gymnasium, or their author, stepped together already: one vector environment.
 
-It resets its rows itself, in one of three modes. Where it draws for all rows from one generator,
-that generator begins anew at each iteration, from the iteration's number.
+It resets its rows itself, in one of two ways, or leaves that to us. Where it draws for all rows
+from one generator, that generator begins anew at each iteration, from the iteration's number.
 """
 
 from collections.abc import Callable
@@ -48,9 +48,10 @@ class VectorEnvironments:
         steps: dict[AutoresetMode, Callable[[Any], Transition]] = {
             AutoresetMode.NEXT_STEP: self._step_next,
             AutoresetMode.SAME_STEP: self._step_same,
+            AutoresetMode.DISABLED: self._step_disabled,
         }
         mode = autoreset_mode(vector, env)
-        self._step, self.resets_at_once = steps[mode], mode == AutoresetMode.SAME_STEP
+        self._step, self.resets_at_once = steps[mode], mode != AutoresetMode.NEXT_STEP
         self._observation = np.empty(0)
 
     @property
@@ -67,12 +68,15 @@ class VectorEnvironments:
         """Start a new episode in each row."""
         self._phantom[:] = False
         self._episodes += 1
-        begun = enumerate(self._episodes.tolist())
-        seeds = [environment_seed(self._seed, self._purpose, i, number) for i, number in begun]
-        seed: Any = seeds if self._own_generators else seeds[0]
-        raw, info = self.vector.reset(seed=seed)
+        seeds = self._seeds()
+        raw, info = self.vector.reset(seed=seeds if self._own_generators else seeds[0])
         self._observation = self._shown.first(raw, self._told(info))
         return self._observation
+
+    def _seeds(self) -> Any:
+        """The seed of each row's episode."""
+        begun = enumerate(self._episodes.tolist())
+        return [environment_seed(self._seed, self._purpose, i, number) for i, number in begun]
 
     def step(self, action: Any) -> Transition:
         """Step every row."""
@@ -163,6 +167,25 @@ class VectorEnvironments:
             final[i] = self._shown.encode(batch_of_one(told[i]))[0]
         return Transition(after, final, reward, terminated, truncated, self._all)
 
+    def _step_disabled(self, action: Any) -> Transition:
+        """DISABLED: a row whose episode ended is reset by us, at once, and the others are left."""
+        raw, reward, terminated, truncated, info = self.vector.step(action)
+        ended = terminated | truncated
+        if not ended.any():
+            after = self._see(raw, info, self._none)
+            return Transition(after, after, reward, terminated, truncated, self._all)
+        # Copies: the environment may write the reset into the arrays that it returned.
+        final, told = np.array(self._shown.encode(raw)), self._told(info)
+        ends = np.array(reward), np.array(terminated), np.array(truncated)
+        self._episodes[ended] += 1
+        seeds = self._seeds() if self._own_generators else None
+        raw, begun = self.vector.reset(seed=seeds, options={"reset_mask": ended})
+        first = self._told(begun)
+        masks = [first[i] if ended[i] else told[i] for i in range(self.num_envs)]
+        after = raw if self._shown.plain else self._shown.see(raw, masks, self._none)
+        self._observation = after
+        return Transition(after, final, *ends, self._all)
+
     def _final(self, info: dict[str, Any]) -> Any:
         """What the episodes ended with, by row."""
         for name in FINAL:
@@ -177,13 +200,13 @@ class VectorEnvironments:
 
 
 def autoreset_mode(vector: VectorEnv[Any, Any, Any], env: str) -> AutoresetMode:
-    """How a vector environment resets its rows; an error where it does not, or does not say."""
+    """How a vector environment resets its rows; an error where it does not say."""
     mode = vector.metadata.get("autoreset_mode")
-    if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
+    if not isinstance(mode, AutoresetMode):
         raise EnvironmentFault(
             f"The vector environment of {env} does not say how it resets: its "
-            f"metadata['autoreset_mode'] is {mode!r}, expected NEXT_STEP or SAME_STEP of "
-            "gymnasium.vector.AutoresetMode. Set it in the environment's class, or train with "
+            f"metadata['autoreset_mode'] is {mode!r}, expected NEXT_STEP, SAME_STEP or DISABLED "
+            "of gymnasium.vector.AutoresetMode. Set it in the environment's class, or train with "
             "`vectorization='sync'`."
         )
     return mode

@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from klamp.distributions import kl_divergence
-from klamp.trust_region.rounding import ceiling, rounding_of
+from klamp.trust_region.rounding import ceiling, resolution, rounding_of
 from klamp.types import Batch, Policy
 from klamp.weighting import scored, weighted_mean
 
@@ -27,6 +27,8 @@ class MeasuredKL(NamedTuple):
     """As measured."""
     ceiling: Float[Array, ""]
     """The largest true one that the measured one may stand for."""
+    resolution: Float[Array, ""]
+    """The smallest ceiling that there is: that of no change at all."""
 
 
 class Projection(NamedTuple):
@@ -37,6 +39,8 @@ class Projection(NamedTuple):
     """The share of the update that was kept; 1 where all of it was within the region."""
     kl: Float[Array, ""]
     """The update's KL(old‖new) before it was drawn back."""
+    resolution: Float[Array, ""]
+    """The smallest bound that the numbers' precision can keep: see ``StepReport.kl_resolution``."""
 
 
 class _Bracket(NamedTuple):
@@ -60,7 +64,7 @@ def kl_meter(policy: Policy, theta: Any, batch: Batch) -> Callable[[Any], Measur
     def measure(at: Any) -> MeasuredKL:
         new = policy(at, batch.inputs)
         kl = weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
-        return MeasuredKL(kl, ceiling(kl, new, rounding, batch.weight))
+        return MeasuredKL(kl, ceiling(kl, new, rounding, batch.weight), resolution(rounding))
 
     return measure
 
@@ -114,4 +118,4 @@ def project(
     fits = whole.ceiling <= bound
     first = jax.tree.map(lambda a, b: jnp.where(fits, a, b), within, beyond)
     last = jax.lax.while_loop(unfinished, halve, first)
-    return Projection(last.theta, last.inside, whole.kl)
+    return Projection(last.theta, last.inside, whole.kl, whole.resolution)
