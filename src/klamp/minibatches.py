@@ -1,6 +1,6 @@
 """Shuffled minibatches as a table of row numbers, so that a whole update is one scan."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.types import Batch, Shared
 from klamp.weighting import map_rows
+
+Rows = TypeVar("Rows")
+"""A batch, or anything else whose leaves have one row per sample."""
 
 
 def permutations(key: PRNGKeyArray, count: int, rows: int) -> Int[Array, "count rows"]:
@@ -78,7 +81,7 @@ def take_rows(batch: Batch, rows: Int[Array, "*S size"], total: int) -> Batch:
     return part._replace(weight=jnp.where(real, weight, 0))
 
 
-def every_kth(batch: Batch, k: int, *, sequence: int = 1) -> Batch:
+def every_kth(batch: Rows, k: int, *, sequence: int = 1) -> Rows:
     """The rows 0, k, 2k, …; of a batch of sequences, every k-th sequence."""
     if k == 1:
         return batch
@@ -86,7 +89,7 @@ def every_kth(batch: Batch, k: int, *, sequence: int = 1) -> Batch:
     def thin(leaf: Any) -> Any:
         return leaf.reshape(-1, sequence, *leaf.shape[1:])[::k].reshape(-1, *leaf.shape[1:])
 
-    thinned: Batch = map_rows(thin, batch)
+    thinned: Rows = map_rows(thin, batch)
     return thinned
 
 

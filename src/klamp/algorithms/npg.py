@@ -38,7 +38,7 @@ def update(
     """One natural step of the policy, then the critic's regression."""
     about = every_kth(batch, config.fisher_subsample, sequence=settings.sequence)
     part, outcome, details = natural_step(
-        model.policy, theta[: model.policy_end], batch, config, about
+        model.policy, theta[: model.policy_end], batch, config, about, settings.sequence
     )
     theta = jnp.concatenate([part, theta[model.policy_end :]])
     theta, state, fit = critic.fit_after_step(
@@ -53,6 +53,7 @@ def natural_step(
     batch: Batch,
     config: NPG,
     fisher_batch: Batch | None = None,
+    sequence: int | None = None,
 ) -> tuple[Float[Array, " p"], Array, dict[str, Array]]:
     """θ + √(2δ/xᵀ(F + λI)x)·x, the outcome, and the metrics of the step.
 
@@ -71,7 +72,7 @@ def natural_step(
         fisher_batch=fisher_batch,
     )
     moved = theta + direction.step()
-    rounding = rounding_of(policy, theta, clean)
+    rounding = rounding_of(policy, theta, clean, sequence=sequence)
     there = surrogate_and_kl(policy, theta, clean, rounding)(moved)
     outcome = direction.outcome()
     finite = jnp.all(jnp.isfinite(moved)) & jnp.isfinite(there.gain) & jnp.isfinite(there.kl)

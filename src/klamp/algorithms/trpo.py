@@ -48,6 +48,7 @@ def update(
         cg_iterations=config.cg_iterations,
         backtrack_ratio=config.backtrack_ratio,
         max_backtracks=config.max_backtracks,
+        sequence=settings.sequence,
         fisher_batch=every_kth(batch, config.fisher_subsample, sequence=settings.sequence),
     )
     theta = jnp.concatenate([policy_theta, theta[model.policy_end :]])

@@ -22,12 +22,15 @@ small, the error of scales, in which KL grows no faster than (2·KL + 1)·e.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from klamp.minibatches import every_kth
 from klamp.types import Batch, Policy
 from klamp.weighting import weighted_maximum, weighted_mean, zeroed
 
@@ -39,6 +42,8 @@ OPERATIONS = 8.0
 """Relative errors, in ε, of the divergence itself and of the bound."""
 SPARE = 1.25
 """What a step's aim leaves of the rounding errors, since those of the new policy may be larger."""
+SAMPLED = 256
+"""Rows that the network's part is estimated from, at least, where there are more."""
 ENOUGH = 32
 """Rows, or rows times vectors of signs, that E² is averaged over."""
 
@@ -53,20 +58,32 @@ class Rounding(NamedTuple):
     """E of the policy that the batch was drawn with."""
     relative: Float[Array, ""]
     """1 and the relative error of a mean KL."""
+    thin: Callable[[Any], Any]
+    """From rows of the batch to those that ``of_network`` has."""
 
 
-def rounding_of(policy: Policy, theta: Any, batch: Batch) -> Rounding:
-    """The rounding errors of ``policy`` around ``theta``, on the rows of a batch."""
-    draws = -(-ENOUGH // batch.advantage.shape[0])
+def rounding_of(
+    policy: Policy, theta: Any, batch: Batch, *, sequence: int | None = None
+) -> Rounding:
+    """The rounding errors of ``policy`` around ``theta``, on the rows of a batch.
+
+    Of a batch of many rows the network's part is estimated from about ``SAMPLED`` of them, evenly
+    spread; runs of ``sequence`` rows stay together. None takes all of them.
+    """
+    rows = batch.advantage.shape[0]
+    stride = 1 if sequence is None else max(rows // SAMPLED, 1)
+    thin = partial(every_kth, k=stride, sequence=sequence or 1)
+    some, draws = thin(batch), -(-ENOUGH // rows)
     nudges = jax.tree.map(lambda leaf: _nudges(leaf, draws), theta)
 
     def product(nudge: Any) -> Any:
-        return jax.jvp(lambda at: policy(at, batch.inputs), (theta,), (nudge,))[1]
+        return jax.jvp(lambda at: policy(at, some.inputs), (theta,), (nudge,))[1]
 
-    of_network = jax.vmap(product)(nudges)
-    of_old = _size(batch.old, of_network, batch.weight)
-    relative = jnp.finfo(of_old.dtype).eps * (OPERATIONS + batch.advantage.shape[0] ** 0.5)
-    return Rounding(of_network, of_old, 1 + relative)
+    # Not vmap: products with a batch of one are slower, and large batches need one vector alone.
+    of_network = jax.lax.map(product, nudges)
+    of_old = _size(batch.old, of_network, batch.weight, thin)
+    relative = jnp.finfo(of_old.dtype).eps * (OPERATIONS + rows**0.5)
+    return Rounding(of_network, of_old, 1 + relative, thin)
 
 
 def ceiling(
@@ -76,7 +93,7 @@ def ceiling(
     weight: Float[Array, " B"] | None,
 ) -> Float[Array, ""]:
     """The largest true mean KL(old‖new), in nats, that a measured ``kl`` may stand for."""
-    error = rounding.of_old + _size(new, rounding.of_network, weight)
+    error = rounding.of_old + _size(new, rounding.of_network, weight, rounding.thin)
     length = jnp.sqrt(2 * rounding.relative * jnp.maximum(kl, 0)) + error
     return 0.5 * jnp.square(length) * (1 + 2 * error)
 
@@ -99,13 +116,17 @@ def resolution(rounding: Rounding) -> Float[Array, ""]:
 
 
 def _size(
-    distribution: Any, of_network: Any, weight: Float[Array, " B"] | None
+    distribution: Any,
+    of_network: Any,
+    weight: Float[Array, " B"] | None,
+    thin: Callable[[Any], Any],
 ) -> Float[Array, ""]:
     """E: the root mean square over the rows of a policy's rounding error, in Fisher's metric."""
     stored = _squared(distribution, jax.tree.map(_stored, distribution))
-    network = jax.vmap(lambda error: _squared(distribution, error))(of_network)
-    squares = stored + jnp.mean(network, axis=0)
-    return (1 + 2 / jnp.sqrt(_rows(squares, weight))) * jnp.sqrt(weighted_mean(squares, weight))
+    some, weights = thin((distribution, weight))
+    network = jnp.mean(jax.vmap(lambda error: _squared(some, error))(of_network), axis=0)
+    square = weighted_mean(stored, weight) + weighted_mean(network, weights)
+    return (1 + 2 / jnp.sqrt(_rows(network, weights))) * jnp.sqrt(square)
 
 
 def _rows(values: Float[Array, " B"], weight: Float[Array, " B"] | None) -> Float[Array, ""]:

@@ -187,6 +187,7 @@ def trust_region_step(
     backtrack_ratio: float | Float[Array, ""] = 0.8,
     max_backtracks: int = 10,
     fisher_batch: Batch | None = None,
+    sequence: int | None = None,
 ) -> tuple[Any, StepReport]:
     """The θ of highest surrogate found within mean KL(old‖new) ≤ ``max_kl``, and the report.
 
@@ -194,7 +195,9 @@ def trust_region_step(
     pytree. ``max_kl`` δ > 0 is in nats, per state, summed over action dimensions and averaged over
     states; ``damping`` λ ≥ 0 is added to the Fisher matrix; ``backtrack_ratio`` is in (0, 1).
     ``fisher_batch`` has rows for the Fisher matrix alone, where they are not the batch's: fewer,
-    to save time (arXiv:1502.05477, App. C). Pure, and fit for jit and vmap.
+    to save time (arXiv:1502.05477, App. C). ``sequence`` says that the policy may be asked about
+    runs of so many rows by themselves, so that rounding is estimated from a sample of the batch.
+    Pure, and fit for jit and vmap.
 
     The returned θ either improved the surrogate with a true mean KL of at most δ, or is the θ that
     came in, bit for bit, and ``StepReport.outcome`` says why.
@@ -210,6 +213,7 @@ def trust_region_step(
         cg_iterations,
         max_backtracks,
         fisher_batch,
+        sequence,
     )
 
 
@@ -224,6 +228,7 @@ def _jitted_step(
     cg_iterations: int,
     max_backtracks: int,
     fisher_batch: Batch | None,
+    sequence: int | None,
 ) -> tuple[Any, StepReport]:
     flat, unravel = ravel_pytree(theta)
     clean, unit = in_units(scored(batch))
@@ -231,7 +236,7 @@ def _jitted_step(
     def flat_policy(at: Float[Array, " n"], inputs: Any) -> Any:
         return policy(unravel(at), inputs)
 
-    rounding = rounding_of(flat_policy, flat, clean)
+    rounding = rounding_of(flat_policy, flat, clean, sequence=sequence)
     direction = natural_direction(
         flat_policy,
         flat,
