@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 # The shapes in the annotations of these rooms are checked while the tests run.
-SHAPES := --jaxtyping-packages=klamp.weighting,klamp.magnitude,klamp.products,klamp.adam,klamp.schedules,klamp.distributions,klamp.advantages,klamp.surrogate,klamp.normalize,klamp.episodes,klamp.trust_region,klamp.minibatches,klamp.networks,klamp.critic,klamp.algorithms,klamp.learning,klamp.rollout,beartype.beartype
+SHAPES := --jaxtyping-packages=klamp.mathematics,klamp.trust_region,klamp.networks,klamp.algorithms,klamp.collection,klamp.training.prepare,klamp.training.learning,beartype.beartype
 
 .PHONY: train test test-slow check bench setup setup-dev clean
 train: setup ## install, then train CartPole-v1 with PPO and say what it learned

@@ -30,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     import jax
 
-    from klamp.compilation import use_device
+    from klamp.runtime.device import use_device
 
     use_device(options.device)
     chip = jax.devices(options.device)[0].device_kind
@@ -50,7 +50,7 @@ def main() -> None:
 def measure(env: str, envs: int, length: int, repeats: int) -> dict[str, Any]:
     """Steady steps a second: of at least a second each repeat, after three to warm up."""
     from klamp import PPO, RunConfig, Settings
-    from klamp.iteration import start
+    from klamp.training.iteration import start
 
     settings = Settings(
         steps=10**12,

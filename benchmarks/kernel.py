@@ -46,7 +46,7 @@ def first_update(work: dict[str, Any]) -> tuple[Any, Callable[[], Any], Any]:
     import jax
     from systems.klamp import configuration
 
-    from klamp.iteration import start
+    from klamp.training.iteration import start
 
     run, state = start(configuration(work))
     learn, kept = run.learn, []

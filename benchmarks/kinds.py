@@ -41,7 +41,7 @@ UPDATES, ENVIRONMENTS, LENGTH = 3, 2, 8
 
 def triples() -> list[str]:
     """All names, an algorithm, an observation and an action each."""
-    from klamp.config import ALGORITHMS
+    from klamp.config.algorithms import ALGORITHMS
 
     return [f"{a} | {o} | {c}" for a in ALGORITHMS for o in OBSERVATIONS for c in ACTIONS]
 

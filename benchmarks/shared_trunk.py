@@ -108,7 +108,7 @@ def train(env: str, kind: str, seed: int) -> Run:
 
 def batch_size(env: str) -> int:
     """Rows of an update, by the preset."""
-    from klamp.presets import configure
+    from klamp.config.presets import configure
 
     settings = configure(env, "trpo", {}).settings
     return settings.num_envs * settings.rollout_length

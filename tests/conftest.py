@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import klamp
-import klamp.fused
-import klamp.iteration
+import klamp.training.fused
+import klamp.training.iteration
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,8 +51,8 @@ class Quick:
 @pytest.fixture(scope="module")
 def quick_updates() -> Iterator[None]:
     """For modules that train many different programs for few steps each."""
-    make, fuse = klamp.iteration.make_learn, klamp.fused.make_iterate
+    make, fuse = klamp.training.iteration.make_learn, klamp.training.fused.make_iterate
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(klamp.iteration, "make_learn", lambda *parts: Quick(make(*parts)))
-        patch.setattr(klamp.fused, "make_iterate", lambda *parts: Quick(fuse(*parts)))
+        patch.setattr(klamp.training.iteration, "make_learn", lambda *parts: Quick(make(*parts)))
+        patch.setattr(klamp.training.fused, "make_iterate", lambda *parts: Quick(fuse(*parts)))
         yield

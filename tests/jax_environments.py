@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
-from klamp.envs.device import DeviceStep
+from klamp.envs.device.protocol import DeviceStep
 
 
 class Pole(NamedTuple):

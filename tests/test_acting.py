@@ -6,9 +6,9 @@ import pytest
 from gymnasium import spaces
 
 from klamp import Settings
-from klamp.acting import make_act, make_noise
+from klamp.collection.policy_call import make_act, make_noise
+from klamp.mathematics.normalization import Scaling
 from klamp.networks import build_network, flatten
-from klamp.normalize import Scaling
 from klamp.types import Inputs
 
 ROWS, FEATURES, LENGTH = 6, 5, 3

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from klamp.adam import EPSILON, begin, clip_norm, direction
+from klamp.mathematics.adam import EPSILON, begin, clip_norm, direction
 
 SIZE = 50
 

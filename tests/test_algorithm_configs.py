@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from klamp import algorithm_configs
-from klamp.algorithm_configs import (
+from klamp.algorithms import MODULES
+from klamp.config import algorithms
+from klamp.config.algorithms import (
     A2C,
     ALGORITHMS,
     NPG,
@@ -19,7 +20,6 @@ from klamp.algorithm_configs import (
     algorithm_name,
     final_values,
 )
-from klamp.algorithms import MODULES
 from klamp.errors import ConfigError
 
 BAD: list[tuple[Any, dict[str, Any]]] = [
@@ -55,7 +55,7 @@ def test_what_is_scheduled_is_told_with_its_end() -> None:
         "clip": 0.1,
     }
     assert final_values(A2C(final_learning_rate=1e-5)) == {"learning_rate": 1e-5}
-    assert not any(final_values(kind()) for kind in algorithm_configs.ALGORITHMS.values())
+    assert not any(final_values(kind()) for kind in algorithms.ALGORITHMS.values())
 
 
 def test_names_lead_to_configs_and_back() -> None:

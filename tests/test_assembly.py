@@ -4,7 +4,7 @@ import pytest
 from jax_environments import CartPole, Walk
 
 import klamp
-from klamp.assembly import environment_name, environment_of
+from klamp.envs.source import environment_name, environment_of
 from klamp.errors import ConfigError
 
 

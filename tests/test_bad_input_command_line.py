@@ -13,7 +13,7 @@ import pytest
 from bad_environments import ACCEPTED, FAULTS, WARNED, bad
 from stored import Messages
 
-from klamp.cli import main
+from klamp.cli.main import main
 
 MESSAGES = Messages("command_line")
 TRAIN = "train CartPole-v1"
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where nothing can be made, no environment is stepped for training and nothing is compiled."""
-    from klamp.iteration import HostIteration
+    from klamp.training.iteration import HostIteration
 
     monkeypatch.setattr(HostIteration, "compile", lambda *_: pytest.fail("it began to train"))
     assert main([*SMALL.split(), "--out", "file/run"]) == 2
@@ -167,7 +167,7 @@ def test_a_process_says_the_same(words: str, row: str, name: str) -> None:
 
 def test_b98_variables_set_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """There are none for settings, so that a run depends on its command alone."""
-    from klamp.config import Settings
+    from klamp.config.settings import Settings
 
     before = Settings()
     for name in ("SEED", "KLAMP_SEED", "KLAMP_STEPS"):

@@ -18,13 +18,13 @@ from gymnasium.vector import VectorEnv
 from stored import Messages
 
 import klamp
-from klamp.cli import main
-from klamp.config import Settings
-from klamp.envs import memory
-from klamp.envs.contract import check_environment
-from klamp.envs.making import make_host
+from klamp.cli.main import main
+from klamp.config.settings import Settings
+from klamp.envs.checks import memory_budget
+from klamp.envs.checks.startup import check_environment
+from klamp.envs.source import make_host
 from klamp.errors import KlampWarning
-from klamp.seeding import Purpose
+from klamp.runtime.seeding import Purpose
 
 MESSAGES = Messages("environments")
 SMALL = Settings(steps=64, num_envs=2, rollout_length=32)
@@ -185,7 +185,7 @@ def test_too_large(
     for name, make in (("Bad/Image-v0", image), ("Bad/Vast-v0", vast)):
         if name not in gymnasium.registry:
             gymnasium.register(name, make)
-    monkeypatch.setattr(memory, "machine_memory", lambda: 16 * 10**9)
+    monkeypatch.setattr(memory_budget, "machine_memory", lambda: 16 * 10**9)
     env, options = SIZES[row]
     MESSAGES.check(row, said(capsys, env, "--steps", "1e10", *options.split()))
 

@@ -14,9 +14,10 @@ import pytest
 from stored import Messages
 
 import klamp
-from klamp.cli import main
-from klamp.config import RunConfig, Settings
-from klamp.seeding import Purpose, environment_seed
+from klamp.cli.main import main
+from klamp.config.run import RunConfig
+from klamp.config.settings import Settings
+from klamp.runtime.seeding import Purpose, environment_seed
 
 MESSAGES = Messages("settings")
 

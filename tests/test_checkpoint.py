@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from klamp.checkpoint import (
+from klamp.errors import CheckpointError, KlampWarning
+from klamp.runs.atomic_write import write_synced
+from klamp.runs.checkpoint import (
     checkpoints,
     later_than,
     latest_checkpoint,
@@ -24,9 +26,7 @@ from klamp.checkpoint import (
     step_of,
     verify,
 )
-from klamp.errors import CheckpointError, KlampWarning
-from klamp.files import write_synced
-from klamp.run_folder import nothing_trained
+from klamp.runs.folder import nothing_trained
 
 
 class State(NamedTuple):
@@ -283,7 +283,7 @@ def test_what_reads_back_otherwise_was_not_saved(
     def bad_disk(path: Path, data: bytes) -> None:
         write_synced(path, data[:-1] + bytes([data[-1] ^ 1]))
 
-    monkeypatch.setattr("klamp.checkpoint.write_synced", bad_disk)
+    monkeypatch.setattr("klamp.runs.checkpoint.write_synced", bad_disk)
     with pytest.raises(OSError, match=r"step_000000000004 is damaged") as caught:
         save_checkpoint(tmp_path, 4, state(4.0), {})
     assert caught.value.errno == errno.EIO

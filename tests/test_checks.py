@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from klamp.checks import check, is_integer, is_number, require
+from klamp.config.validation import check, is_integer, is_number, require
 from klamp.errors import ConfigError
 
 

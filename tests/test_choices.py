@@ -3,7 +3,8 @@
 from dataclasses import fields
 from typing import get_args
 
-from klamp import Settings, choices
+from klamp import Settings
+from klamp.config import choices
 
 
 def test_every_choice_belongs_to_a_setting_whose_default_is_one_of_its_words() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from klamp.checkpoint import latest_checkpoint
-from klamp.cli import main
+from klamp.cli.main import main
+from klamp.runs.checkpoint import latest_checkpoint
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:

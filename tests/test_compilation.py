@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 import klamp
-from klamp import compilation, seeds
-from klamp.compilation import SWITCH, cache_folder
 from klamp.networks import layers
-from klamp.products import rows_first
+from klamp.runtime import compile_cache, device
+from klamp.runtime.compile_cache import SWITCH, cache_folder
+from klamp.runtime.cpu_matmul import rows_first
+from klamp.training import seeds
 
 PROGRAM = """
 import jax, sys
-from klamp.compilation import keep_compiled
+from klamp.runtime.compile_cache import keep_compiled
 keep_compiled()
 found = []
 jax.monitoring.register_event_listener(lambda name, **_: found.append(name))
@@ -59,7 +60,7 @@ def test_the_switch_and_the_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert usual.parent == tmp_path / "klamp" / "compiled"
     # Another processor has a folder of its own.
     facts = {"machine": "m", "processor": "another", "jax": "1", "jaxlib": "1"}
-    monkeypatch.setattr("klamp.compilation.fingerprint", lambda: facts)
+    monkeypatch.setattr("klamp.runtime.compile_cache.fingerprint", lambda: facts)
     other = cache_folder()
     assert other is not None
     assert other.name != usual.name == mine.name
@@ -71,18 +72,18 @@ def test_a_program_run_once_is_the_same_program(monkeypatch) -> None:
 
     x = jax.random.normal(jax.random.key(0), (5, 7))
     expected = function(x)[0]
-    for options in (compilation.QUICKLY, {"xla_no_such_option": True}):
-        monkeypatch.setattr(compilation, "QUICKLY", options)
-        found, word = compilation.once(function)(x)
+    for options in (compile_cache.QUICKLY, {"xla_no_such_option": True}):
+        monkeypatch.setattr(compile_cache, "QUICKLY", options)
+        found, word = compile_cache.once(function)(x)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         assert word == "what is no array"
 
 
 @pytest.mark.parametrize("cpu", [True, False])
 def test_what_is_fetched_is_numpys(monkeypatch, cpu: bool) -> None:
-    monkeypatch.setattr(compilation, "cpu", lambda: cpu)
+    monkeypatch.setattr(device, "cpu", lambda: cpu)
     tree = {"a": jax.numpy.arange(3), "b": (jax.numpy.ones(()), None)}
-    found = compilation.on_host(tree)
+    found = device.on_host(tree)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found))
     np.testing.assert_array_equal(found["a"], [0, 1, 2])
 
@@ -97,12 +98,12 @@ class Device:
 def test_the_chosen_device_tells_where_is_computed(monkeypatch, machine: str) -> None:
     """A machine's best device is not the one that a run was told to take."""
     monkeypatch.setattr(jax, "default_backend", lambda: machine)
-    assert compilation.cpu() is (machine == "cpu")
+    assert device.cpu() is (machine == "cpu")
     for chosen, expected in ((jax.devices("cpu")[0], True), ("cpu", True), ("gpu", False)):
         with jax.default_device(chosen):
-            assert compilation.cpu() is expected
+            assert device.cpu() is expected
     with jax.default_device(Device()):
-        assert not compilation.cpu()
+        assert not device.cpu()
 
 
 def test_a_run_told_to_take_the_cpu_computes_as_on_a_machine_without_a_gpu(monkeypatch) -> None:
@@ -111,7 +112,7 @@ def test_a_run_told_to_take_the_cpu_computes_as_on_a_machine_without_a_gpu(monke
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     config = klamp.RunConfig("gymnax:CartPole-v1", klamp.PPO())
     try:
-        compilation.use_device("cpu")
+        device.use_device("cpu")
         assert rows_first(jax.numpy.sum) is not jax.numpy.sum
         convolve = layers.Convolution(1, 1, 3, 1, "VALID", jax.random.key(0))
         assert "conv" not in str(jax.make_jaxpr(convolve)(jax.numpy.ones((1, 9, 9, 1))))

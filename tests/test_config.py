@@ -5,7 +5,9 @@ import math
 
 import pytest
 
-from klamp.config import ALGORITHMS, PPO, TRPO, RunConfig, Settings
+from klamp.config.algorithms import ALGORITHMS, PPO, TRPO
+from klamp.config.run import RunConfig
+from klamp.config.settings import Settings
 from klamp.errors import ConfigError
 
 BAD = [
@@ -84,9 +86,9 @@ def test_every_field_has_a_description() -> None:
     import ast
     import inspect
 
-    import klamp.config
+    import klamp.config.settings
 
-    tree = ast.parse(inspect.getsource(klamp.config))
+    tree = ast.parse(inspect.getsource(klamp.config.settings))
     for kind in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         for field, following in zip(kind.body, kind.body[1:], strict=False):
             if isinstance(field, ast.AnnAssign):

@@ -5,10 +5,11 @@ import pytest
 from gymnasium import spaces
 from test_networks import OBSERVATIONS, SMALL, shared
 
-from klamp import Batch, Settings, adam
-from klamp.critic import fit
+from klamp import Batch, Settings
+from klamp.algorithms.critic_fit import fit
+from klamp.mathematics import adam
+from klamp.mathematics.objectives import value_loss
 from klamp.networks import build_network, flatten
-from klamp.surrogate import value_loss
 from klamp.types import Inputs
 
 ROWS = 48

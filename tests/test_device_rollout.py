@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.device_rollout import Totals, first_non_finite, last_finished, moments_of
-from klamp.episodes import WINDOW, add_finished, add_rollout, no_episodes
+from klamp.collection.device import Totals, first_non_finite, last_finished, moments_of
+from klamp.collection.episodes import WINDOW, add_finished, add_rollout, no_episodes
 from klamp.types import Rollout
 
 T, N = 60, 5

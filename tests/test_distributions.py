@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from problems import POLICIES, as_arrays, log_softmax, precision
 
 from klamp import Categorical, DiagonalGaussian, kl_divergence
-from klamp.distributions import Distribution
+from klamp.mathematics.distributions import Distribution
 
 CATEGORICAL, GAUSSIAN = POLICIES[0], POLICIES[1]
 DRAWS = 200_000

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from klamp.episodes import WINDOW, add_rollout, no_episodes
+from klamp.collection.episodes import WINDOW, add_rollout, no_episodes
 
 
 def rollout(rng, steps, envs):

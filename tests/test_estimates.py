@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.advantages import estimate, gae
+from klamp.mathematics.advantages import estimate, gae
 
 # One environment, five steps: a termination after the second, a truncation after the fourth.
 REWARD = np.asarray([1.0, 2.0, 3.0, 4.0, 5.0], np.float32)

@@ -12,7 +12,8 @@ from environments import probe
 from gymnasium import spaces
 
 import klamp
-from klamp.evaluation import evaluate, record_video
+from klamp.evaluation.evaluate import evaluate
+from klamp.evaluation.video import record_video
 
 
 @pytest.mark.parametrize("episodes", [1, 5, 20])

@@ -4,7 +4,7 @@ import getpass
 import platform
 from pathlib import Path
 
-from klamp.fingerprint import differences, fingerprint
+from klamp.runtime.provenance import differences, fingerprint
 
 
 def test_it_is_the_same_twice_and_names_what_changed() -> None:

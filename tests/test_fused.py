@@ -9,14 +9,13 @@ import pytest
 from jax_environments import Broken, CartPole, Masked, Walk
 
 import klamp
-from klamp.assembly import environment_name
-from klamp.envs.device import Together
-from klamp.envs.making import make_host
-from klamp.evaluation import record_video
-from klamp.fused import FusedIteration
-from klamp.iteration import HostIteration, start
-from klamp.seeding import Purpose
-from klamp.state import fresh_state
+from klamp.envs.device.batched import Together
+from klamp.envs.source import environment_name, make_host
+from klamp.evaluation.video import record_video
+from klamp.runtime.seeding import Purpose
+from klamp.training.fused import FusedIteration
+from klamp.training.iteration import HostIteration, start
+from klamp.training.state import fresh_state
 
 pytestmark = pytest.mark.usefixtures("quick_updates")
 

@@ -9,8 +9,8 @@ import pytest
 from gymnasium import spaces
 
 import klamp
-from klamp.iteration import start
-from klamp.seeding import Purpose, environment_seed
+from klamp.runtime.seeding import Purpose, environment_seed
+from klamp.training.iteration import start
 
 
 class Fragile(gymnasium.Env):
@@ -89,7 +89,7 @@ def test_what_is_not_finite_is_refused_named_and_left_behind(where: str) -> None
 
 
 def test_ten_refusals_in_a_row_stop_the_run(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("klamp.training.check_environment", lambda *_: None)
+    monkeypatch.setattr("klamp.training.train.check_environment", lambda *_: None)
     parts = config("Fragile-always-v0")
     with pytest.raises(klamp.NonFiniteError, match=r"10 updates in a row.*observation, entry"):
         klamp.train(

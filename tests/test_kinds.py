@@ -9,7 +9,7 @@ import pytest
 from environments import probe
 
 import klamp
-from klamp.evaluation import evaluate
+from klamp.evaluation.evaluate import evaluate
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_updates")]
 

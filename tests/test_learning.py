@@ -8,12 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.advantages import estimate, gae
-from klamp.config import PPO, TRPO, Settings
-from klamp.distributions import Categorical
-from klamp.learning import RowOrder, goes_on, make_learn, prepare, refuse_non_finite
+from klamp.config.algorithms import PPO, TRPO
+from klamp.config.settings import Settings
+from klamp.mathematics.advantages import estimate, gae
+from klamp.mathematics.distributions import Categorical
+from klamp.mathematics.normalization import Scaling, normalize
 from klamp.networks import build_network, flatten
-from klamp.normalize import Scaling, normalize
+from klamp.training.learning import make_learn, refuse_non_finite
+from klamp.training.prepare import RowOrder, goes_on, prepare
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Inputs, Rollout, Update
 

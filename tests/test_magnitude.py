@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.magnitude import euclidean_norm, power_of_two
+from klamp.mathematics.magnitude import euclidean_norm, power_of_two
 
 
 @pytest.mark.parametrize("size", [1.0, 3.7e-30, 1e30, 3e38, 1.2e-38, 0.5])

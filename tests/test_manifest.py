@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from klamp.manifest import FORMAT, FileFacts, Manifest, Spent, read_manifest
-from klamp.reading import Unreadable
+from klamp.runs.bounded_read import Unreadable
+from klamp.runs.manifest import FORMAT, FileFacts, Manifest, Spent, read_manifest
 
 WHOLE = Manifest(12, {"state.json": FileFacts(3, "a" * 64)}, 1.5, True, spent=Spent(2.5, 1.0))
 

@@ -14,21 +14,20 @@ import pytest
 from jax_environments import Walk
 
 import klamp
-from klamp.assembly import environment_name
-from klamp.config import ALGORITHMS
+from klamp.config.algorithms import ALGORITHMS
+from klamp.envs.source import environment_name
 from klamp.errors import CheckpointError, KlampWarning
-from klamp.iteration import start
-from klamp.metrics import (
+from klamp.runs.folder import drop_metrics_after
+from klamp.runs.metrics_log import (
     LIMIT,
     LONGEST_LINE,
     MetricsLog,
     metrics_of,
     read_metrics,
-    refused_metrics,
-    report_metrics,
     to_json,
 )
-from klamp.run_folder import drop_metrics_after
+from klamp.training.iteration import start
+from klamp.training.metrics import refused_metrics, report_metrics
 from klamp.trust_region.step import Outcome
 from klamp.types import UpdateReport
 

@@ -5,8 +5,14 @@ import pytest
 import scipy.stats
 
 from klamp import Batch
-from klamp.minibatches import every_kth, minibatch_rows, number_of_rows, permutations, take_rows
-from klamp.weighting import weighted_mean
+from klamp.mathematics.minibatches import (
+    every_kth,
+    minibatch_rows,
+    number_of_rows,
+    permutations,
+    take_rows,
+)
+from klamp.mathematics.weighting import weighted_mean
 
 jitted_rows = jax.jit(minibatch_rows, static_argnums=(1, 2, 3))
 jitted_permutations = jax.jit(permutations, static_argnums=(1, 2))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from klamp.normalize import (
+from klamp.mathematics.normalization import (
     CLIP,
     Moments,
     discounted_sums,

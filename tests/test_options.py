@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pytest
 import tyro
 
+from klamp.cli.options import integral, options_of, parse, read, value_of
 from klamp.errors import ConfigError
-from klamp.options import integral, options_of, parse, read, value_of
 
 
 @dataclass(frozen=True)

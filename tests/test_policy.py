@@ -8,9 +8,9 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from klamp import PPO, RunConfig, Settings, TrainedPolicy
-from klamp.envs.observations import seen_space
+from klamp.envs.spaces.observations import seen_space
+from klamp.mathematics.normalization import Scaling
 from klamp.networks import build_network, flatten
-from klamp.normalize import Scaling
 
 
 def policy(

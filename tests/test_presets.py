@@ -2,9 +2,11 @@
 
 import pytest
 
-from klamp.config import ALGORITHMS, PPO, TRPO, RunConfig, Settings
+from klamp.config.algorithms import ALGORITHMS, PPO, TRPO
+from klamp.config.presets import OWN, SHARED, configure
+from klamp.config.run import RunConfig
+from klamp.config.settings import Settings
 from klamp.errors import ConfigError
-from klamp.presets import OWN, SHARED, configure
 
 
 @pytest.mark.parametrize("env", [*SHARED, "Unknown-v0"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import klamp
-from klamp.config import ALGORITHMS
+from klamp.config.algorithms import ALGORITHMS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_updates")]
 

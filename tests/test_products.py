@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from klamp.networks import MLP, Dense
-from klamp.products import OVER_ROWS, network_gradient, rows_first
+from klamp.networks.gradient import network_gradient
+from klamp.runtime.cpu_matmul import OVER_ROWS, rows_first
 from klamp.types import Inputs
 
 BATCH = jax.random.normal(jax.random.key(0), (96, 5))
@@ -103,5 +104,5 @@ def test_the_gradient_of_a_network_is_flat_and_skips_what_is_no_parameter():
 
 
 def test_a_device_that_is_no_cpu_gets_the_function_itself(monkeypatch):
-    monkeypatch.setattr("klamp.products.cpu", lambda: False)
+    monkeypatch.setattr("klamp.runtime.cpu_matmul.cpu", lambda: False)
     assert rows_first(loss) is loss

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from klamp.reading import (
+from klamp.runs.bounded_read import (
     Unreadable,
     first_bytes,
     parse_object,

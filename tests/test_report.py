@@ -4,8 +4,12 @@ import io
 
 import pytest
 
-from klamp.config import PPO, RunConfig, Settings
-from klamp.report import Lines, Panel, Silent, closing, duration, heading, reporter
+from klamp.config.algorithms import PPO
+from klamp.config.run import RunConfig
+from klamp.config.settings import Settings
+from klamp.reporting.console import Lines, Panel, reporter
+from klamp.reporting.format import closing, duration, heading
+from klamp.reporting.reporter import Silent
 
 CONFIG = RunConfig("CartPole-v1", PPO(), Settings(steps=1000, num_envs=2))
 METRICS = {

@@ -12,15 +12,15 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from klamp import Settings
-from klamp.envs.copied import CopiedEnvironments
-from klamp.envs.copies import LocalCopies
-from klamp.envs.making import make_host
-from klamp.envs.vector import VectorEnvironments
+from klamp.collection.host import HostCollector
+from klamp.envs.host.replay import CopiedEnvironments
+from klamp.envs.host.serial import LocalCopies
+from klamp.envs.host.vector import VectorEnvironments
+from klamp.envs.source import make_host
 from klamp.errors import CheckpointError
+from klamp.mathematics.normalization import Scaling
 from klamp.networks import build_network, flatten
-from klamp.normalize import Scaling
-from klamp.rollout import HostCollector
-from klamp.seeding import Purpose
+from klamp.runtime.seeding import Purpose
 from klamp.types import Inputs, Rollout
 
 LENGTH, COPIES = 9, 3

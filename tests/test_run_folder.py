@@ -15,11 +15,12 @@ import pytest
 from hostile_files import foreign_files
 
 import klamp
-from klamp.checkpoint import checkpoints, latest_checkpoint, save_checkpoint, step_of
-from klamp.config import PPO, TRPO, RunConfig, Settings
+from klamp.config.algorithms import PPO, TRPO
+from klamp.config.run import RunConfig
+from klamp.config.settings import Settings
 from klamp.errors import CheckpointError, ConfigError, RunFolderError
-from klamp.metrics import read_metrics
-from klamp.run_folder import (
+from klamp.runs.checkpoint import checkpoints, latest_checkpoint, save_checkpoint, step_of
+from klamp.runs.folder import (
     aside_of,
     begin_line,
     begun,
@@ -33,6 +34,7 @@ from klamp.run_folder import (
     runs_of_seeds,
     write_config,
 )
+from klamp.runs.metrics_log import read_metrics
 
 CONFIG = RunConfig("CartPole-v1", TRPO(), Settings(seed=5))
 

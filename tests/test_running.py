@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 import klamp
-import klamp.training
-from klamp.checkpoint import latest_checkpoint, verify
+import klamp.training.train
 from klamp.errors import NonFiniteError, NotSaved
-from klamp.iteration import start
-from klamp.manifest import Spent
-from klamp.metrics import read_metrics
-from klamp.report import Silent
-from klamp.running import REFUSALS, Origin, Running
-from klamp.signals import Signals
+from klamp.reporting.reporter import Silent
+from klamp.runs.checkpoint import latest_checkpoint, verify
+from klamp.runs.manifest import Spent
+from klamp.runs.metrics_log import read_metrics
+from klamp.runtime.signals import Signals
+from klamp.training.iteration import start
+from klamp.training.recorder import REFUSALS, Origin, Running
 
 SETTINGS = klamp.Settings(
     num_envs=2, rollout_length=8, hidden_sizes=(4,), steps=48, checkpoint_interval=30
@@ -187,7 +187,7 @@ def test_a_region_below_what_float32_resolves_is_explained_once(tmp_path: Path) 
     algorithm = klamp.TRPO(max_kl=1e-10)
     settings = replace(SETTINGS, critic_minibatch_size=16, initial_log_std=-10.0)
     with pytest.warns(klamp.KlampWarning) as said:
-        result = klamp.training.train_config(
+        result = klamp.training.train.train_config(
             klamp.RunConfig("Pendulum-v1", algorithm, settings), out=tmp_path / "run", to=Silent()
         )
     told = [str(each.message) for each in said if "max_kl" in str(each.message)]

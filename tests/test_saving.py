@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 import klamp
-from klamp.checkpoint import checkpoints, latest_checkpoint
 from klamp.errors import NotSaved
-from klamp.iteration import Boundary, start
-from klamp.manifest import Spent
-from klamp.metrics import MetricsLog, read_metrics
-from klamp.saving import Saver
+from klamp.runs.checkpoint import checkpoints, latest_checkpoint
+from klamp.runs.manifest import Spent
+from klamp.runs.metrics_log import MetricsLog, read_metrics
+from klamp.training.checkpointing import Saver
+from klamp.training.iteration import Boundary, start
 
 SPENT = Spent(2.0, 1.0)
 CONFIG = klamp.RunConfig(

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from klamp.schedules import decayed, scheduled
+from klamp.mathematics.schedules import decayed, scheduled
 
 
 @pytest.mark.parametrize(("progress", "expected"), [(0.0, 3e-4), (0.25, 2.25e-4), (1.0, 0.0)])

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from klamp.seeding import Purpose, environment_seed, key
+from klamp.runtime.seeding import Purpose, environment_seed, key
 
 SEEDS = [0, 1, 2, 3, 2**31, 2**32, 2**32 + 1, 2**40, 2**63 - 1]
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import klamp
-from klamp.cli import main
-from klamp.metrics import read_metrics
-from klamp.report import Progress
-from klamp.run_folder import read_config
-from klamp.seeds import count_up, train_seeds
+from klamp.cli.main import main
+from klamp.reporting.seeds_progress import Progress
+from klamp.runs.folder import read_config
+from klamp.runs.metrics_log import read_metrics
+from klamp.training.seeds import count_up, train_seeds
 
 SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,)}
 PPO = klamp.PPO(epochs=1, minibatch_size=16)

@@ -13,8 +13,8 @@ import pytest
 from jax_environments import CartPole
 
 import klamp
-from klamp import running, seeds
-from klamp.metrics import read_metrics
+from klamp.runs.metrics_log import read_metrics
+from klamp.training import recorder, seeds
 
 SMALL: dict[str, Any] = {
     "num_envs": 2,
@@ -103,7 +103,7 @@ def test_a_run_that_is_given_up_leaves_the_others(
 ) -> None:
     """Episodes are broken by chance, which the check before training would find."""
     monkeypatch.setattr(seeds, "check_environment", lambda *_: None)
-    monkeypatch.setattr(running, "REFUSALS", 3)
+    monkeypatch.setattr(recorder, "REFUSALS", 3)
     settings = SMALL | {"num_envs": 1, "normalize_observation": False, "steps": 16 * 14}
     with pytest.raises(klamp.KlampError, match=r"of 4 runs failed\. Seed") as raised:
         klamp.train_seeds(Spoilt(-0.025), PPO, seeds=4, out=tmp_path, **settings)

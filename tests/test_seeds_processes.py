@@ -15,11 +15,11 @@ import psutil
 import pytest
 
 import klamp
-from klamp import seeds_processes
-from klamp.metrics import read_metrics
-from klamp.run_folder import locked, write_config
-from klamp.seeds_processes import Plan, SeedsNotSaved, train_side_by_side
-from klamp.signals import Signals
+from klamp.runs.folder import locked, write_config
+from klamp.runs.metrics_log import read_metrics
+from klamp.runtime.signals import Signals
+from klamp.training import seeds_processes
+from klamp.training.seeds_processes import Plan, SeedsNotSaved, train_side_by_side
 
 ENDLESS = klamp.Settings(
     steps=10**9, num_envs=2, rollout_length=16, hidden_sizes=(4,), checkpoint_interval=64

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from klamp.errors import Stopped
-from klamp.signals import ASKED_BY, Signals, StopAsked, leave_saying, stop_line
+from klamp.runtime.signals import ASKED_BY, Signals, StopAsked, leave_saying, stop_line
 
 
 @pytest.fixture(autouse=True)
@@ -99,10 +99,10 @@ def test_its_thread_and_its_pipe_end_with_it() -> None:
 
 PROGRAM = """
 import sys, time, signal
-import klamp.signals
+import klamp.runtime.signals
 from klamp.errors import Stopped
-from klamp.signals import Signals, stop_line
-klamp.signals.GRACE_S = klamp.signals.SAY_S = 0.2
+from klamp.runtime.signals import Signals, stop_line
+klamp.runtime.signals.GRACE_S = klamp.runtime.signals.SAY_S = 0.2
 def last(number): return Stopped(number, stop_line(number, "saved", "here"), {saved})
 with Signals(last) as signals:
     print("ready", flush=True)
@@ -138,7 +138,7 @@ def test_who_does_not_read_what_is_said_does_not_keep_it() -> None:
 
 
 def test_the_second_signal_leaves_at_once() -> None:
-    body = "klamp.signals.GRACE_S = 50\n    while True: time.sleep(0.01)"
+    body = "klamp.runtime.signals.GRACE_S = 50\n    while True: time.sleep(0.01)"
     assert run(body, signal.SIGTERM, signal.SIGTERM) == (-signal.SIGTERM, "")
 
 

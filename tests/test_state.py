@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 import klamp
-from klamp.checkpoint import latest_checkpoint
-from klamp.config import PPO, RunConfig, Settings
-from klamp.episodes import no_episodes
-from klamp.iteration import start
-from klamp.normalize import empty_moments
-from klamp.state import (
+from klamp.collection.episodes import no_episodes
+from klamp.config.algorithms import PPO
+from klamp.config.run import RunConfig
+from klamp.config.settings import Settings
+from klamp.mathematics.normalization import empty_moments
+from klamp.runs.checkpoint import latest_checkpoint
+from klamp.training.checkpointing import restore
+from klamp.training.iteration import start
+from klamp.training.state import (
     TrainState,
     action_std,
     count,
@@ -21,7 +24,6 @@ from klamp.state import (
     note_refusal,
     observation_scaling,
     observe_rewards,
-    restore,
     skip_rollout,
 )
 from klamp.types import Rollout

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from klamp.streams import open_standard_files, patient
+from klamp.runtime.streams import open_standard_files, patient
 
 
 def closed_file() -> io.StringIO:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import POLICIES, as_arrays
 
-from klamp import surrogate
-from klamp.surrogate import (
+from klamp.mathematics import objectives
+from klamp.mathematics.objectives import (
     clipped_surrogate,
     clipped_value_loss,
     effective_sample_size,
@@ -22,7 +22,7 @@ from klamp.surrogate import (
     penalized_surrogate,
     value_loss,
 )
-from klamp.weighting import scrub
+from klamp.mathematics.weighting import scrub
 
 # Each function of the module, with what it takes beside one number a sample and the weight.
 FUNCTIONS = {
@@ -59,7 +59,7 @@ def test_every_objective_of_the_module_is_under_the_masking_test():
         member
         for name, member in vars(surrogate).items()
         if inspect.isfunction(member)
-        and member.__module__ == surrogate.__name__
+        and member.__module__ == objectives.__name__
         and not name.startswith("_")
     }
     assert public - {importance_ratio, joint_loss} == set(FUNCTIONS)

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from klamp.svg import BOTTOM, HEIGHT, TOP, WIDTH, Curve, line_plot, number
+from klamp.cli.line_plot import BOTTOM, HEIGHT, TOP, WIDTH, Curve, line_plot, number
 
 
 def test_points_stay_inside_the_frame() -> None:

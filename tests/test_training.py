@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import klamp
-import klamp.iteration
-from klamp.metrics import read_metrics
+import klamp.training.iteration
+from klamp.runs.metrics_log import read_metrics
 
 SMALL = {"num_envs": 4, "rollout_length": 64, "quiet": True}
 MAX_KL = 0.005

@@ -9,15 +9,15 @@ import pytest
 from gymnasium import spaces
 
 from klamp import Settings
-from klamp.networks import build_network, flatten
-from klamp.normalize import Scaling, normalize
-from klamp.translation import (
+from klamp.collection.numpy_backend import (
     ELEMENTWISE,
     MULTIPLY_ADDS,
     Translation,
     UntranslatableError,
     translate,
 )
+from klamp.mathematics.normalization import Scaling, normalize
+from klamp.networks import build_network, flatten
 from klamp.types import Inputs
 
 ROWS, FEATURES = 3, 5

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import klamp
-from klamp.cli import main
+from klamp.cli.main import main
 
 MODULE = """
 from pathlib import Path
@@ -149,7 +149,7 @@ def test_a_plain_name_needs_no_key(state: Path, tmp_path: Path) -> None:
 
 
 def test_the_key_is_made_once_and_for_nobody_else(state: Path) -> None:
-    from klamp.trust import is_signed, signed
+    from klamp.runs.trust import is_signed, signed
 
     with ThreadPoolExecutor(16) as pool:
         made = list(pool.map(lambda _: signed({"env": "a:b"}, "a"), range(64)))

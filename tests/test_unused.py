@@ -15,11 +15,11 @@ from jax_environments import CartPole, Walk
 from problems import bits
 
 import klamp
-from klamp.assembly import environment_name
-from klamp.config import ALGORITHMS
-from klamp.iteration import start
+from klamp.config.algorithms import ALGORITHMS
+from klamp.config.presets import configure
+from klamp.envs.source import environment_name
 from klamp.networks import build_network
-from klamp.presets import configure
+from klamp.training.iteration import start
 
 SMALL: dict[str, Any] = {"steps": 100_000, "num_envs": 2, "rollout_length": 8, "hidden_sizes": (4,)}
 OTHERS: dict[str, tuple[Any, ...]] = {

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from klamp import Batch, Categorical, Shared
-from klamp.weighting import scored, scrub, weighted_maximum, weighted_mean, weighted_variance
+from klamp.mathematics.weighting import (
+    scored,
+    scrub,
+    weighted_maximum,
+    weighted_mean,
+    weighted_variance,
+)
 
 GARBAGE = [np.nan, np.inf, -np.inf, 1e38, -1e38]
 FUNCTIONS = [weighted_mean, weighted_variance, weighted_maximum]

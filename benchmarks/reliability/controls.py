@@ -21,9 +21,9 @@ BEFORE, AFTER = 5, 4
 
 def trials(case: Case) -> dict[str, bool]:
     """Each item that had changed since the start, and whether dropping it was noticed."""
-    from klamp.checkpoint import tensors_of
-    from klamp.iteration import start
-    from klamp.state import filled
+    from klamp.runs.checkpoint import tensors_of
+    from klamp.training.checkpointing import filled
+    from klamp.training.iteration import start
 
     # Short rollouts: an episode must outlast one, for what is saved of it to matter.
     case = case._replace(settings=case.settings | {"rollout_length": 16})

@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from lives import count_calls, die
 
-from klamp.checkpoint import (
+from klamp.errors import CheckpointError
+from klamp.runs.checkpoint import (
     MANIFEST,
     STATE,
     TENSORS,
@@ -36,7 +37,6 @@ from klamp.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from klamp.errors import CheckpointError
 
 RESULTS = Path(__file__).parents[1] / "results" / "damage.md"
 FILES = (TENSORS, STATE, MANIFEST)

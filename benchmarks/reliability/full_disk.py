@@ -151,7 +151,7 @@ def tried(disk: SmallDisk, calm: Path, length: float, draw: random.Random) -> Tr
 
 def judged(folder: Path, python: bool, code: int, told: str, said: str, calm: Path) -> list[str]:
     """What is not as promised when the run has ended."""
-    from klamp.checkpoint import checkpoints, latest_checkpoint, verify
+    from klamp.runs.checkpoint import checkpoints, latest_checkpoint, verify
 
     there = checkpoints(folder / "checkpoints")
     latest = verify(latest_checkpoint(folder)).step if there else None
@@ -185,8 +185,8 @@ def judged(folder: Path, python: bool, code: int, told: str, said: str, calm: Pa
 
 def agrees(theta: str, lines: list[dict[str, object]], calm: Path) -> bool:
     """Whether a result is that of the undisturbed run, as far as it came."""
-    from klamp.checkpoint import latest_checkpoint, load_checkpoint
-    from klamp.metrics import read_metrics
+    from klamp.runs.checkpoint import latest_checkpoint, load_checkpoint
+    from klamp.runs.metrics_log import read_metrics
 
     def timeless(lines: list[dict[str, object]]) -> list[dict[str, object]]:
         return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]

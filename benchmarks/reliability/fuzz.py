@@ -34,17 +34,19 @@ from hostile_files import (
     put,
 )
 
-from klamp.checkpoint import (
+from klamp.config.algorithms import PPO, TRPO, PPOPenalty
+from klamp.config.run import RunConfig
+from klamp.config.settings import Settings
+from klamp.errors import CheckpointError, ConfigError
+from klamp.runs.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
     restore_tensors,
     save_checkpoint,
     tensors_of,
 )
-from klamp.config import PPO, TRPO, PPOPenalty, RunConfig, Settings
-from klamp.errors import CheckpointError, ConfigError
-from klamp.metrics import read_metrics
-from klamp.run_folder import read_config
+from klamp.runs.folder import read_config
+from klamp.runs.metrics_log import read_metrics
 
 RESULTS = Path(__file__).parents[1] / "results" / "fuzz.md"
 SECONDS, MEGABYTES, LETTERS = 1.0, 512, 2000

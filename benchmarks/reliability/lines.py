@@ -93,8 +93,8 @@ class Row(NamedTuple):
 
 def whole(folder: Path, seed: int, steps: int) -> Path:
     """A run that is never stopped, on the schedule of one of ``STEPS``."""
-    from klamp.report import Silent
-    from klamp.training import train_config
+    from klamp.reporting.reporter import Silent
+    from klamp.training.train import train_config
 
     if not folder.exists():
         settings = {"seed": seed, "schedule_steps": STEPS}
@@ -111,7 +111,7 @@ def states(folder: Path) -> dict[int, bytes]:
 
 def metrics(folder: Path) -> list[str]:
     """Every whole line of metrics, times apart."""
-    from klamp.metrics import read_metrics
+    from klamp.runs.metrics_log import read_metrics
 
     path = folder / "metrics.jsonl"
     lines = read_metrics(path) if path.exists() else []
@@ -184,7 +184,7 @@ def ends(folder: Path, expected: Path) -> list[str]:
 
 def judged(folder: Path, step: int, old: Any, new: Any) -> tuple[bool, list[str]]:
     """Whether the new line has begun, and what is not as promised after a kill."""
-    from klamp.checkpoint import latest_checkpoint, verify
+    from klamp.runs.checkpoint import latest_checkpoint, verify
 
     found, lines = states(folder), metrics(folder)
     latest = verify(latest_checkpoint(folder)).step

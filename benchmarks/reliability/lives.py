@@ -74,7 +74,7 @@ class Kill(NamedTuple):
 
 def configuration(case: Case, steps: int) -> Any:
     """The case as a klamp configuration."""
-    from klamp.presets import configure
+    from klamp.config.presets import configure
 
     fit = FIT if case.algo in ("reinforce", "npg", "trpo") else {}
     settings = SMALL | fit | {"checkpoint_interval": 288} | case.settings
@@ -91,7 +91,7 @@ def arm(kill: Kill) -> None:
     if kill.kind == "start":
         timer(kill.amount, die)
     if kill.kind == "time":
-        from klamp import signals
+        from klamp.runtime import signals
 
         enter = signals.Signals.__enter__
 
@@ -139,8 +139,8 @@ def live(case: Case, steps: int, folder: Path, kill: Kill) -> None:
         import warnings
 
         import klamp
-        from klamp.report import Silent
-        from klamp.training import train_config
+        from klamp.reporting.reporter import Silent
+        from klamp.training.train import train_config
 
         warnings.simplefilter("error", klamp.KlampWarning)
         warnings.filterwarnings("ignore", ".*was stopped before its first step")
@@ -154,7 +154,7 @@ def live(case: Case, steps: int, folder: Path, kill: Kill) -> None:
 def processes() -> Any:
     """Processes that have imported everything, and started nothing, before they begin."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["klamp.training", "klamp.algorithms", "klamp.cli"])
+    context.set_forkserver_preload(["klamp.training.train", "klamp.algorithms", "klamp.cli.main"])
     return context
 
 
@@ -168,8 +168,8 @@ def one_life(context: Any, *parts: Any) -> int:
 
 def contents(folder: Path) -> dict[str, Any]:
     """What a finished run left: every byte of its last checkpoint, and its metrics."""
-    from klamp.checkpoint import latest_checkpoint, load_checkpoint
-    from klamp.metrics import read_metrics
+    from klamp.runs.checkpoint import latest_checkpoint, load_checkpoint
+    from klamp.runs.metrics_log import read_metrics
 
     tensors, state = load_checkpoint(latest_checkpoint(folder))
     lines = read_metrics(folder / "metrics.jsonl")
@@ -193,8 +193,8 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
 
 def readable(folder: Path) -> bool:
     """Whether what a kill left behind can be gone on with, or has not begun."""
-    from klamp.checkpoint import latest_checkpoint, verify
     from klamp.errors import KlampError
+    from klamp.runs.checkpoint import latest_checkpoint, verify
 
     if not (folder / "config.json").exists():
         return not (folder / "checkpoints").exists()

@@ -29,7 +29,8 @@ def poisoned_update(run: Any) -> Any:
     import jax.numpy as jnp
 
     from klamp.algorithms import implementation
-    from klamp.learning import prepare, refuse_non_finite
+    from klamp.training.learning import refuse_non_finite
+    from klamp.training.prepare import prepare
 
     config, model = run.config, run.model
     parts = implementation(config.algorithm)
@@ -76,8 +77,8 @@ def trial(run: Any, state: Any, draw: np.random.Generator, count: int) -> dict[s
     import jax
     import jax.numpy as jnp
 
-    from klamp.iteration import observation_scaling
-    from klamp.seeding import Purpose, key
+    from klamp.runtime.seeding import Purpose, key
+    from klamp.training.state import observation_scaling
 
     update = poisoned_update(run)
     collect = run.collector.collect
@@ -112,7 +113,7 @@ def trial(run: Any, state: Any, draw: np.random.Generator, count: int) -> dict[s
 
 def main() -> int:
     """Run all, say how it went, write the table."""
-    from klamp.iteration import start
+    from klamp.training.iteration import start
     from klamp.trust_region.step import Outcome
 
     assert int(Outcome.NON_FINITE) == 4

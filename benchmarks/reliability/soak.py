@@ -39,10 +39,10 @@ class Trainee:
     """One run, advanced as the training loop does: metrics, checkpoints, evaluations."""
 
     def __init__(self, algo: str, folder: Path) -> None:
-        from klamp.iteration import start
-        from klamp.metrics import MetricsLog
-        from klamp.presets import configure
-        from klamp.saving import Saver
+        from klamp.config.presets import configure
+        from klamp.runs.metrics_log import MetricsLog
+        from klamp.training.checkpointing import Saver
+        from klamp.training.iteration import start
 
         settings = {
             "steps": 10**12,
@@ -64,8 +64,8 @@ class Trainee:
 
     def advance(self) -> None:
         """One iteration and what is due after it."""
-        from klamp.evaluation import evaluate
-        from klamp.iteration import Boundary
+        from klamp.evaluation.evaluate import evaluate
+        from klamp.training.iteration import Boundary
 
         self.state, metrics = self.run.advance(self.state)
         self.log.append({"step": int(self.state.step)} | metrics)

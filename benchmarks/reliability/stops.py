@@ -47,7 +47,7 @@ def stop_once(
 
 def main() -> int:
     """Run all, say how it went, write the table."""
-    from klamp.checkpoint import latest_checkpoint, verify
+    from klamp.runs.checkpoint import latest_checkpoint, verify
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--signals", type=int, default=50)

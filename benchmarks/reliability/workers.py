@@ -29,7 +29,7 @@ def trained(env: str, vectorization: str, updates: int, harm: Any = None) -> tup
     import jax
     import numpy as np
 
-    from klamp.iteration import start
+    from klamp.training.iteration import start
 
     limit = {"step_limit_s": 1.0} if vectorization == "async" else {}
     settings = PPO | {"vectorization": vectorization} | limit

@@ -8,7 +8,7 @@ from systems.klamp import configuration
 
 def measure(work: Work) -> Measurement:
     """Train; the mean return of the last 100 training episodes after each iteration."""
-    from klamp.iteration import start
+    from klamp.training.iteration import start
 
     run, state = start(configuration(work))
     curve: list[tuple[int, float | None]] = []

@@ -13,7 +13,7 @@ from systems.klamp import configuration, repeat
 def measure(work: Work) -> Measurement:
     """Its own iterations, as the training loop calls them."""
     began = time.perf_counter()
-    from klamp.iteration import start
+    from klamp.training.iteration import start
 
     run, state = start(configuration(work | {"own_env": f"gymnax:{work['env']}"}))
     start_s = time.perf_counter() - began

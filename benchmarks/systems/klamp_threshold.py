@@ -17,9 +17,9 @@ class ReachedError(Exception):
 
 def measure(work: Work) -> Measurement:
     """``klamp.train`` as anybody would call it, watched by its reporter."""
-    from klamp.presets import configure
-    from klamp.report import Silent
-    from klamp.training import train_config
+    from klamp.config.presets import configure
+    from klamp.reporting.reporter import Silent
+    from klamp.training.train import train_config
 
     found: Measurement = {}
 

@@ -12,7 +12,7 @@ def measure(work: Work) -> Measurement:
     began = time.perf_counter()
     import jax
 
-    from klamp.iteration import start
+    from klamp.training.iteration import start
 
     run, state = start(configuration(work))
     learn, kept = run.learn, []

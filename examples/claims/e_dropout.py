@@ -9,7 +9,7 @@ import numpy as np
 from fresh_masks import fresh
 
 import klamp
-from klamp.distributions import kl_divergence
+from klamp.mathematics.distributions import kl_divergence
 from klamp.types import Inputs
 
 TITLE = "Dropout and TRPO: a fresh mask on every call, or one mask a transition"

@@ -13,9 +13,9 @@ import matplotlib as mpl
 import numpy as np
 
 import klamp
-from klamp.comparison import interval
-from klamp.evaluation import evaluate
-from klamp.presets import configure
+from klamp.cli.compare import interval
+from klamp.config.presets import configure
+from klamp.evaluation.evaluate import evaluate
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

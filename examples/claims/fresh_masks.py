@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from klamp.config import Settings
+from klamp.config.settings import Settings
 from klamp.networks import build_network
 from klamp.types import Inputs
 

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import klamp
-from klamp.config import RunConfig, Settings
-from klamp.iteration import start
-from klamp.learning import prepare
-from klamp.seeding import Purpose, key
-from klamp.surrogate import log_prob_surrogate
+from klamp.config.run import RunConfig
+from klamp.config.settings import Settings
+from klamp.mathematics.objectives import log_prob_surrogate
+from klamp.runtime.seeding import Purpose, key
+from klamp.training.iteration import start
+from klamp.training.prepare import prepare
 
 TRAINED = {"steps": 30_000, "num_envs": 4, "rollout_length": 512}
 """How the policy came about."""

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 import klamp
-from klamp.iteration import start
-from klamp.presets import configure
-from klamp.seeding import Purpose, key
+from klamp.config.presets import configure
+from klamp.runtime.seeding import Purpose, key
+from klamp.training.iteration import start
 
 TITLE = "TRPO against PPO, with everything else alike"
 CLAIM = (

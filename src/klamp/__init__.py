@@ -7,22 +7,16 @@ The names below are all there is to import. They are loaded when first used, so 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from klamp.advantages import discounted_returns as discounted_returns
-    from klamp.advantages import gae as gae
-    from klamp.advantages import standardize as standardize
-    from klamp.config import A2C as A2C
-    from klamp.config import NPG as NPG
-    from klamp.config import PPO as PPO
-    from klamp.config import REINFORCE as REINFORCE
-    from klamp.config import TRPO as TRPO
-    from klamp.config import PPOPenalty as PPOPenalty
-    from klamp.config import RunConfig as RunConfig
-    from klamp.config import Settings as Settings
-    from klamp.distributions import Categorical as Categorical
-    from klamp.distributions import DiagonalGaussian as DiagonalGaussian
-    from klamp.distributions import kl_divergence as kl_divergence
-    from klamp.envs.device import DeviceEnvironment as DeviceEnvironment
-    from klamp.envs.device import DeviceStep as DeviceStep
+    from klamp.config.algorithms import A2C as A2C
+    from klamp.config.algorithms import NPG as NPG
+    from klamp.config.algorithms import PPO as PPO
+    from klamp.config.algorithms import REINFORCE as REINFORCE
+    from klamp.config.algorithms import TRPO as TRPO
+    from klamp.config.algorithms import PPOPenalty as PPOPenalty
+    from klamp.config.run import RunConfig as RunConfig
+    from klamp.config.settings import Settings as Settings
+    from klamp.envs.device.protocol import DeviceEnvironment as DeviceEnvironment
+    from klamp.envs.device.protocol import DeviceStep as DeviceStep
     from klamp.errors import CheckpointError as CheckpointError
     from klamp.errors import ConfigError as ConfigError
     from klamp.errors import EnvironmentFault as EnvironmentFault
@@ -31,13 +25,19 @@ if TYPE_CHECKING:
     from klamp.errors import NonFiniteError as NonFiniteError
     from klamp.errors import RunFolderError as RunFolderError
     from klamp.errors import Stopped as Stopped
-    from klamp.evaluation import evaluate as evaluate
-    from klamp.policy import TrainedPolicy as TrainedPolicy
-    from klamp.resuming import resume as resume
-    from klamp.running import Result as Result
-    from klamp.seeds import train_seeds as train_seeds
-    from klamp.training import load as load
-    from klamp.training import train as train
+    from klamp.evaluation.evaluate import evaluate as evaluate
+    from klamp.evaluation.policy import TrainedPolicy as TrainedPolicy
+    from klamp.mathematics.advantages import discounted_returns as discounted_returns
+    from klamp.mathematics.advantages import gae as gae
+    from klamp.mathematics.advantages import standardize as standardize
+    from klamp.mathematics.distributions import Categorical as Categorical
+    from klamp.mathematics.distributions import DiagonalGaussian as DiagonalGaussian
+    from klamp.mathematics.distributions import kl_divergence as kl_divergence
+    from klamp.training.recorder import Result as Result
+    from klamp.training.resume import resume as resume
+    from klamp.training.seeds import train_seeds as train_seeds
+    from klamp.training.train import load as load
+    from klamp.training.train import train as train
     from klamp.trust_region.conjugate_gradient import CGStatus as CGStatus
     from klamp.trust_region.conjugate_gradient import conjugate_gradient as conjugate_gradient
     from klamp.trust_region.fisher import fisher_vector_product as fisher_vector_product
@@ -50,20 +50,11 @@ if TYPE_CHECKING:
     from klamp.types import Shared as Shared
     from klamp.types import UpdateReport as UpdateReport
 
-_ROOMS = {
-    "advantages": ("discounted_returns", "gae", "standardize"),
-    "config": (
-        "A2C",
-        "NPG",
-        "PPO",
-        "REINFORCE",
-        "TRPO",
-        "PPOPenalty",
-        "RunConfig",
-        "Settings",
-    ),
-    "distributions": ("Categorical", "DiagonalGaussian", "kl_divergence"),
-    "envs.device": ("DeviceEnvironment", "DeviceStep"),
+_MODULES = {
+    "config.algorithms": ("A2C", "NPG", "PPO", "REINFORCE", "TRPO", "PPOPenalty"),
+    "config.run": ("RunConfig",),
+    "config.settings": ("Settings",),
+    "envs.device.protocol": ("DeviceEnvironment", "DeviceStep"),
     "errors": (
         "CheckpointError",
         "ConfigError",
@@ -74,24 +65,26 @@ _ROOMS = {
         "RunFolderError",
         "Stopped",
     ),
-    "evaluation": ("evaluate",),
-    "policy": ("TrainedPolicy",),
-    "seeds": ("train_seeds",),
-    "resuming": ("resume",),
-    "running": ("Result",),
-    "training": ("load", "train"),
+    "evaluation.evaluate": ("evaluate",),
+    "evaluation.policy": ("TrainedPolicy",),
+    "mathematics.advantages": ("discounted_returns", "gae", "standardize"),
+    "mathematics.distributions": ("Categorical", "DiagonalGaussian", "kl_divergence"),
+    "training.recorder": ("Result",),
+    "training.resume": ("resume",),
+    "training.seeds": ("train_seeds",),
+    "training.train": ("load", "train"),
     "trust_region.conjugate_gradient": ("CGStatus", "conjugate_gradient"),
     "trust_region.fisher": ("fisher_vector_product", "kl_hessian_vector_product"),
     "trust_region.step": ("Outcome", "StepReport", "trust_region_step"),
     "types": ("Batch", "Rollout", "Shared", "UpdateReport"),
 }
-_HOME = {name: f"klamp.{room}" for room, names in _ROOMS.items() for name in names}
+_HOME = {name: f"klamp.{module}" for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_HOME)  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the room of a public name when it is first asked for."""
+    """Import the module of a public name when it is first asked for."""
     if name not in _HOME:
         raise AttributeError(f"module 'klamp' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415

@@ -2,6 +2,6 @@
 
 import sys
 
-from klamp.cli import main
+from klamp.cli.main import main
 
 sys.exit(main())

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from klamp.advantages import standardize
 from klamp.algorithms import implementation
-from klamp.config import Settings
-from klamp.distributions import Categorical, DiagonalGaussian
+from klamp.config.settings import Settings
+from klamp.mathematics.advantages import standardize
+from klamp.mathematics.distributions import Categorical, DiagonalGaussian
 from klamp.networks import ActorCritic, Model, flatten
 from klamp.types import Batch, Inputs, Update
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from probe import SETTINGS, adam_first_step, flat_grad, one_update
 
-from klamp.config import A2C
+from klamp.config.algorithms import A2C
 from klamp.trust_region.step import Outcome
 
 CONFIG = A2C(

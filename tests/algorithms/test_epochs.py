@@ -10,11 +10,11 @@ import optax
 import pytest
 from probe import SETTINGS, make_model, mean_kl, quickly, sample
 
-from klamp import adam
-from klamp.algorithms import epochs
-from klamp.config import PPO
-from klamp.minibatches import minibatch_rows
-from klamp.weighting import weighted_mean
+from klamp.algorithms import minibatch_epochs
+from klamp.config.algorithms import PPO
+from klamp.mathematics import adam
+from klamp.mathematics.minibatches import minibatch_rows
+from klamp.mathematics.weighting import weighted_mean
 
 CONFIG = PPO(epochs=3, minibatch_size=24)
 KEY = jax.random.key(5)
@@ -31,7 +31,7 @@ def loss(network, part, old_log_prob):
 @cache
 def compiled(model, settings, stop_kl):
     return quickly(
-        lambda theta, batch: epochs.descend(
+        lambda theta, batch: minibatch_epochs.descend(
             loss,
             CONFIG,
             settings,

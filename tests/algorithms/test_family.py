@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from probe import SETTINGS, compiled, make_model, sample
 
-from klamp import config
 from klamp.algorithms import implementation
-from klamp.learning import make_learn
+from klamp.config import algorithms as config
+from klamp.training.learning import make_learn
 from klamp.types import Rollout
 
 ALGORITHMS = {

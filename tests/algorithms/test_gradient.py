@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from probe import make_model, sample
 
-from klamp.algorithms.gradient import flat_gradient
+from klamp.networks.gradient import flat_gradient
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -8,8 +8,8 @@ import pytest
 from probe import compiled, make_model, mean_kl, one_update, sample
 
 from klamp.algorithms import npg
-from klamp.config import NPG, TRPO
-from klamp.distributions import DiagonalGaussian
+from klamp.config.algorithms import NPG, TRPO
+from klamp.mathematics.distributions import DiagonalGaussian
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch
 

@@ -17,8 +17,8 @@ from probe import (
 )
 
 from klamp.algorithms import ppo
-from klamp.config import PPO
-from klamp.surrogate import clipped_surrogate, clipped_value_loss
+from klamp.config.algorithms import PPO
+from klamp.mathematics.objectives import clipped_surrogate, clipped_value_loss
 from klamp.trust_region.step import Outcome
 
 BASE = PPO(epochs=2, minibatch_size=32, learning_rate=3e-3)

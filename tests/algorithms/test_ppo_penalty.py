@@ -8,8 +8,8 @@ import pytest
 from probe import adam_first_step, compiled, flat_grad, make_model, mean_kl, one_update, sample
 
 from klamp.algorithms import ppo_penalty
-from klamp.config import PPOPenalty
-from klamp.surrogate import penalized_surrogate
+from klamp.config.algorithms import PPOPenalty
+from klamp.mathematics.objectives import penalized_surrogate
 
 BASE = PPOPenalty(epochs=4, minibatch_size=32, learning_rate=1e-2)
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from probe import SETTINGS, compiled, make_model, one_update, sample
 
-from klamp import adam, critic
-from klamp.algorithms import reinforce
-from klamp.config import REINFORCE, RunConfig, Settings
+from klamp.algorithms import critic_fit, reinforce
+from klamp.config.algorithms import REINFORCE
+from klamp.config.run import RunConfig
+from klamp.config.settings import Settings
+from klamp.mathematics import adam
 
 NONE = REINFORCE(baseline="none", learning_rate=1e-3, max_gradient_norm=1e6)
 MEAN = replace(NONE, baseline="batch-mean")
@@ -71,7 +73,7 @@ def test_the_critic_learns_as_it_does_under_trpo() -> None:
     batch, _ = sample(model, theta, 1)
     update = compiled(VALUE, model)(theta, reinforce.init(VALUE, model, theta), batch, seed=4)
     moments = adam.begin(theta[model.critic_start :])
-    fitted, _ = critic.fit(model, theta, moments, batch, jax.random.key(4), SETTINGS)
+    fitted, _ = critic_fit.fit(model, theta, moments, batch, jax.random.key(4), SETTINGS)
     end = model.policy_end
     np.testing.assert_allclose(update.theta[end:], fitted[end:], atol=1e-6)
 

@@ -9,7 +9,7 @@ import pytest
 from probe import SETTINGS, compiled, make_model, mean_kl, one_update, sample
 
 from klamp.algorithms import trpo
-from klamp.config import TRPO
+from klamp.config.algorithms import TRPO
 from klamp.trust_region.step import Outcome, trust_region_step
 
 CONFIG = TRPO(max_kl=0.01, damping=0.01)

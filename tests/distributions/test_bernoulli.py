@@ -12,7 +12,7 @@ from distribution_checks import (
 )
 
 from klamp import kl_divergence
-from klamp.distributions import Bernoulli
+from klamp.mathematics.distributions import Bernoulli
 
 
 def test_definitions() -> None:

@@ -15,7 +15,7 @@ from distribution_checks import (
 )
 
 from klamp import kl_divergence
-from klamp.distributions import ScaledBeta
+from klamp.mathematics.distributions import ScaledBeta
 
 LOW, HIGH = (-2.0, 0.0), (2.0, 0.5)
 

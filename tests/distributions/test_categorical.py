@@ -7,7 +7,7 @@ import pytest
 from distribution_checks import check_fisher, check_monte_carlo, precision
 
 from klamp import Categorical, kl_divergence
-from klamp.distributions.joint import mask_size
+from klamp.mathematics.distributions.joint import mask_size
 
 MASK = jnp.asarray([[True, True, False, True, False], [False, False, False, True, False]])
 NOTHING = jnp.zeros((2, 5), bool)

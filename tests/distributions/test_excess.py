@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from distribution_checks import precision
 
-from klamp.distributions.excess import log1p_excess
+from klamp.mathematics.distributions.excess import log1p_excess
 
 SMALL = np.logspace(-18, 0, 500)
 X = np.concatenate([0.999 * SMALL, -0.999 * SMALL, np.logspace(0, 5, 99)])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.distributions import (
+from klamp.mathematics.distributions import (
     Bernoulli,
     Categorical,
     DiagonalGaussian,

@@ -11,8 +11,8 @@ from distribution_checks import (
 )
 
 from klamp import Categorical, DiagonalGaussian, kl_divergence
-from klamp.distributions import Bernoulli, Joint, MultiCategorical
-from klamp.distributions.joint import mask_size
+from klamp.mathematics.distributions import Bernoulli, Joint, MultiCategorical
+from klamp.mathematics.distributions.joint import mask_size
 
 
 def build(out: jax.Array) -> Joint:

@@ -11,8 +11,8 @@ from distribution_checks import (
 )
 
 from klamp import Categorical
-from klamp.distributions import MultiCategorical
-from klamp.distributions.joint import mask_size
+from klamp.mathematics.distributions import MultiCategorical
+from klamp.mathematics.distributions.joint import mask_size
 
 SIZES = (2, 3, 4)
 

@@ -13,7 +13,7 @@ from distribution_checks import (
 )
 
 from klamp import DiagonalGaussian, kl_divergence
-from klamp.distributions import SquashedGaussian
+from klamp.mathematics.distributions import SquashedGaussian
 
 LOW, HIGH = (-2.0, 0.0), (2.0, 0.5)
 

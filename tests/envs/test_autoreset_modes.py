@@ -12,11 +12,12 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 import klamp
 from klamp import Outcome, Settings
 from klamp.algorithms import trpo
-from klamp.envs.vector import VectorEnvironments
-from klamp.learning import make_learn, prepare
+from klamp.collection.host import HostCollector
+from klamp.envs.host.vector import VectorEnvironments
 from klamp.networks import build_network, flatten
-from klamp.rollout import HostCollector
-from klamp.seeding import Purpose
+from klamp.runtime.seeding import Purpose
+from klamp.training.learning import make_learn
+from klamp.training.prepare import prepare
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gaussian": ("box", {}),

@@ -9,8 +9,8 @@ from environments import ACTIONS, OBSERVATIONS, probe
 from gymnasium import spaces
 
 from klamp import EnvironmentFault
-from klamp.config import Settings
-from klamp.envs.contract import check_environment
+from klamp.config.settings import Settings
+from klamp.envs.checks.startup import check_environment
 
 
 @pytest.mark.parametrize("action", ACTIONS)

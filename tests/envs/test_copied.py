@@ -9,12 +9,12 @@ import pytest
 from environments import ACTIONS, LENGTH, Count, Probe, probe
 from gymnasium import spaces
 
-from klamp.envs.copied import CopiedEnvironments
-from klamp.envs.copies import LocalCopies
-from klamp.envs.making import make_host
-from klamp.envs.spaces import random_actions, to_environment
+from klamp.envs.host.replay import CopiedEnvironments
+from klamp.envs.host.serial import LocalCopies
+from klamp.envs.source import make_host
+from klamp.envs.spaces.actions import random_actions, to_environment
 from klamp.errors import CheckpointError, EnvironmentFault
-from klamp.seeding import Purpose, environment_seed
+from klamp.runtime.seeding import Purpose, environment_seed
 
 LENGTHS = (3, 5)
 
@@ -74,7 +74,7 @@ def test_a_position_leads_on_to_the_same_steps(action: str, taken: int) -> None:
 
 
 def test_actions_of_finished_episodes_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("klamp.envs.copied.TRIM", 4)
+    monkeypatch.setattr("klamp.envs.host.replay.TRIM", 4)
     environments, again = (make_host(probe(), 2, seed=4, purpose=Purpose.EPISODE) for _ in range(2))
     environments.reset()
     for _ in range(50):

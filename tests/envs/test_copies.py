@@ -7,7 +7,7 @@ import pytest
 from environments import ACTIONS, OBSERVATIONS, Count, Probe
 from gymnasium.vector.utils import iterate
 
-from klamp.envs.copies import LocalCopies
+from klamp.envs.host.serial import LocalCopies
 from klamp.errors import CopyFault
 
 

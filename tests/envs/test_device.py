@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 from jax_environments import CartPole, Masked, Walk
 
-from klamp.envs.device import (
-    DeviceEnvironment,
-    Together,
-    from_arrays,
-    is_device_environment,
-    to_arrays,
-)
+from klamp.envs.device.batched import Together, from_arrays, to_arrays
+from klamp.envs.device.protocol import DeviceEnvironment, is_device_environment
 from klamp.errors import CheckpointError
 
 

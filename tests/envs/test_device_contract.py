@@ -10,9 +10,9 @@ from gymnasium import spaces
 from jax_environments import CartPole, Masked, Walk
 
 import klamp
-from klamp.envs.contract import check_environment
-from klamp.envs.device import DeviceStep
-from klamp.envs.device_contract import check_protocol
+from klamp.envs.checks.device_protocol import check_protocol
+from klamp.envs.checks.startup import check_environment
+from klamp.envs.device.protocol import DeviceStep
 from klamp.errors import EnvironmentFault
 
 SMALL = klamp.Settings(steps=64, num_envs=2, rollout_length=32)

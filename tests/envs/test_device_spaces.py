@@ -8,9 +8,9 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 
-from klamp.envs.device_spaces import see, to_action
-from klamp.envs.observations import MASK_KEY, batch_of_one, encoder, seen_space
-from klamp.envs.spaces import random_actions, to_environment
+from klamp.envs.device.spaces import see, to_action
+from klamp.envs.spaces.actions import random_actions, to_environment
+from klamp.envs.spaces.observations import MASK_KEY, batch_of_one, encoder, seen_space
 
 SPACES = {
     "box": spaces.Box(-1, 1, (2, 3), np.float32),

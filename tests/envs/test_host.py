@@ -10,14 +10,14 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from klamp import Settings
-from klamp.envs.copied import CopiedEnvironments
-from klamp.envs.copies import LocalCopies
-from klamp.envs.host import HostEnvironments
-from klamp.envs.vector import VectorEnvironments
-from klamp.learning import prepare
+from klamp.collection.host import HostCollector
+from klamp.envs.host.interface import HostEnvironments
+from klamp.envs.host.replay import CopiedEnvironments
+from klamp.envs.host.serial import LocalCopies
+from klamp.envs.host.vector import VectorEnvironments
 from klamp.networks import build_network, flatten
-from klamp.rollout import HostCollector
-from klamp.seeding import Purpose
+from klamp.runtime.seeding import Purpose
+from klamp.training.prepare import prepare
 
 LENGTHS = (3, 5)
 MODES = [AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.envs.device import DeviceEnvironment, DeviceStep, Together
-from klamp.envs.device_contract import check_protocol
-from klamp.envs.jax_adapters import Braxlike, device_environment
+from klamp.envs.checks.device_protocol import check_protocol
+from klamp.envs.device.adapters import Braxlike, device_environment
+from klamp.envs.device.batched import Together
+from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
 from klamp.errors import EnvironmentFault
 
 

@@ -7,10 +7,10 @@ import pytest
 from environments import probe
 
 from klamp import EnvironmentFault
-from klamp.envs.copied import CopiedEnvironments
-from klamp.envs.making import make_host, takes_vector_form
-from klamp.envs.vector import VectorEnvironments
-from klamp.seeding import Purpose
+from klamp.envs.host.replay import CopiedEnvironments
+from klamp.envs.host.vector import VectorEnvironments
+from klamp.envs.source import make_host, takes_vector_form
+from klamp.runtime.seeding import Purpose
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from environments import ACTIONS, probe
 from gymnasium import spaces
 
 from klamp import EnvironmentFault
-from klamp.envs.making import make_host
-from klamp.envs.masks import ActionMasks, choices_left, mask_rows, mask_sizes
-from klamp.envs.spaces import random_actions, to_environment
-from klamp.seeding import Purpose
+from klamp.envs.source import make_host
+from klamp.envs.spaces.actions import random_actions, to_environment
+from klamp.envs.spaces.masks import ActionMasks, choices_left, mask_rows, mask_sizes
+from klamp.runtime.seeding import Purpose
 
 
 def test_sizes_follow_the_parts_in_order() -> None:

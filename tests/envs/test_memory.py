@@ -9,10 +9,12 @@ from environments import OBSERVATIONS, probe
 from gymnasium.spaces import Discrete
 
 import klamp
-from klamp.config import PPO, RunConfig, Settings
-from klamp.envs import memory
-from klamp.envs.memory import check_memory, in_words, network_bytes, rollout_bytes
-from klamp.iteration import start
+from klamp.config.algorithms import PPO
+from klamp.config.run import RunConfig
+from klamp.config.settings import Settings
+from klamp.envs.checks import memory_budget
+from klamp.envs.checks.memory_budget import check_memory, in_words, network_bytes, rollout_bytes
+from klamp.training.iteration import start
 
 SMALL = Settings(steps=64, num_envs=2, rollout_length=32, hidden_sizes=(5, 7))
 
@@ -41,9 +43,9 @@ def test_networks_take_weights_gradients_and_moments() -> None:
 def test_what_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     space, actions = OBSERVATIONS["box"], Discrete(2)
     needed = rollout_bytes(SMALL, space, actions)
-    monkeypatch.setattr(memory, "machine_memory", lambda: max(needed, 2 * 50 * 16))
+    monkeypatch.setattr(memory_budget, "machine_memory", lambda: max(needed, 2 * 50 * 16))
     check_memory("E", SMALL, space, actions)
-    monkeypatch.setattr(memory, "machine_memory", lambda: needed - 1)
+    monkeypatch.setattr(memory_budget, "machine_memory", lambda: needed - 1)
     with pytest.raises(klamp.ConfigError, match=f"at least {in_words(needed)}"):
         check_memory("E", SMALL, space, actions)
 
@@ -63,4 +65,4 @@ def test_the_memory_of_this_machine_is_what_its_kernel_tells() -> None:
     kilobytes = next(
         line.split()[1] for line in MEMINFO.read_text().splitlines() if line.startswith("MemTotal:")
     )
-    assert memory.machine_memory() == pytest.approx(1024 * int(kilobytes), rel=0.01)
+    assert memory_budget.machine_memory() == pytest.approx(1024 * int(kilobytes), rel=0.01)

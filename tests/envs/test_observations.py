@@ -7,7 +7,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from klamp import EnvironmentFault
-from klamp.envs.observations import (
+from klamp.envs.spaces.observations import (
     as_batch,
     encoder,
     masks_in_observation,

@@ -16,11 +16,11 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import klamp
 from klamp import EnvironmentFault
-from klamp.envs.contract import check_environment
-from klamp.envs.making import make_host
-from klamp.envs.pool import PoolEnvironments, first_core
+from klamp.envs.checks.startup import check_environment
+from klamp.envs.host.envpool import PoolEnvironments, first_core
+from klamp.envs.source import make_host
 from klamp.errors import CheckpointError
-from klamp.seeding import Purpose
+from klamp.runtime.seeding import Purpose
 
 
 class Pool:

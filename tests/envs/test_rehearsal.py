@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from environments import Count, probe
 
-from klamp.envs.copied import CopiedEnvironments
-from klamp.envs.copies import LocalCopies
-from klamp.envs.host import HostEnvironments
-from klamp.envs.making import make_host
-from klamp.envs.rehearsal import resumes_exactly
-from klamp.seeding import Purpose
+from klamp.envs.checks.exact_resume import resumes_exactly
+from klamp.envs.host.interface import HostEnvironments
+from klamp.envs.host.replay import CopiedEnvironments
+from klamp.envs.host.serial import LocalCopies
+from klamp.envs.source import make_host
+from klamp.runtime.seeding import Purpose
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from klamp.envs.sample import a_kind, check_sample
+from klamp.envs.checks.observation import a_kind, check_sample
 from klamp.errors import EnvironmentFault
 
 TYPES = ["float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool"]

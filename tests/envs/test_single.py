@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from environments import probe
 
-from klamp.envs.making import specification
-from klamp.envs.single import STEPS, Single, as_bytes
+from klamp.envs.checks.one_copy import STEPS, Single, as_bytes
+from klamp.envs.source import specification
 
 
 def single(env: str) -> Single:

@@ -8,15 +8,9 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, iterate
 
 from klamp import EnvironmentFault
-from klamp.envs.masks import mask_sizes
-from klamp.envs.spaces import (
-    action_buffer,
-    check_spaces,
-    form,
-    limits,
-    random_actions,
-    to_environment,
-)
+from klamp.envs.spaces.actions import action_buffer, random_actions, to_environment
+from klamp.envs.spaces.masks import mask_sizes
+from klamp.envs.spaces.supported import check_spaces, form, limits
 from klamp.networks import action_head
 
 BOX = spaces.Box(-1, 1, (2,), np.float32)

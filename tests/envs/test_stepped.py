@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from jax_environments import Masked, Walk
 
-from klamp.envs.host import HostEnvironments
-from klamp.envs.making import make_host
-from klamp.envs.rehearsal import resumes_exactly
-from klamp.envs.stepped import SteppedEnvironments
+from klamp.envs.checks.exact_resume import resumes_exactly
+from klamp.envs.device.on_host import SteppedEnvironments
+from klamp.envs.host.interface import HostEnvironments
+from klamp.envs.source import make_host
 from klamp.errors import CheckpointError
-from klamp.seeding import Purpose
+from klamp.runtime.seeding import Purpose
 
 
 def made(environment: object, rows: int = 3) -> HostEnvironments:

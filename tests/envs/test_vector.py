@@ -9,11 +9,11 @@ from environments import Count
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from klamp import EnvironmentFault, KlampWarning, Settings
-from klamp.envs.contract import check_environment
-from klamp.envs.making import make_host
-from klamp.envs.vector import VectorEnvironments
+from klamp.envs.checks.startup import check_environment
+from klamp.envs.host.vector import VectorEnvironments
+from klamp.envs.source import make_host
 from klamp.errors import CheckpointError
-from klamp.seeding import Purpose
+from klamp.runtime.seeding import Purpose
 
 
 def test_a_vector_environment_must_say_how_it_resets() -> None:

@@ -13,9 +13,9 @@ import pytest
 from faulty_environments import register
 
 from klamp import EnvironmentFault, KlampWarning
-from klamp.envs.copied import CopiedEnvironments
-from klamp.envs.making import make_host
-from klamp.seeding import Purpose
+from klamp.envs.host.replay import CopiedEnvironments
+from klamp.envs.source import make_host
+from klamp.runtime.seeding import Purpose
 
 LIMIT_S = 4.0
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import klamp
-from klamp.config import Settings
+from klamp.config.settings import Settings
 from klamp.networks import build_network, flatten
 from klamp.types import Inputs
 

@@ -8,7 +8,7 @@ from environments import ACTIONS
 from gymnasium import spaces
 
 from klamp import Categorical, ConfigError, DiagonalGaussian
-from klamp.distributions import (
+from klamp.mathematics.distributions import (
     Bernoulli,
     Joint,
     MultiCategorical,

@@ -7,7 +7,7 @@ import pytest
 from problems import bits
 
 from klamp import Batch, Outcome, Shared, fisher_vector_product, trust_region_step
-from klamp.distributions import (
+from klamp.mathematics.distributions import (
     Bernoulli,
     Categorical,
     DiagonalGaussian,

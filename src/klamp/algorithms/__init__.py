@@ -10,7 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.algorithms import a2c, npg, ppo, ppo_penalty, reinforce, trpo
-from klamp.config import A2C, NPG, PPO, REINFORCE, TRPO, PPOPenalty, Settings
+from klamp.config.algorithms import A2C, NPG, PPO, REINFORCE, TRPO, PPOPenalty
+from klamp.config.settings import Settings
 from klamp.networks import Model
 from klamp.types import Batch, Update
 

@@ -10,13 +10,14 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp import adam
-from klamp.advantages import standardize
-from klamp.algorithms.gradient import flat_gradient
-from klamp.config import A2C, Settings
+from klamp.config.algorithms import A2C
+from klamp.config.settings import Settings
+from klamp.mathematics import adam
+from klamp.mathematics.advantages import standardize
+from klamp.mathematics.objectives import entropy_bonus, joint_loss, log_prob_surrogate, value_loss
+from klamp.mathematics.schedules import scheduled
 from klamp.networks import ActorCritic, Model
-from klamp.schedules import scheduled
-from klamp.surrogate import entropy_bonus, joint_loss, log_prob_surrogate, value_loss
+from klamp.networks.gradient import flat_gradient
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
 

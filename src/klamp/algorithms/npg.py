@@ -10,19 +10,20 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp import critic
-from klamp.config import NPG, Settings
-from klamp.minibatches import every_kth
+from klamp.algorithms import critic_fit
+from klamp.config.algorithms import NPG
+from klamp.config.settings import Settings
+from klamp.mathematics.minibatches import every_kth
+from klamp.mathematics.weighting import scored
 from klamp.networks import Model
 from klamp.trust_region.rounding import resolution, rounding_of
 from klamp.trust_region.step import Outcome, in_units, natural_direction, surrogate_and_kl
 from klamp.types import Batch, Policy, Update
-from klamp.weighting import scored
 
 
 def init(config: NPG, model: Model, theta: Float[Array, " n"]) -> Any:
     """The critic's Adam moments at zero; the policy's step has no state."""
-    return critic.initial_moments(model, theta)
+    return critic_fit.initial_moments(model, theta)
 
 
 def update(
@@ -41,7 +42,7 @@ def update(
         model.policy, theta[: model.policy_end], batch, config, about, settings.sequence
     )
     theta = jnp.concatenate([part, theta[model.policy_end :]])
-    theta, state, fit = critic.fit_after_step(
+    theta, state, fit = critic_fit.fit_after_step(
         model, theta, state, batch, key, settings, max_kl=config.max_kl
     )
     return Update(theta, state, outcome, details | fit)

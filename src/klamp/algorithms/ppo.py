@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp import adam
-from klamp.algorithms import epochs
-from klamp.config import PPO, Settings
-from klamp.networks import ActorCritic, Model
-from klamp.schedules import scheduled
-from klamp.surrogate import (
+from klamp.algorithms import minibatch_epochs
+from klamp.config.algorithms import PPO
+from klamp.config.settings import Settings
+from klamp.mathematics import adam
+from klamp.mathematics.objectives import (
     clipped_surrogate,
     clipped_value_loss,
     entropy_bonus,
@@ -24,6 +23,8 @@ from klamp.surrogate import (
     joint_loss,
     value_loss,
 )
+from klamp.mathematics.schedules import scheduled
+from klamp.networks import ActorCritic, Model
 from klamp.trust_region.projection import Projection, kl_meter, mean_kl, project
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
@@ -95,7 +96,7 @@ def update(
     step_size = state.learning_rate
     if step_size is None:
         step_size = scheduled(config.learning_rate, config.final_learning_rate, progress)
-    new_theta, moments, passes = epochs.descend(
+    new_theta, moments, passes = minibatch_epochs.descend(
         lambda network, part, old_log_prob: loss(network, part, old_log_prob, clip, config),
         config,
         settings,

@@ -11,19 +11,20 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp import adam
-from klamp.algorithms import epochs
-from klamp.config import PPOPenalty, Settings
-from klamp.distributions import kl_divergence
-from klamp.networks import ActorCritic, Model
-from klamp.schedules import scheduled
-from klamp.surrogate import (
+from klamp.algorithms import minibatch_epochs
+from klamp.config.algorithms import PPOPenalty
+from klamp.config.settings import Settings
+from klamp.mathematics import adam
+from klamp.mathematics.distributions import kl_divergence
+from klamp.mathematics.objectives import (
     entropy_bonus,
     importance_ratio,
     joint_loss,
     penalized_surrogate,
     value_loss,
 )
+from klamp.mathematics.schedules import scheduled
+from klamp.networks import ActorCritic, Model
 from klamp.trust_region.projection import mean_kl
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
@@ -85,7 +86,7 @@ def update(
     """K epochs over one batch, then the next β."""
     step_size = scheduled(config.learning_rate, config.final_learning_rate, progress)
     beta = state.kl_coefficient
-    theta, moments, _ = epochs.descend(
+    theta, moments, _ = minibatch_epochs.descend(
         lambda network, part, old_log_prob: loss(network, part, old_log_prob, beta, config),
         config,
         settings,

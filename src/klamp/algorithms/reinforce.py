@@ -18,15 +18,17 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp import adam, critic
-from klamp.advantages import standardize
-from klamp.algorithms.gradient import flat_gradient
-from klamp.config import REINFORCE, Settings
+from klamp.algorithms import critic_fit
+from klamp.config.algorithms import REINFORCE
+from klamp.config.settings import Settings
+from klamp.mathematics import adam
+from klamp.mathematics.advantages import standardize
+from klamp.mathematics.objectives import entropy_bonus, log_prob_surrogate
+from klamp.mathematics.weighting import weighted_mean
 from klamp.networks import ActorCritic, Model
-from klamp.surrogate import entropy_bonus, log_prob_surrogate
+from klamp.networks.gradient import flat_gradient
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
-from klamp.weighting import weighted_mean
 
 
 class State(NamedTuple):
@@ -76,7 +78,7 @@ def update(
     theta = theta - config.learning_rate * direction
     fitted = state.critic
     if config.baseline == "value":
-        theta, fitted = critic.fit(model, theta, state.critic, batch, key, settings)
+        theta, fitted = critic_fit.fit(model, theta, state.critic, batch, key, settings)
     details = {"gradient_norm": jnp.linalg.norm(gradient)}
     outcome = jnp.asarray(int(Outcome.ACCEPTED))
     return Update(theta, State(moments, fitted), outcome, details)

@@ -11,9 +11,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp import critic
-from klamp.config import TRPO, Settings
-from klamp.minibatches import every_kth
+from klamp.algorithms import critic_fit
+from klamp.config.algorithms import TRPO
+from klamp.config.settings import Settings
+from klamp.mathematics.minibatches import every_kth
 from klamp.networks import Model
 from klamp.trust_region.step import trust_region_step
 from klamp.types import Batch, Update
@@ -25,7 +26,7 @@ critic's fit does to the policy."""
 
 def init(config: TRPO, model: Model, theta: Float[Array, " n"]) -> Any:
     """The critic's Adam moments at zero; the policy's step has no state."""
-    return critic.initial_moments(model, theta)
+    return critic_fit.initial_moments(model, theta)
 
 
 def update(
@@ -52,7 +53,7 @@ def update(
         fisher_batch=every_kth(batch, config.fisher_subsample, sequence=settings.sequence),
     )
     theta = jnp.concatenate([policy_theta, theta[model.policy_end :]])
-    theta, state, fit = critic.fit_after_step(
+    theta, state, fit = critic_fit.fit_after_step(
         model, theta, state, batch, key, settings, max_kl=config.max_kl
     )
     details = report._asdict()

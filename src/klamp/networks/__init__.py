@@ -13,6 +13,8 @@ from klamp.networks.build import NetworkBuilder as NetworkBuilder
 from klamp.networks.build import build_network as build_network
 from klamp.networks.build import check_network as check_network
 from klamp.networks.build import name_of as name_of
+from klamp.networks.flat_model import Model as Model
+from klamp.networks.flat_model import flatten as flatten
 from klamp.networks.heads import CategoricalHead as CategoricalHead
 from klamp.networks.heads import GaussianHead as GaussianHead
 from klamp.networks.heads import action_head as action_head
@@ -22,6 +24,4 @@ from klamp.networks.layers import MLP as MLP
 from klamp.networks.layers import Dense as Dense
 from klamp.networks.layers import Features as Features
 from klamp.networks.layers import as_float as as_float
-from klamp.networks.model import Model as Model
-from klamp.networks.model import flatten as flatten
 from klamp.networks.recurrent import Recurrent as Recurrent

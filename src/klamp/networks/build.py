@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import PRNGKeyArray
 
-from klamp.config import Settings
+from klamp.config.settings import Settings
 from klamp.errors import ConfigError
 from klamp.networks.actor_critic import Actor, ActorCritic, Critic, Nothing, Trunk
 from klamp.networks.heads import action_head, has_gaussian

@@ -10,8 +10,9 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp.choices import ActionBounds, ActionScale, MeanActivation
-from klamp.distributions import (
+from klamp.config.choices import ActionBounds, ActionScale, MeanActivation
+from klamp.errors import ConfigError
+from klamp.mathematics.distributions import (
     Bernoulli,
     Categorical,
     DiagonalGaussian,
@@ -20,7 +21,6 @@ from klamp.distributions import (
     ScaledBeta,
     SquashedGaussian,
 )
-from klamp.errors import ConfigError
 from klamp.networks.layers import Dense
 
 LOG_STD_RANGE = (-20.0, 2.0)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped, UInt32
 
-from klamp.compilation import cpu
+from klamp.runtime.device import cpu
 from klamp.types import Inputs
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

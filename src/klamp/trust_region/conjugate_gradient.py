@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
-from klamp.magnitude import power_of_two
+from klamp.mathematics.magnitude import power_of_two
 
 
 class CGStatus(IntEnum):

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from klamp.distributions import kl_divergence
-from klamp.products import rows_first
+from klamp.mathematics.distributions import kl_divergence
+from klamp.mathematics.weighting import scrub, weighted_mean
+from klamp.runtime.cpu_matmul import rows_first
 from klamp.types import Policy
-from klamp.weighting import scrub, weighted_mean
 
 Matvec = Callable[[Any], Any]
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
-from klamp.distributions import kl_divergence
+from klamp.mathematics.distributions import kl_divergence
+from klamp.mathematics.weighting import scored, weighted_mean
 from klamp.trust_region.rounding import ceiling, resolution, rounding_of
 from klamp.types import Batch, Policy
-from klamp.weighting import scored, weighted_mean
 
 HALVINGS = 24
 """Of the interval that holds the edge: as many as float32 has digits."""

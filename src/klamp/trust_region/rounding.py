@@ -30,9 +30,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from klamp.minibatches import every_kth
+from klamp.mathematics.minibatches import every_kth
+from klamp.mathematics.weighting import weighted_maximum, weighted_mean, zeroed
 from klamp.types import Batch, Policy
-from klamp.weighting import weighted_maximum, weighted_mean, zeroed
 
 PARAMETERS = 0.5
 """Rounding errors of a distribution's own parameters, in ε times their size."""

@@ -15,16 +15,16 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
-from klamp.distributions import kl_divergence
-from klamp.magnitude import power_of_two
-from klamp.products import rows_first
+from klamp.mathematics.distributions import kl_divergence
+from klamp.mathematics.magnitude import power_of_two
+from klamp.mathematics.weighting import scored, weighted_mean, zeroed
+from klamp.runtime.cpu_matmul import rows_first
 from klamp.trust_region.conjugate_gradient import solve
 from klamp.trust_region.fisher import fisher_operator
 from klamp.trust_region.line_search import Candidate, backtracking_line_search
 from klamp.trust_region.projection import mean_kl
 from klamp.trust_region.rounding import Rounding, attainable, ceiling, resolution, rounding_of
 from klamp.types import Batch, Policy
-from klamp.weighting import scored, weighted_mean, zeroed
 
 
 class Outcome(IntEnum):

@@ -1,0 +1,80 @@
+"""Epochs of shuffled minibatches over one batch: what PPO with a clip and with a penalty share.
+
+Algorithm 1 of arXiv:1707.06347, less its objective: K epochs of minibatch Adam on a loss over
+policy and critic together. The paper leaves to its code, and we take from there, Adam's ε of 1e-5
+and the clipping of the gradient's norm over all parameters.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from klamp.config.algorithms import PPO, PPOPenalty
+from klamp.config.settings import Settings
+from klamp.mathematics import adam
+from klamp.mathematics.advantages import standardize
+from klamp.mathematics.minibatches import minibatch_rows, number_of_rows, take_rows
+from klamp.networks import ActorCritic, Model
+from klamp.networks.gradient import flat_gradient
+from klamp.trust_region.projection import mean_kl
+from klamp.types import Batch
+
+Loss = Callable[[ActorCritic, Batch, Float[Array, " B"]], Float[Array, ""]]
+"""(network, rows, log π_old of their actions) → what the minibatches descend."""
+
+
+def descend(
+    loss: Loss,
+    config: PPO | PPOPenalty,
+    settings: Settings,
+    model: Model,
+    theta: Float[Array, " n"],
+    moments: adam.AdamState,
+    batch: Batch,
+    key: PRNGKeyArray,
+    *,
+    step_size: Float[Array, ""] | Float[Array, " n"],
+    stop_kl: float | None = None,
+) -> tuple[Float[Array, " n"], adam.AdamState, Int[Array, ""]]:
+    """θ and Adam's moments after the epochs, and how many they were.
+
+    ``step_size`` is one number, or one for each parameter. After an epoch that left the exact mean
+    KL(old‖new) of the batch above ``stop_kl`` no other follows.
+    """
+    total = number_of_rows(batch)
+    rows = minibatch_rows(
+        key, config.epochs, total, config.minibatch_size, sequence=settings.sequence
+    )
+    old_log_prob = batch.old.log_prob(batch.action)
+
+    def minibatch(carry: tuple[Array, Any], drawn: tuple[Batch, Array]) -> tuple[Any, None]:
+        (theta, moments), (part, old) = carry, drawn
+        gradient = flat_gradient(loss, model, theta, part, old)
+        gradient = adam.clip_norm(gradient, config.max_gradient_norm)
+        direction, moments = adam.direction(gradient, moments)
+        return (theta - step_size * direction, moments), None
+
+    def exceeded(theta: Array) -> Bool[Array, ""]:
+        if stop_kl is None:
+            return jnp.asarray(False)
+        return mean_kl(model.distribution, theta, batch) > stop_kl
+
+    def unfinished(carry: tuple[Int[Array, ""], Array, Any, Array]) -> Bool[Array, ""]:
+        return (carry[0] < config.epochs) & ~carry[3]
+
+    def epoch(carry: tuple[Int[Array, ""], Array, Any, Array]) -> Any:
+        done, theta, moments, _ = carry
+        # Drawn and standardised all at once: a loop of many small calls costs more than its rows.
+        parts = take_rows(batch, rows[done], total)
+        if settings.advantage_normalization == "minibatch":
+            parts = parts._replace(advantage=jax.vmap(standardize)(parts.advantage, parts.weight))
+        drawn = (parts, old_log_prob[rows[done]])
+        (theta, moments), _ = jax.lax.scan(minibatch, (theta, moments), drawn)
+        return done + 1, theta, moments, exceeded(theta)
+
+    start = (jnp.asarray(0), theta, moments, jnp.asarray(False))
+    epochs, theta, moments, _ = jax.lax.while_loop(unfinished, epoch, start)
+    return theta, moments, epochs

@@ -1,0 +1,1 @@
+"""Environments stepped by a policy: rollouts."""

@@ -1,0 +1,144 @@
+"""Settings that would do nothing, and why.
+
+What an algorithm, the other settings or the spaces leave without effect is refused where it differs
+from its default: a person who gave it expects something of it, and ``config.json`` is to hold what
+was done. Light to import, like ``config``.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from klamp.config.algorithms import A2C, NPG, PPO, REINFORCE, TRPO, AlgorithmConfig, PPOPenalty
+from klamp.config.settings import Settings
+from klamp.errors import ConfigError, shown
+
+CRITIC_FIT = ("critic_epochs", "critic_minibatch_size", "critic_learning_rate")
+LAYERS = ("hidden_sizes", "activation", "dropout")
+SCHEDULE = ("action_std", "action_std_decay", "action_std_minimum")
+
+
+class Unused(NamedTuple):
+    """Settings without effect, and the reason."""
+
+    names: Sequence[str]
+    why: str
+
+
+class Decided(NamedTuple):
+    """What an environment's spaces, and who made the networks, decide over settings."""
+
+    image: bool
+    """Whether the networks see images."""
+    continuous: bool
+    """Whether any action is continuous."""
+    discrete: bool
+    """Whether any is not."""
+    gaussian: bool
+    """Whether any has a Gaussian, by the settings."""
+    own_network: bool
+    """Whether the networks are the user's own."""
+
+
+def refuse_unused(algorithm: AlgorithmConfig, settings: Settings, unused: Iterator[Unused]) -> None:
+    """Raise ``ConfigError`` where a setting without effect is not at its default."""
+    for names, why in unused:
+        for part in (settings, algorithm):
+            for item in fields(part):
+                value = getattr(part, item.name)
+                if item.name in names and value != item.default:
+                    raise ConfigError(
+                        f"`{item.name}` of {type(part).__name__} is {shown(value)}, but would do "
+                        f"nothing: {why}. Leave it out."
+                    )
+
+
+def learns_a_critic(algorithm: AlgorithmConfig) -> bool:
+    """Whether anything moves V towards its target."""
+    if isinstance(algorithm, REINFORCE):
+        return algorithm.baseline == "value"
+    return isinstance(algorithm, NPG | TRPO) or algorithm.value_coefficient > 0
+
+
+def by_choices(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unused]:
+    """What algorithm and settings leave without effect, whatever the environment."""
+    yield from _of_the_critic(algorithm, settings)
+    yield from _of_the_networks(settings)
+    kind = type(algorithm).__name__
+    if settings.advantage_normalization == "minibatch" and isinstance(algorithm, NPG | TRPO):
+        yield Unused(
+            ("advantage_normalization",),
+            f"{kind} takes its step on the whole batch, so 'minibatch' would standardise nothing; "
+            "'batch' and 'off' are the choices",
+        )
+    if settings.vectorization != "async":
+        yield Unused(("step_limit_s",), "only environments of `vectorization` 'async' are timed")
+    if isinstance(algorithm, TRPO) and algorithm.max_backtracks == 0:
+        yield Unused(("backtrack_ratio",), "with `max_backtracks` 0 no step is shortened")
+    if isinstance(algorithm, PPO) and algorithm.epochs == 1:
+        yield Unused(("target_kl",), "it stops further epochs, and `epochs` is 1")
+
+
+def _of_the_critic(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unused]:
+    kind, learns = type(algorithm).__name__, learns_a_critic(algorithm)
+    if isinstance(algorithm, A2C | PPO | PPOPenalty):
+        yield Unused(
+            CRITIC_FIT,
+            f"{kind} has no fit of the critic by itself; it descends the value loss together with "
+            "the policy's, weighted by `value_coefficient`",
+        )
+        without = "with a `value_coefficient` of 0 no critic is learned"
+    else:
+        without = "without V for its `baseline`, REINFORCE learns no critic"
+    if not learns:
+        yield Unused((*CRITIC_FIT, "value_clip", "value_learning_rate"), without)
+        if settings.advantage_estimator != "standardized-return":
+            yield Unused(("value_target",), without)
+    in_target = learns and settings.value_target == "td-lambda"
+    if settings.advantage_estimator != "gae" and not in_target:
+        yield Unused(
+            ("trace_decay",),
+            "λ is used by the `advantage_estimator` 'gae' and the `value_target` 'td-lambda', and "
+            "this run learns from neither",
+        )
+
+
+def _of_the_networks(settings: Settings) -> Iterator[Unused]:
+    if settings.recurrent_size:
+        yield Unused(("shared_network",), "a recurrent unit is shared by policy and critic anyway")
+    else:
+        yield Unused(("sequence_length",), "without a `recurrent_size` nothing is remembered")
+    if not settings.hidden_sizes:
+        yield Unused(("activation", "dropout", "shared_network"), "there are no hidden layers")
+    if settings.action_scale == "scheduled":
+        yield Unused(
+            ("initial_log_std",), "with `action_scale` 'scheduled' the scale begins at `action_std`"
+        )
+    else:
+        yield Unused(SCHEDULE, "only the `action_scale` 'scheduled' follows a schedule")
+
+
+def by_spaces(settings: Settings, decided: Decided, action_space: Any) -> Iterator[Unused]:
+    """What the environment, or a network of the user's own, leaves without effect."""
+    if decided.own_network:
+        yield Unused(
+            ("hidden_sizes", "activation", "shared_network", "mean_activation", "initial_log_std"),
+            "it describes the built-in networks, and this run has its own",
+        )
+        if settings.action_scale == "state":
+            yield Unused(("action_scale",), "the run's own network decides over its scale")
+    elif decided.image:
+        yield Unused(LAYERS, "images get convolutions of a fixed form, without hidden layers")
+    if not decided.continuous:
+        yield Unused(("action_bounds",), f"the actions {action_space} are not continuous")
+    if not decided.gaussian:
+        yield Unused(
+            ("action_scale", "mean_activation", "initial_log_std"),
+            f"the actions {action_space} under `action_bounds` {settings.action_bounds!r} have no "
+            "Gaussian part",
+        )
+    fixed = settings.action_scale == "scheduled" and settings.action_bounds == "clip"
+    if fixed and not decided.discrete and not decided.own_network:
+        yield Unused(
+            ("entropy_coefficient",), "the entropy of a Gaussian of scheduled scale is given by it"
+        )

@@ -1,0 +1,223 @@
+"""The start-up check: throw-away copies are stepped, so that a broken promise is found at once."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from klamp.config.environment_name import POOL
+from klamp.config.settings import Settings
+from klamp.envs.checks.device_protocol import check_protocol
+from klamp.envs.checks.exact_resume import resumes_exactly
+from klamp.envs.checks.memory_budget import check_memory
+from klamp.envs.checks.one_copy import STEPS, Answer, Single
+from klamp.envs.device.adapters import device_environment
+from klamp.envs.host.interface import HostEnvironments
+from klamp.envs.host.vector import VectorEnvironments
+from klamp.envs.source import FEW, make_host, specification, takes_vector_form
+from klamp.envs.spaces.actions import random_actions, to_environment
+from klamp.envs.spaces.supported import check_spaces
+from klamp.errors import EnvironmentFault, KlampError, KlampWarning
+from klamp.runtime.seeding import Purpose, generator
+
+UNTIL = 1000
+"""Steps in which an episode of a vector environment is to end, so that its end can be looked at."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the check found out of environments that passed it."""
+
+    repeats: bool
+    """Whether the same seeds and actions led another copy to the same bytes, as a run must that is
+    to be resumed exactly."""
+    difference: str
+    """Where they did not; empty where they did, and for EnvPool, of which it is known."""
+
+
+def check_environment(env: Any, settings: Settings) -> Checked:
+    """Make copies of ``env``, take a few random steps, and raise ``EnvironmentFault`` on a fault.
+
+    Checked is every answer of one copy (spaces, observations, rewards, end flags, infos, masks),
+    that a second copy has the same spaces, and that one rollout of these ``settings`` fits into
+    memory (``ConfigError``). What is odd but does no harm is warned of (``KlampWarning``), and so
+    is an environment that does not repeat itself. Nothing of the run's own environments is used.
+    """
+    checked = _check(env, settings)
+    if checked.difference:
+        warnings.warn(
+            f"{checked.difference}. It can be trained, but a run that is stopped and resumed will "
+            "not end with the same bytes as one that was never stopped. Draw every random number "
+            "from `self.np_random`, which `reset(seed=…)` seeds, and keep nothing from one episode "
+            "to the next.",
+            KlampWarning,
+            stacklevel=4,
+        )
+    return checked
+
+
+def _check(env: Any, settings: Settings) -> Checked:
+    on_device = device_environment(env, settings.vectorization)
+    if on_device is not None:
+        name = env if isinstance(env, str) else type(env).__qualname__
+        check_protocol(name, on_device)
+        return _check_together(name, settings, env)
+    if env.startswith(POOL):
+        return Checked(_check_together(env, settings).repeats, "")
+    spec = specification(env)
+    stepped_together = takes_vector_form(spec, settings.num_envs, settings.vectorization)
+    checked = None
+    if spec.entry_point is not None:
+        checked = _check_single(env, spec, settings)
+    if stepped_together:
+        return _check_together(env, settings)
+    # `make_host` says why an environment without a form of its own cannot be made.
+    return checked or _check_together(env, settings)
+
+
+def _check_single(env: str, spec: Any, settings: Settings) -> Checked:
+    """One copy walks twice, a second one walks the same way as the first did the second time."""
+    copies: list[Single] = []
+    try:
+        first = Single(env, spec)
+        copies.append(first)
+        first.check_spaces()
+        check_memory(env, settings, first.observation_space, first.action_space)
+        first.walk(settings.seed, 0)
+        expected = first.walk(settings.seed, 1)
+        second = Single(env, spec)
+        copies.append(second)
+        _check_siblings(env, first, second)
+        found = second.walk(settings.seed, 1)
+        first.check_spaces_stayed()
+        while copies:
+            copies.pop().close()
+    finally:
+        for copy in copies:
+            copy.drop()
+    for note in dict.fromkeys(first.notes[:1]):
+        warnings.warn(note, KlampWarning, stacklevel=4)
+    return _compared(env, expected, found)
+
+
+def _check_siblings(env: str, first: Single, second: Single) -> None:
+    """Two copies have the same spaces, and nothing else in common."""
+    if first.raw.unwrapped is second.raw.unwrapped:
+        raise EnvironmentFault(
+            f"`gymnasium.make({env!r})` returned the same object twice; expected a new environment "
+            "each time. Let the entry point of its registration construct one at every call."
+        )
+    for name in ("observation_space", "action_space"):
+        ours, theirs = getattr(first, name), getattr(second, name)
+        if ours != theirs:
+            raise EnvironmentFault(
+                f"`{name}` of two copies of `{env}` differ: the first has {ours}, the second "
+                f"{theirs}; expected one space for all. Let it depend on nothing but the arguments "
+                "of the constructor."
+            )
+
+
+def _compared(env: str, expected: list[Answer], found: list[Answer]) -> Checked:
+    """Whether two walks agree in every byte, and where they part."""
+    for ours, theirs in zip(expected, found, strict=False):
+        for what, a, b in zip(Answer._fields, ours, theirs, strict=True):
+            if a != b and not (a != a and b != b):  # noqa: PLR0124 - NaN is not itself
+                return Checked(
+                    False,
+                    f"`{env}` does not repeat itself: in two copies, the {what} after {ours.call} "
+                    "and the same calls before it differ",
+                )
+    return Checked(True, "")
+
+
+def _check_together(env: str, settings: Settings, source: Any = None) -> Checked:
+    """Environments in a vector form of their own, which resets them itself."""
+
+    def make() -> HostEnvironments:
+        return make_host(
+            source or env,
+            FEW + 1,
+            seed=settings.seed,
+            purpose=Purpose.CHECK,
+            vectorization=settings.vectorization,
+        )
+
+    try:
+        copies = make()
+        try:
+            check_spaces(env, copies.observation_space, copies.action_space)
+            check_memory(env, settings, copies.observation_space, copies.action_space)
+            _walk(copies, settings.seed)
+            if isinstance(copies, VectorEnvironments) and copies.resets_at_once:
+                _until_an_end(copies, settings.seed)
+        finally:
+            copies.close()
+        repeats = resumes_exactly(make, settings.seed)
+    except KlampError:
+        raise
+    except (Exception, SystemExit) as error:
+        again = f"`gymnasium.make_vec({env!r})`, `reset(seed=0)` and `step(action_space.sample())`"
+        if source is not None:
+            again = "`jax.vmap` over its `reset(key)` and `step(key, state, action)`"
+        raise EnvironmentFault(
+            f"The environment `{env}` raised {type(error).__name__} in its first {STEPS} steps: "
+            f"{' '.join(str(error).split())} Run it by itself with {again}."
+        ) from error
+    difference = f"`{env}` does not repeat itself from what its vector form keeps"
+    return Checked(repeats, "" if repeats else difference)
+
+
+def _walk(copies: HostEnvironments, seed: int) -> None:
+    """Reset, then random steps."""
+    env, space = copies.env, copies.seen_space
+    draw = generator(seed, Purpose.CHECK)
+    to_action = to_environment(copies.action_space)
+    copies.begin(0)
+    _check_observation(env, "reset", copies.reset(), space)
+    for step in range(STEPS):
+        action = random_actions(copies.action_space, copies.num_envs, copies.action_mask, draw)
+        after = copies.step(to_action(action))
+        where = f"step {step}"
+        _check_observation(env, where, after.observation, space)
+        _check_observation(env, where, after.next_observation, space)
+        reward = np.asarray(after.reward)
+        if reward.shape != (copies.num_envs,) or not np.all(np.isfinite(reward)):
+            raise EnvironmentFault(
+                f"The reward of `{env}` at {where} is {after.reward!r}; expected one finite number "
+                "for each environment."
+            )
+        for name in ("terminated", "truncated"):
+            flag = np.asarray(getattr(after, name))
+            if flag.dtype != bool:
+                raise EnvironmentFault(
+                    f"`{name}` of `{env}` at {where} is {flag!r}; expected booleans, so that a "
+                    "time limit and a terminal state can be told apart."
+                )
+
+
+def _until_an_end(copies: VectorEnvironments, seed: int) -> None:
+    """Random steps until a row shows what its episode ended with, or for ``UNTIL`` of them."""
+    draw, to_action = generator(seed, Purpose.CHECK, 1), to_environment(copies.action_space)
+    for step in range(STEPS, UNTIL):
+        mask = copies.action_mask
+        action = random_actions(copies.action_space, copies.num_envs, mask, draw)
+        after = copies.step(to_action(action))
+        if np.any(after.terminated | after.truncated):
+            shown, space = after.next_observation, copies.seen_space
+            _check_observation(copies.env, f"step {step}", shown, space)
+            return
+
+
+def _check_observation(env: str, where: str, observation: Any, space: Any) -> None:
+    array = np.asarray(observation)
+    if array.shape[1:] != space.shape:
+        raise EnvironmentFault(
+            f"An observation of `{env}` at {where} has the shape {array.shape[1:]}, but its "
+            f"observation space says {space.shape}. Correct one of the two in the environment."
+        )
+    if np.issubdtype(array.dtype, np.floating) and not np.all(np.isfinite(array)):
+        raise EnvironmentFault(
+            f"An observation of `{env}` at {where} is not finite: {array!r}. Find the step of the "
+            "environment that divides by zero or overflows."
+        )

@@ -1,0 +1,159 @@
+"""Environments written in JAX: the protocol, and N of them under one reading of how episodes end.
+
+Everything here is pure and can be traced: a rollout is a scan over ``Together.step``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
+from klamp.envs.device.spaces import see
+from klamp.envs.spaces.observations import seen_space
+from klamp.errors import CheckpointError
+
+
+class Stand(NamedTuple):
+    """Where N environments stand."""
+
+    state: Any
+    """[N, …]: what the environment calls its state."""
+    observation: Any
+    """[N, …]: what the policy sees next."""
+    mask: Any
+    """[N, entries]: the actions allowed next; None where the environment does not tell."""
+
+
+class Ended(NamedTuple):
+    """What one step of N environments led to, before new episodes began."""
+
+    next_observation: Any
+    """[N, …]: the true next observation, the final one where an episode ended."""
+    reward: Float[Array, " N"]
+    terminated: Bool[Array, " N"]
+    truncated: Bool[Array, " N"]
+
+
+@dataclass(frozen=True)
+class Together:
+    """N copies of an environment as pure functions; episodes that end are followed by new ones."""
+
+    environment: DeviceEnvironment
+    num_envs: int
+    observation_space: Any = field(init=False)
+    """The environment's own."""
+    action_space: Any = field(init=False)
+    """The environment's own."""
+    seen_space: spaces.Box = field(init=False)
+    """What the policy sees."""
+
+    def __post_init__(self) -> None:
+        """Ask for the spaces once: an environment may compute them, which is not to be traced."""
+        seen, action = self.environment.observation_space, self.environment.action_space
+        object.__setattr__(self, "observation_space", seen)
+        object.__setattr__(self, "action_space", action)
+        object.__setattr__(self, "seen_space", seen_space(seen))
+
+    def keys(self, key: PRNGKeyArray, t: Any) -> PRNGKeyArray:
+        """[2, N]: for step t of a rollout, a key a row for the step and for a new episode."""
+        return jax.random.split(jax.random.fold_in(key, t), (2, self.num_envs))
+
+    def reset(self, key: PRNGKeyArray) -> Stand:
+        """A new episode in each row, each from a key of its own."""
+        return self._begin(jax.random.split(key, self.num_envs))
+
+    def step(self, keys: PRNGKeyArray, stand: Stand, action: Any) -> tuple[Stand, Ended]:
+        """One step of every row, by actions of the action space; rows that ended begin anew."""
+        after = jax.vmap(self._step)(keys[0], stand.state, action)
+        led_to, mask = jax.vmap(self._see)(after.observation)
+        reward = jnp.asarray(after.reward, jnp.float32)
+        terminated = jnp.asarray(after.terminated, bool)
+        truncated = jnp.asarray(after.truncated, bool)
+        ended = terminated | truncated
+        on = Stand(after.state, led_to, mask)
+
+        def begin(on: Stand) -> Stand:
+            new = self._begin(keys[1])
+            return jax.tree.map(lambda a, b: jnp.where(_column(ended, a), a, b), new, on)
+
+        # Most steps end no episode, and a reset may cost more than a step.
+        stand = jax.lax.cond(jnp.any(ended), begin, lambda on: on, on)
+        return stand, Ended(led_to, reward, terminated, truncated)
+
+    def _begin(self, keys: PRNGKeyArray) -> Stand:
+        state, observation = jax.vmap(self._reset)(keys)
+        return Stand(state, *jax.vmap(self._see)(observation))
+
+    def _see(self, observation: Any) -> tuple[Array, Array | None]:
+        return see(self.observation_space, observation)
+
+    def _reset(self, key: PRNGKeyArray) -> tuple[Any, Any]:
+        state, observation = self.environment.reset(key)
+        return typed(state), observation
+
+    def _step(self, key: PRNGKeyArray, state: Any, action: Any) -> DeviceStep:
+        """A step whose state has the dtypes of the state before it."""
+        after = self.environment.step(key, state, action)
+        return after._replace(state=jax.tree.map(_like, typed(after.state), state))
+
+
+def _column(rows: Bool[Array, " N"], leaf: Array) -> Array:
+    """One flag a row, in the shape that a leaf is chosen by."""
+    return rows.reshape(-1, *(1,) * (leaf.ndim - 1))
+
+
+def _like(new: Any, old: Any) -> Any:
+    return new if _is_key(new) else new.astype(old.dtype)
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def typed(state: Any) -> Any:
+    """A state whose every leaf is an array with a dtype of its own, Python's numbers included.
+
+    Nothing is weakly typed, so that a scan finds what it left.
+    """
+
+    def strong(leaf: Any) -> Any:
+        if _is_key(leaf):
+            return leaf
+        return jnp.asarray(leaf, jax.dtypes.canonicalize_dtype(jnp.result_type(leaf)))
+
+    return jax.tree.map(strong, state)
+
+
+def to_arrays(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a pytree by number, as a checkpoint holds them; keys as their words."""
+    leaves = [
+        jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)
+    ]
+    numbers: list[Any] = jax.device_get(leaves)
+    return {f"leaf_{number:04d}": np.asarray(leaf) for number, leaf in enumerate(numbers)}
+
+
+def from_arrays(like: Any, saved: dict[str, np.ndarray], env: str) -> Any:
+    """A pytree of the structure of ``like``; ``CheckpointError`` where the arrays are not its."""
+    own = to_arrays(like)
+    forms = {name: (array.shape, array.dtype) for name, array in own.items()}
+    if forms != {name: (array.shape, array.dtype) for name, array in saved.items()}:
+        raise CheckpointError(
+            f"The checkpoint does not say where the environments `{env}` of this run stood. It was "
+            "saved with other environments, or another version of them; resume with the "
+            "config.json and the version that it was saved with."
+        )
+
+    def again(array: np.ndarray, leaf: Any) -> Any:
+        if _is_key(leaf):
+            return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
+        return jnp.asarray(array)
+
+    leaves, structure = jax.tree.flatten(like)
+    restored = [again(saved[name], leaf) for name, leaf in zip(own, leaves, strict=True)]
+    return jax.tree.unflatten(structure, restored)

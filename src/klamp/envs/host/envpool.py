@@ -1,0 +1,161 @@
+"""EnvPool: many environments stepped by threads of its own, in C++ (``envpool:ID``).
+
+It resets its rows itself: the step after an end ignores the action, pays nothing and shows the
+first observation of the next episode (Gymnasium's NEXT_STEP). It can neither be asked where its
+environments stand nor be told, so a resumed run begins their episodes anew.
+"""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Generator
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from klamp.config.environment_name import POOL
+from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_run
+from klamp.envs.host.serial import one_line
+from klamp.envs.spaces.observation_reader import Shown
+from klamp.errors import CheckpointError, EnvironmentFault, closest
+from klamp.runtime.device import cores
+from klamp.runtime.seeding import Purpose, environment_seed
+
+
+class PoolPosition(NamedTuple):
+    """How many pools the run has had; all that can be known."""
+
+    pools: int
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """By name."""
+        return {"pools": np.asarray(self.pools, np.int64)}
+
+
+class PoolEnvironments:
+    """``HostEnvironments`` over a pool; each row's generator has a seed of its own."""
+
+    def __init__(self, env: str, num_envs: int, seed: int, purpose: Purpose) -> None:
+        self.env, self.num_envs = env, num_envs
+        self._seed, self._purpose, self._pools = seed, purpose, 0
+        self._pool = self._made()
+        self.observation_space = self._pool.observation_space
+        self.action_space = self._pool.action_space
+        self._shown = Shown(env, self.observation_space, self.action_space, num_envs)
+        self.seen_space = self._shown.space
+        self._after_end = np.zeros(num_envs, bool)
+
+    @property
+    def action_mask(self) -> np.ndarray | None:
+        """EnvPool's environments allow every action."""
+        return None
+
+    def begin(self, iteration: int) -> None:
+        """Each row draws from a generator of its own, which goes on."""
+
+    def reset(self) -> np.ndarray:
+        """Start a new episode in each row."""
+        self._after_end = np.zeros(self.num_envs, bool)
+        raw, _ = self._pool.reset()
+        return self._shown.first(raw, [None] * self.num_envs)
+
+    def step(self, action: Any) -> Transition:
+        """Step every row; one whose episode had ended shows the first observation of the next."""
+        raw, reward, terminated, truncated, _ = self._pool.step(action)
+        valid = ~self._after_end
+        self._after_end = terminated | truncated
+        seen = self._shown.encode(raw)
+        return Transition(seen, seen, reward, terminated, truncated, valid)
+
+    def origin(self, index: int, *, earlier: int = 0) -> str:
+        """Rows begin their episodes themselves, each from a generator that goes on."""
+        again = "" if not self._pools else ", if it is resumed from the same checkpoint"
+        return f"{by_the_run(self._seed)}{again}"
+
+    def position(self) -> PoolPosition:
+        """How many pools there have been."""
+        return PoolPosition(self._pools)
+
+    def restore(self, saved: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
+        """A new pool, from seeds that no pool before had."""
+        found = saved.get("pools", np.empty(0))
+        if found.shape != () or found.dtype != np.int64 or not are_episode_numbers(found):
+            raise CheckpointError(
+                f"The checkpoint does not say how many pools of `{self.env}` there were. It was "
+                "saved with other environments; resume with the config.json it was saved with."
+            )
+        self.close()
+        self._pools = int(found) + 1
+        self._pool = self._made()
+        return self.reset(), [
+            "EnvPool cannot put environments back where they stood, so all episodes began anew"
+        ]
+
+    def close(self) -> None:
+        """Free the environments."""
+        self._pool.close()
+
+    def _made(self) -> Any:
+        """A pool, each row with a seed of its own."""
+        envpool, name = _library(self.env), self.env.removeprefix(POOL)
+        known = envpool.list_all_envs()
+        if name not in known:
+            raise EnvironmentFault(
+                f"There is no environment `{self.env}`: EnvPool knows none by the name `{name}`."
+                f"{closest(name, known, 3)} Expected one of its own names after the colon."
+            )
+        seeds = [
+            environment_seed(self._seed, self._purpose, index, self._pools)
+            for index in range(self.num_envs)
+        ]
+        threads = min(cores(), self.num_envs)
+        try:
+            with _quietly():
+                pool = envpool.make_gymnasium(
+                    name,
+                    num_envs=self.num_envs,
+                    num_threads=threads,
+                    thread_affinity_offset=first_core(threads),
+                    seed=seeds,
+                )
+                # It makes its spaces when they are first asked for.
+                _ = pool.observation_space, pool.action_space
+                return pool
+        except Exception as error:
+            raise EnvironmentFault(
+                f"The environment `{self.env}` could not be made: {type(error).__name__}: "
+                f"{one_line(error)} Check its name and the version of EnvPool."
+            ) from error
+
+
+def first_core(threads: int) -> int:
+    """The core that the first thread is to stay on, each other on the next; −1: on any.
+
+    Left alone, threads that are woken together are put on one core as often as not, and a step
+    then takes half as long again. They stay where they are put only if there is one for each core
+    that this process may use: fewer would meet those of another run there.
+    """
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    first = allowed[0] if allowed else -1
+    return first if allowed == list(range(first, first + threads)) else -1
+
+
+@contextlib.contextmanager
+def _quietly() -> Generator[None]:
+    """What the library and its spaces say of themselves is not about the run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _library(env: str) -> Any:
+    try:
+        with _quietly():
+            return import_module("envpool")
+    except ImportError as error:
+        raise EnvironmentFault(
+            f"The environment `{env}` needs EnvPool, which cannot be imported ({one_line(error)}). "
+            'Do `pip install "klamp[envpool]"` (Linux); or train '
+            f"`{env.removeprefix(POOL)}` with Gymnasium's own environment."
+        ) from error

@@ -1,0 +1,106 @@
+"""What runs in a worker: one environment, asked for resets and steps through a pipe.
+
+Observations go into shared memory; the rest of an answer is small. Nothing here imports JAX.
+"""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+from typing import Any
+
+import cloudpickle
+import gymnasium
+from gymnasium.vector.utils import write_to_shared_memory
+
+from klamp.runtime.streams import patient_stderr
+
+MASK_KEY = "action_mask"
+
+Answer = tuple[str, Any]
+"""("done", what the command returns) or ("fault", (call, type of exception, text, traceback))."""
+
+
+@patient_stderr()
+def work(pipe: Connection, specification: bytes, memory: Any, index: int) -> None:
+    """Make the environment, then answer commands until the pipe ends or says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    sys.stdin.close()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    worker = Worker(index, memory)
+    commands: dict[str, Callable[[Any], Any]] = {
+        "make": worker.make,
+        "reset": worker.reset,
+        "step": worker.step,
+        "replay": worker.replay,
+    }
+    command: str = "make"
+    data: Any = specification
+    while command != "close":
+        try:
+            answer: Answer = ("done", commands[command](data))
+        except BaseException as error:  # SystemExit, too, is told to the parent
+            text = " ".join(str(error).split())
+            answer = ("fault", (command, type(error).__name__, text, traceback.format_exc()))
+        try:
+            pipe.send(answer)
+            command, data = pipe.recv()
+        except (EOFError, OSError):
+            break
+    worker.close()
+
+
+class Worker:
+    """One environment, and the shared memory that its observations go into."""
+
+    def __init__(self, index: int, memory: Any) -> None:
+        self._index, self._memory = index, memory
+        self._env: Any = None
+
+    def make(self, specification: bytes) -> tuple[Any, Any]:
+        """Make the environment; its spaces."""
+        self._env = gymnasium.make(cloudpickle.loads(specification), disable_env_checker=True)
+        return self._env.observation_space, self._env.action_space
+
+    def reset(self, seed: int) -> Any:
+        """Reset; the mask that came with it."""
+        observation, info = self._env.reset(seed=seed)
+        self._show(observation)
+        return info.get(MASK_KEY)
+
+    def step(self, action: Any) -> tuple[float, bool, bool, Any]:
+        """Step; reward, terminated, truncated, mask."""
+        observation, reward, terminated, truncated, info = self._env.step(action)
+        self._show(observation)
+        return float(reward), bool(terminated), bool(truncated), info.get(MASK_KEY)
+
+    def replay(self, episode: tuple[int, list[Any]]) -> tuple[float, bool, bool, Any]:
+        """Reset with a seed and take the actions; what the last of them returned."""
+        seed, actions = episode
+        last = (0.0, False, False, self.reset(seed))
+        for action in actions:
+            last = self.step(action)
+        return last
+
+    def close(self) -> None:
+        """Free the environment."""
+        if self._env is not None:
+            self._env.close()
+
+    def _show(self, observation: Any) -> None:
+        space = self._env.observation_space
+        write_to_shared_memory(space, self._index, observation, self._memory)
+
+
+def _die_with_parent() -> None:
+    """End with the process that made this one, even in the middle of a step."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""Spaces: which are supported, and how their values become arrays."""

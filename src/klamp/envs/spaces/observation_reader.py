@@ -1,0 +1,51 @@
+"""From what environments show to arrays, and the masks that come with it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from klamp.envs.spaces.masks import ActionMasks
+from klamp.envs.spaces.observations import MASK_KEY, encoder, masks_in_observation, seen_space
+
+
+class Shown:
+    """What N environments show, as arrays, and the masks that come with it."""
+
+    def __init__(self, env: str, observation_space: Any, action_space: Any, num_envs: int) -> None:
+        self._env, self._action_space, self._num_envs = env, action_space, num_envs
+        self.space = seen_space(observation_space)
+        self._encode = encoder(observation_space)
+        self._in_observation = masks_in_observation(observation_space)
+        self.masks: ActionMasks | None = None
+        self._steps = 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether observations pass as they are, and no masks come with them."""
+        return self._encode is None and self.masks is None
+
+    def first(self, raw: Any, told: Sequence[Any]) -> np.ndarray:
+        """What the first reset shows; it tells whether there are masks."""
+        if self._in_observation or any(mask is not None for mask in told):
+            self.masks = ActionMasks(self._env, self._action_space, self._num_envs)
+        return self.see(raw, told, np.zeros(self._num_envs, bool))
+
+    def see(self, raw: Any, told: Sequence[Any], ended: np.ndarray) -> np.ndarray:
+        """Observations as arrays; ``told`` holds each environment's mask, from its info.
+
+        An environment that has ``ended`` ignores the next action: its mask may say anything.
+        """
+        if self.masks is not None:
+            self.masks.begin()
+            self.masks.read(raw[MASK_KEY]) if self._in_observation else self.masks.read_rows(told)
+            self.masks.settle(self._steps, ended)
+        return self.encode(raw)
+
+    def encode(self, raw: Any) -> np.ndarray:
+        """Observations as arrays."""
+        return raw if self._encode is None else self._encode(raw)
+
+    def count_step(self) -> None:
+        """One more step has been taken; errors name it."""
+        self._steps += 1

@@ -1,0 +1,1 @@
+"""A trained policy: how it acts, and how well."""

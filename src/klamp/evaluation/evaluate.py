@@ -1,0 +1,107 @@
+"""How well a policy does: whole episodes, raw rewards, frozen normalisation."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from klamp.config.validation import is_integer
+from klamp.envs.host.interface import HostEnvironments
+from klamp.envs.source import environment_of, make_host
+from klamp.envs.spaces.supported import form, limits
+from klamp.errors import ConfigError
+from klamp.evaluation.policy import TrainedPolicy
+from klamp.runtime.device import in_float32
+from klamp.runtime.seeding import Purpose
+
+COPIES = 16
+"""Environments that are stepped together, at most."""
+
+
+class Evaluation(NamedTuple):
+    """Undiscounted raw returns and lengths (environment steps), one an episode."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    def summary(self) -> dict[str, float | int]:
+        """Mean, standard deviation, extremes."""
+        return {
+            "episodes": len(self.returns),
+            "return_mean": float(self.returns.mean()),
+            "return_std": float(self.returns.std()),
+            "return_min": float(self.returns.min()),
+            "return_max": float(self.returns.max()),
+            "length_mean": float(self.lengths.mean()),
+        }
+
+
+@in_float32
+def evaluate(
+    policy: TrainedPolicy,
+    env: Any = None,
+    *,
+    episodes: int = 20,
+    seed: int = 0,
+    deterministic: bool = True,
+) -> Evaluation:
+    """Run ``episodes`` whole episodes of ``env`` (that of the training, if left out).
+
+    Episodes are shared out evenly over parallel copies beforehand: taking whichever end first
+    would favour short ones. The seeds are those of evaluation, never of training; the same ``seed``
+    gives the same episodes, sampled actions included, and what ``policy.act`` samples next does not
+    depend on it.
+    """
+    if not is_integer(episodes, 1):
+        raise ConfigError(f"`episodes` is {episodes!r}, but must be an integer ≥ 1.")
+    if not is_integer(seed, 0) or seed >= 2**63:
+        raise ConfigError(f"`seed` is {seed!r}, but must be an integer from 0 to 2**63 − 1.")
+    copies = min(episodes, COPIES)
+    due = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
+    source = environment_of(policy.config) if env is None else env
+    environments = make_host(source, copies, seed=seed, purpose=Purpose.EVALUATE)
+    try:
+        _check_fits(policy, environments)
+        return _run(policy.anew(seed), environments, due, deterministic)
+    finally:
+        environments.close()
+
+
+def _check_fits(policy: TrainedPolicy, environments: HostEnvironments) -> None:
+    """Raise ``ConfigError`` where the policy cannot see the environments, or act in them."""
+    seen = (policy.observation_space, environments.observation_space)
+    acted = (policy.action_space, environments.action_space)
+    if form(seen[0]) == form(seen[1]) and _taken(acted[0]) == _taken(acted[1]):
+        return
+    raise ConfigError(
+        f"The policy was trained on `{policy.config.env}`, with observations of {seen[0]} and "
+        f"actions of {acted[0]}, but `{environments.env}` has observations of {seen[1]} and "
+        f"actions of {acted[1]}. Give an environment with the same spaces, or leave `env` out, "
+        "which evaluates on that of the training."
+    )
+
+
+def _taken(space: Any) -> Any:
+    """What two spaces of actions have in common where one policy serves for both."""
+    return form(space), limits(space)
+
+
+def _run(policy: TrainedPolicy, environments: Any, due: np.ndarray, mode: bool) -> Evaluation:
+    """Step until each copy has finished the episodes due from it."""
+    total, length = np.zeros(len(due)), np.zeros(len(due))
+    returns: list[float] = []
+    lengths: list[float] = []
+    observation, due = environments.reset(), due.copy()
+    while due.any():
+        action = policy.act_on_rows(observation, mode, environments.action_mask)
+        after = environments.step(action)
+        total += np.where(after.valid, after.reward, 0)
+        length += after.valid
+        policy.forget(after.terminated | after.truncated | ~after.valid)
+        for i in np.flatnonzero(after.terminated | after.truncated):
+            if due[i]:
+                due[i] -= 1
+                returns.append(float(total[i]))
+                lengths.append(float(length[i]))
+            total[i] = length[i] = 0
+        observation = after.observation
+    return Evaluation(np.asarray(returns), np.asarray(lengths))

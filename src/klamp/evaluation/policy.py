@@ -1,0 +1,141 @@
+"""A trained policy as users hold it: numpy in, numpy out, with its normaliser inside."""
+
+from copy import copy
+from typing import Any
+
+import jax
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import Array
+
+from klamp.config.run import RunConfig
+from klamp.envs.spaces.actions import to_environment
+from klamp.envs.spaces.masks import choices_left, mask_rows, mask_sizes
+from klamp.envs.spaces.observations import MASK_KEY, as_batch, encoder, masks_in_observation
+from klamp.mathematics.normalization import Scaling
+from klamp.networks import Model
+from klamp.runtime.device import in_float32
+from klamp.runtime.seeding import Purpose, key
+from klamp.types import Inputs
+
+
+class TrainedPolicy:
+    """A policy and its critic with frozen normalisation. Fit to be called from any host code."""
+
+    def __init__(
+        self,
+        model: Model,
+        theta: Array,
+        scaling: Scaling | None,
+        observation_space: Any,
+        action_space: Any,
+        config: RunConfig,
+        log_std: float | None = None,
+    ) -> None:
+        self.model, self.theta, self.scaling = model, theta, scaling
+        self.observation_space, self.action_space = observation_space, action_space
+        self.config = config
+        self.log_std = log_std
+        self._noise, self._calls = (config.settings.seed, Purpose.EVALUATE), 0
+        self._memory: np.ndarray | None = None
+        self._first: np.ndarray | None = None
+        self._to_environment = to_environment(action_space, config.settings.action_bounds)
+        self._encode = encoder(observation_space)
+
+    def act(self, observation: Any, deterministic: bool = False, action_mask: Any = None) -> Any:
+        """An action of the environment for one observation, or one for each of a batch.
+
+        Sampled from the policy, or its mode where ``deterministic``; within the action space.
+        ``action_mask`` tells the allowed actions where the environment's info does; a mask in the
+        observation is found there. Samples are a function of the run's seed and the number of
+        calls before.
+        """
+        rows, single = self._rows(observation)
+        if action_mask is None and masks_in_observation(self.observation_space):
+            action_mask = observation.get(MASK_KEY)
+        if action_mask is not None:
+            action_mask = self._mask_rows(action_mask, len(rows), single)
+        action = self.act_on_rows(rows, deterministic, action_mask)
+        return jax.tree.map(lambda leaf: leaf[0], action) if single else action
+
+    @in_float32
+    def act_on_rows(self, rows: Any, deterministic: bool = False, action_mask: Any = None) -> Any:
+        """Like ``act``, for a batch of observations and masks as ``HostEnvironments`` has them."""
+        noise_key = key(*self._noise, 0, self._calls)
+        self._calls += 1
+        inputs = self._inputs(rows, action_mask)
+        choose = self.model.mode if deterministic else self.model.sample
+        chosen, memory = choose(self.theta, self.scaling, inputs, noise_key)
+        if memory is not None:
+            self._memory, self._first = np.array(memory), np.zeros(len(rows), bool)
+        return self._to_environment(jax.tree.map(np.asarray, chosen))
+
+    def anew(self, seed: int) -> "TrainedPolicy":
+        """The same policy, to be evaluated: without a memory, its samples a function of ``seed``.
+
+        What it does leaves this one as it was.
+        """
+        other = copy(self)
+        other._noise, other._calls = (seed, Purpose.ACT_EVALUATED), 0
+        other.forget()
+        return other
+
+    def forget(self, ended: Any = None) -> None:
+        """Begin new episodes: a memory is given up, in the rows of ``ended`` or in all.
+
+        To be called at the end of each episode; policies without a memory need not be told.
+        """
+        if ended is None or self._first is None:
+            self._memory = self._first = None
+        else:
+            self._first = self._first | np.asarray(ended)
+
+    @in_float32
+    def value(self, observation: Any) -> Any:
+        """V of one observation (a float) or of each of a batch, in the units of the training."""
+        rows, single = self._rows(observation)
+        value = np.asarray(self.model.judge(self.theta, self.scaling, self._inputs(rows)))
+        return float(value[0]) if single else value
+
+    def _rows(self, observation: Any) -> tuple[np.ndarray, bool]:
+        """The observation as a batch of what the networks see, and whether it was a single one."""
+        space = self.observation_space
+        found = as_batch(space, observation)
+        if found is not None:
+            batch, single = found
+            if self._encode is not None:
+                return self._encode(batch), single
+            return np.asarray(batch).astype(space.dtype, copy=False), single
+        if not isinstance(space, spaces.Box):
+            raise ValueError(
+                f"The observation {observation!r} does not fit {space}, nor is it a batch of such; "
+                f"this policy for {self.config.env} takes one of these."
+            )
+        raise ValueError(
+            f"The observation has the shape {np.shape(observation)}; this policy for "
+            f"{self.config.env} takes one of shape {space.shape}, or a batch of them with one more "
+            "axis in front."
+        )
+
+    def _mask_rows(self, mask: Any, rows: int, single: bool) -> np.ndarray:
+        """The mask as booleans [N, entries], if it fits and leaves something in every row."""
+        flat = np.concatenate([np.ravel(part) for part in mask])[None] if single else mask
+        allowed, sizes = mask_rows(flat, rows), mask_sizes(self.action_space)
+        if allowed.shape[1] != sum(sizes) or not choices_left(allowed, sizes).all():
+            raise ValueError(
+                f"The action mask {mask!r} does not fit: expected {sum(sizes)} entries for each "
+                "observation, with at least one allowed action in every choice."
+            )
+        return allowed
+
+    def _inputs(self, rows: Any, mask: Any = None) -> Inputs:
+        """The inputs of the networks, raw."""
+        scale = None if self.log_std is None else np.full(len(rows), self.log_std, np.float32)
+        size = self.config.settings.recurrent_size
+        if not size:
+            return Inputs(rows, mask, None, scale)
+        if self._memory is None or self._first is None or len(self._memory) != len(rows):
+            memory, first = np.zeros((len(rows), size), np.float32), np.ones(len(rows), bool)
+        else:
+            memory, first = self._memory, self._first
+        return Inputs(rows, mask, None, scale, memory, first)

@@ -1,0 +1,57 @@
+"""One episode as a film."""
+
+from pathlib import Path
+from typing import Any
+
+from klamp.config.environment_name import OBJECT
+from klamp.envs.device.adapters import device_environment
+from klamp.envs.source import make_single
+from klamp.errors import ConfigError
+from klamp.evaluation.policy import TrainedPolicy
+from klamp.runtime.seeding import Purpose, environment_seed
+
+
+def check_video(path: Path) -> None:
+    """Raise ``ConfigError`` where a video cannot be written in the format of its name."""
+    if path.suffix not in (".mp4", ".gif"):
+        raise ConfigError(
+            f"The video {path} must end in .mp4 or .gif, but ends in {path.suffix!r}."
+        )
+
+
+def record_video(policy: TrainedPolicy, path: Path, *, seed: int = 0) -> float:
+    """Film one episode into ``path`` (.mp4 or .gif); its return. Needs ``klamp[video]``."""
+    check_video(path)
+    try:
+        import imageio.v2 as imageio  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise ConfigError('A video needs `pip install "klamp[video]"`.') from error
+    name = policy.config.env
+    if name.startswith(OBJECT) or (":" in name and device_environment(name) is not None):
+        raise ConfigError(
+            f"The environment `{name}` shows no pictures through Gymnasium, so no video can be "
+            "made. Step it with `policy.act` and draw its states with its own library."
+        )
+    env = make_single(name, render_mode="rgb_array")
+    try:
+        frames, total = _film(policy.anew(seed), env, seed)
+    finally:
+        env.close()
+    rate = int(env.metadata.get("render_fps", 30))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imageio.mimsave(path, frames, fps=rate)
+    return total
+
+
+def _film(policy: TrainedPolicy, env: Any, seed: int) -> tuple[list[Any], float]:
+    """The pictures of one episode, and its return."""
+    frames: list[Any] = []
+    total, ended = 0.0, False
+    observation, info = env.reset(seed=environment_seed(seed, Purpose.EVALUATE, 0, 0))
+    while not ended:
+        frames.append(env.render())
+        mask = info.get("action_mask")
+        action = policy.act(observation, deterministic=True, action_mask=mask)
+        observation, reward, terminated, truncated, info = env.step(action)
+        total, ended = total + float(reward), bool(terminated or truncated)
+    return frames, total

@@ -1,0 +1,1 @@
+"""The mathematics of policy gradients, which knows no environment and no run."""

@@ -1,0 +1,53 @@
+"""Adam on a flat vector (arXiv:1412.6980), and the clipping of a gradient by its norm."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from klamp.mathematics.magnitude import euclidean_norm
+
+FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
+"""β₁ and β₂, of the paper."""
+
+EPSILON = 1e-5
+"""As in the implementations that the published results come from, not the paper's own 1e-8."""
+
+
+class AdamState(NamedTuple):
+    """What Adam remembers between two steps."""
+
+    steps: Int[Array, ""]
+    """t: how many there were."""
+    first: Float[Array, " n"]
+    """m: the running mean of gradients."""
+    second: Float[Array, " n"]
+    """v: the running mean of their squares."""
+
+
+def begin(theta: Float[Array, " n"]) -> AdamState:
+    """Nothing remembered."""
+    return AdamState(jnp.zeros((), jnp.int32), jnp.zeros_like(theta), jnp.zeros_like(theta))
+
+
+def direction(
+    gradient: Float[Array, " n"], state: AdamState
+) -> tuple[Float[Array, " n"], AdamState]:
+    """``m̂/(√v̂ + ε)``, to be descended along by a step size, and what is remembered (Algorithm 1).
+
+    In the order that the end of the paper's section 2 gives, ``α_t·m/(√v + ε·√(1 − β₂ᵗ))`` with
+    ``α_t = √(1 − β₂ᵗ)/(1 − β₁ᵗ)``: the same number by one division an entry in place of three.
+    """
+    steps = state.steps + 1
+    t = steps.astype(gradient.dtype)
+    first = FIRST_DECAY * state.first + (1 - FIRST_DECAY) * gradient
+    second = SECOND_DECAY * state.second + (1 - SECOND_DECAY) * jnp.square(gradient)
+    scale = jnp.sqrt(1 - SECOND_DECAY**t)
+    step = scale / (1 - FIRST_DECAY**t)
+    return step * first / (jnp.sqrt(second) + EPSILON * scale), AdamState(steps, first, second)
+
+
+def clip_norm(gradient: Float[Array, " n"], maximum: float) -> Float[Array, " n"]:
+    """The gradient, shortened to a Euclidean norm of ``maximum`` where it is longer."""
+    norm = euclidean_norm(gradient)
+    return gradient * jnp.where(norm < maximum, 1, maximum / norm)

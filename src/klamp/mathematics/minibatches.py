@@ -1,0 +1,99 @@
+"""Shuffled minibatches as a table of row numbers, so that a whole update is one scan."""
+
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from klamp.mathematics.weighting import map_rows
+from klamp.types import Batch, Shared
+
+Rows = TypeVar("Rows")
+"""A batch, or anything else whose leaves have one row per sample."""
+
+
+def permutations(key: PRNGKeyArray, count: int, rows: int) -> Int[Array, "count rows"]:
+    """``count`` random orders of 0 … rows − 1.
+
+    Sorts single words that carry random high bits and the row number in the low bits, which costs
+    a sixth of sorting by a separate key. With up to 2¹⁴ rows at least 18 bits are random, and the
+    few ties keep their order. Larger batches leave fewer bits, so they are sorted again and again:
+    ties of a later sort keep the order of the one before, as if all the bits had been one number,
+    and enough of them are drawn for less than one tie to be expected.
+    """
+    if rows > 2**20:
+        keys = jax.random.split(key, count)
+        return jax.vmap(lambda k: jax.random.permutation(k, rows))(keys)
+    width = max(rows - 1, 1).bit_length()
+    sorts = 1 if rows <= 2**14 else -(-2 * width // (32 - width))
+    low, places = jnp.uint32(2**width - 1), jnp.arange(rows, dtype=jnp.uint32)
+    noise = jax.random.bits(key, (sorts * count, rows), jnp.uint32)
+
+    def sort(noise: Array) -> Array:
+        return jnp.sort((noise & ~low) | places, axis=1) & low
+
+    order = sort(noise[:count])
+    for first in range(count, sorts * count, count):
+        order = jnp.take_along_axis(order, sort(noise[first : first + count]), axis=1)
+    return order.astype(jnp.int32)
+
+
+def minibatch_rows(
+    key: PRNGKeyArray, epochs: int, rows: int, size: int, *, sequence: int = 1
+) -> Int[Array, "epochs parts size"]:
+    """Row numbers of every minibatch: each epoch visits each row once, in a new order.
+
+    Where ``size`` does not divide ``rows`` the last minibatch is filled with −1, which
+    ``take_rows`` turns into rows of weight 0. Runs of ``sequence`` rows stay together, in order.
+    """
+    blocks = rows // sequence
+    size = max(min(size // sequence, blocks), 1)
+    order = permutations(key, epochs, blocks)
+    missing = -blocks % size
+    if missing:
+        order = jnp.pad(order, ((0, 0), (0, missing)), constant_values=-1)
+    if sequence > 1:
+        # Every row of block −1 is negative as well.
+        order = order[..., None] * sequence + jnp.arange(sequence)
+    return order.reshape(epochs, -1, size * sequence)
+
+
+def take_rows(batch: Batch, rows: Int[Array, "*S size"], total: int) -> Batch:
+    """The chosen rows of a batch; a negative row number gives weight 0.
+
+    Each of the ``*S`` minibatches gets all of what is ``Shared``.
+    """
+
+    def for_each(part: Shared) -> Shared:
+        return Shared(
+            jax.tree.map(
+                lambda leaf: jnp.broadcast_to(leaf, (*rows.shape[:-1], *jnp.shape(leaf))),
+                part.value,
+            )
+        )
+
+    part: Batch = map_rows(lambda leaf: leaf[rows], batch, shared=for_each)
+    if total % rows.shape[-1] == 0:
+        return part
+    real: Bool[Array, "*S size"] = rows >= 0
+    weight: Float[Array, "*S size"] = jnp.ones(rows.shape) if part.weight is None else part.weight
+    return part._replace(weight=jnp.where(real, weight, 0))
+
+
+def every_kth(batch: Rows, k: int, *, sequence: int = 1) -> Rows:
+    """The rows 0, k, 2k, …; of a batch of sequences, every k-th sequence."""
+    if k == 1:
+        return batch
+
+    def thin(leaf: Any) -> Any:
+        return leaf.reshape(-1, sequence, *leaf.shape[1:])[::k].reshape(-1, *leaf.shape[1:])
+
+    thinned: Rows = map_rows(thin, batch)
+    return thinned
+
+
+def number_of_rows(batch: Batch) -> int:
+    """B."""
+    leaf: Any = jax.tree.leaves(batch.advantage)[0]
+    return int(leaf.shape[0])

@@ -1,0 +1,131 @@
+"""Objectives of the policy (maximised, ``…_surrogate``) and losses of the critic (minimised).
+
+All take one number a sample and a weight a sample, and return a weighted mean.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from klamp.mathematics.weighting import weighted_mean, weighted_variance, zeroed
+
+Weight = Float[Array, " B"] | None
+
+
+def importance_ratio(
+    log_prob: Float[Array, " B"], old_log_prob: Float[Array, " B"]
+) -> Float[Array, " B"]:
+    """R = π_new(a|s) / π_old(a|s); exactly 1 where the two are the same computation."""
+    return jnp.exp(log_prob - old_log_prob)
+
+
+def log_prob_surrogate(
+    log_prob: Float[Array, " B"], advantage: Float[Array, " B"], weight: Weight = None
+) -> Float[Array, ""]:
+    """E[log π(a|s)·Â], whose gradient at π_old is the policy gradient (arXiv:1707.06347, eq. 2)."""
+    log_prob, advantage = zeroed((log_prob, advantage), weight)
+    return weighted_mean(log_prob * advantage, weight)
+
+
+def importance_surrogate(
+    ratio: Float[Array, " B"], advantage: Float[Array, " B"], weight: Weight = None
+) -> Float[Array, ""]:
+    """E[r·Â] (arXiv:1502.05477, eq. 14; arXiv:1707.06347, eq. 6)."""
+    ratio, advantage = zeroed((ratio, advantage), weight)
+    return weighted_mean(ratio * advantage, weight)
+
+
+def clipped_surrogate(
+    ratio: Float[Array, " B"],
+    advantage: Float[Array, " B"],
+    clip: float | Float[Array, ""],
+    weight: Weight = None,
+    *,
+    clip_upper: float | None = None,
+    dual_clip: float | None = None,
+) -> Float[Array, ""]:
+    """E[min(r·Â, clip(r, 1 − ε, 1 + ε)·Â)] (arXiv:1707.06347, eq. 7).
+
+    ``clip_upper`` is the ε above 1 where it differs from the one below (arXiv:2503.14476, eq. 10).
+    ``dual_clip`` c > 1 bounds the objective of a sample with Â < 0 by c·Â from below
+    (arXiv:1912.09729, eq. 5): however likely its action has become, it pulls no harder.
+    """
+    ratio, advantage = zeroed((ratio, advantage), weight)
+    clipped = jnp.clip(ratio, 1 - clip, 1 + (clip if clip_upper is None else clip_upper))
+    objective = jnp.minimum(ratio * advantage, clipped * advantage)
+    if dual_clip is not None:
+        bounded = jnp.maximum(objective, dual_clip * advantage)
+        objective = jnp.where(advantage < 0, bounded, objective)
+    return weighted_mean(objective, weight)
+
+
+def penalized_surrogate(
+    ratio: Float[Array, " B"],
+    advantage: Float[Array, " B"],
+    kl: Float[Array, " B"],
+    kl_coefficient: float | Float[Array, ""],
+    weight: Weight = None,
+) -> Float[Array, ""]:
+    """E[r·Â − β·KL(old‖new)], with the exact KL of each state (arXiv:1707.06347, eq. 8)."""
+    ratio, advantage, kl = zeroed((ratio, advantage, kl), weight)
+    return weighted_mean(ratio * advantage - kl_coefficient * kl, weight)
+
+
+def value_loss(
+    value: Float[Array, " B"], target: Float[Array, " B"], weight: Weight = None
+) -> Float[Array, ""]:
+    """½ E[(V − target)²]."""
+    value, target = zeroed((value, target), weight)
+    return 0.5 * weighted_mean(jnp.square(value - target), weight)
+
+
+def clipped_value_loss(
+    value: Float[Array, " B"],
+    old_value: Float[Array, " B"],
+    target: Float[Array, " B"],
+    clip: float,
+    weight: Weight = None,
+) -> Float[Array, ""]:
+    """½ E[max((V − target)², (V_old + clip(V − V_old, ±c) − target)²)].
+
+    As in OpenAI's `baselines` (ppo2); no paper states it. A value that has moved farther than c
+    towards its target is pulled no further; one that has moved away is pulled back in full.
+    """
+    value, old_value, target = zeroed((value, old_value, target), weight)
+    near = old_value + jnp.clip(value - old_value, -clip, clip)
+    squares = jnp.maximum(jnp.square(value - target), jnp.square(near - target))
+    return 0.5 * weighted_mean(squares, weight)
+
+
+def entropy_bonus(entropy: Float[Array, " B"], weight: Weight = None) -> Float[Array, ""]:
+    """E[H(π(·|s))], in nats (arXiv:1707.06347, eq. 9, the term S)."""
+    return weighted_mean(entropy, weight)
+
+
+def joint_loss(
+    surrogate: Float[Array, ""],
+    value_loss: Float[Array, ""],
+    entropy: Float[Array, ""],
+    *,
+    value_coefficient: float,
+    entropy_coefficient: float,
+) -> Float[Array, ""]:
+    """−L + c₁·E[(V − target)²] − c₂·E[H] (arXiv:1707.06347, eq. 9, with its sign turned).
+
+    ``value_loss`` carries a ½ that the paper's squared error does not: c₁ is the paper's.
+    """
+    return -surrogate + value_coefficient * 2 * value_loss - entropy_coefficient * entropy
+
+
+def explained_variance(
+    value: Float[Array, " B"], target: Float[Array, " B"], weight: Weight = None
+) -> Float[Array, ""]:
+    """1 − Var[target − V] / Var[target]: 1 is perfect, 0 a constant, below 0 worse than that."""
+    value, target = zeroed((value, target), weight)
+    spread = weighted_variance(target, weight)
+    return 1 - weighted_variance(target - value, weight) / jnp.where(spread > 0, spread, jnp.nan)
+
+
+def effective_sample_size(ratio: Float[Array, " B"], weight: Weight = None) -> Float[Array, ""]:
+    """(E r)² / E r², in (0, 1]: the share of the batch that its importance weights leave."""
+    ratio = zeroed(ratio, weight)
+    return jnp.square(weighted_mean(ratio, weight)) / weighted_mean(jnp.square(ratio), weight)

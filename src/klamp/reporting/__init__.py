@@ -1,0 +1,1 @@
+"""What a run tells a person while it trains."""

@@ -1,0 +1,298 @@
+"""The folder of a run: made once, never overwritten, read back by `resume`, `eval`, `load`.
+
+`config.json` (all that is needed to build the run again), `metrics.jsonl` (one line an update),
+`summary.json` and `checkpoints/`.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import platform
+import re
+import sys
+import warnings
+from collections.abc import Generator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from klamp.config.algorithms import algorithm_name
+from klamp.config.environment_name import module_of
+from klamp.config.run import RunConfig
+from klamp.errors import CheckpointError, ConfigError, KlampWarning, RunFolderError, shown
+from klamp.runs.atomic_write import sync, write_atomically
+from klamp.runs.bounded_read import Unreadable, read_object
+from klamp.runs.checkpoint import foreign, later_than, named_as_steps, step_of, verify
+from klamp.runs.metrics_log import Metrics, metrics_of, to_json
+from klamp.runs.trust import is_signed, signed
+
+CONFIG_LIMIT = 2**20
+"""Bytes that a `config.json` may have."""
+
+LOCK, OWNER = ".lock", ".owner.json"
+"""What is locked while a run trains, and who locked it."""
+
+_SEED = re.compile(r"seed-([0-9]{1,19})")
+_DEBRIS = re.compile(r"\..*\.\d+\.tmp")
+
+
+def folder_of(config: RunConfig, out: str | Path | None) -> Path:
+    """Where a run lies: in ``out``, or below `runs` by its environment, algorithm and seed."""
+    name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
+    return Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
+
+
+def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
+    """The folder a run will get; an error where something lies there already."""
+    folder = folder_of(config, out)
+    if folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
+        if not (folder / "config.json").exists():
+            raise RunFolderError(
+                f"{folder} cannot become a run's folder: it exists already, and holds no run. "
+                "Choose another with `--out`."
+            )
+        raise RunFolderError(
+            f"The run folder {folder} exists already, and nothing in it was touched. Go on with it "
+            f"by `klamp resume {folder}`, or choose another with `--out`, or another seed."
+        )
+    return folder
+
+
+def _matters(path: Path) -> bool:
+    """Whether a file is more than what a kill left of one that was being written."""
+    return not (path.name in (LOCK, OWNER) or _DEBRIS.fullmatch(path.name))
+
+
+def nothing_trained(folder: Path) -> bool:
+    """Whether a run was stopped after its config was written and before its first checkpoint."""
+    lines = folder / "metrics.jsonl"
+    trained = named_as_steps(folder / "checkpoints") or (lines.exists() and lines.stat().st_size)
+    return not trained
+
+
+def begun(config: RunConfig, folder: Path) -> bool:
+    """Whether a folder holds that very run; ``RunFolderError`` where it holds anything else."""
+    if not (folder / "config.json").exists():
+        choose_folder(config, folder)
+        return False
+    there, here = read_config(folder).to_dict(), config.to_dict()
+    if there != here:
+        name = next(name for name in here | there if here.get(name) != there.get(name))
+        raise RunFolderError(
+            f"The run folder {folder} holds another run, and nothing in it was touched: `{name}` "
+            f"is {shown(there.get(name))} there and {shown(here.get(name))} here. Give the "
+            "settings that the folder has, to go on with it, or choose another with `--out`."
+        )
+    return True
+
+
+def result_of(config: RunConfig, folder: Path) -> Metrics | None:
+    """The summary of a run that has made all its steps, with the checkpoint it is of; else None."""
+    try:
+        summary = read_object(folder / "summary.json", CONFIG_LIMIT)
+        last = verify(named_as_steps(folder / "checkpoints")[-1])
+    except (Unreadable, CheckpointError, IndexError):
+        return None
+    done = last.step >= config.settings.steps and summary.get("step") == last.step
+    return summary if done and "return_mean" in summary else None
+
+
+def runs_of_seeds(folder: Path) -> list[Path]:
+    """The runs in a folder of seeds, by their numbers; none where it is no such folder."""
+    if (folder / "config.json").exists():
+        return []
+    runs = [path.parent for path in folder.glob("seed-*/config.json")]
+    return sorted(filter(_number, runs), key=_number)
+
+
+def _number(run: Path) -> str:
+    """The number of a seed's folder, so that 2 comes before 10; empty where it has none."""
+    match = _SEED.fullmatch(run.name)
+    return match[1].zfill(19) if match else ""
+
+
+def run_of(folder: Path) -> Path:
+    """The run's folder, of itself or of one of its checkpoints."""
+    inside = folder.parent.name == "checkpoints" and not (folder / "config.json").exists()
+    return folder.parent.parent if inside else folder
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """`config.json`, with the version that wrote it, and signed where it names a module."""
+    data = {"klamp_version": version("klamp")} | config.to_dict()
+    if (module := module_of(config.env)) is not None:
+        data = signed(data, module)
+    with _writable(folder):
+        write_atomically(folder / "config.json", json.dumps(data, indent=1) + "\n")
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run's folder."""
+    return RunConfig.from_dict(_data_of(folder))
+
+
+def read_trusted_config(folder: Path, trust: bool) -> RunConfig:
+    """The same before its environment is made; ``ConfigError`` where that would run strange code.
+
+    A module is imported where this user's klamp wrote its name there, where it is imported already,
+    or where the user says ``trust``.
+    """
+    data = _data_of(folder)
+    config = RunConfig.from_dict(data)
+    module = module_of(config.env)
+    if module is None or trust or module in sys.modules or is_signed(data, module):
+        return config
+    raise ConfigError(
+        f"{folder / 'config.json'} names the environment `{config.env}`, and to make it would run "
+        f"the code of the module `{module}`. No `klamp train` of yours signed that: the run is "
+        "another's, its config.json was changed, or the module lies elsewhere now. Nothing was "
+        "imported. Look at the module; if you trust it, add `--trust` (in Python, `trust=True`, or "
+        "import it before)."
+    )
+
+
+def _data_of(folder: Path) -> dict[str, Any]:
+    """What `config.json` says."""
+    path = folder / "config.json"
+    if not os.path.exists(path):
+        raise CheckpointError(
+            f"{folder} is no run's folder: it has no config.json{foreign(folder)}. Expected one "
+            "that `klamp train` made, such as `runs/CartPole-v1-ppo-0`."
+        )
+    try:
+        return read_object(path, CONFIG_LIMIT)
+    except Unreadable as error:
+        raise ConfigError(
+            f"The configuration {path} cannot be used: {error}. Bring back the one that `klamp "
+            "train` wrote."
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """Make a run's folder and hold it; ``RunFolderError`` names the process that holds it already.
+
+    The system gives the lock back when a process ends, however it ends.
+    """
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        with _writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+    except filelock.Timeout as error:
+        raise RunFolderError(
+            f"The run folder {folder} is being trained in by {_owner(folder)}. Wait for it, stop "
+            "it, or choose another folder with `--out`."
+        ) from error
+    try:
+        with _writable(folder):
+            owner = {"pid": os.getpid(), "host": platform.node()}
+            write_atomically(folder / OWNER, json.dumps(owner))
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / OWNER).unlink(missing_ok=True)
+        lock.release()
+
+
+@contextlib.contextmanager
+def _writable(folder: Path) -> Generator[None]:
+    """Turn what the disk says into an error that a person can mend."""
+    try:
+        yield
+    except filelock.Timeout:
+        raise
+    except OSError as error:
+        raise RunFolderError(
+            f"The run folder {folder} cannot be written ({error.strerror or error}). Choose "
+            "another with `--out`."
+        ) from error
+
+
+def _owner(folder: Path) -> str:
+    """Who holds the lock, as far as it is known."""
+    try:
+        owner = read_object(folder / OWNER, 4096)
+        return f"process {owner['pid']} on {str(owner['host'])[:80]}"
+    except (Unreadable, KeyError):
+        return "another process"
+
+
+def begin_line(folder: Path, step: int, update: int, config: RunConfig, aside: Path) -> None:
+    """Make a folder end at a checkpoint, for a run that goes on from there with ``config``.
+
+    What came later is moved to ``aside``. A run calls this before the first thing that it writes,
+    not before. Killed at any call, the old run is what is left, as it was or ended earlier, and
+    then the new one: checkpoints make way before the lines that they know of are cut.
+    """
+    later = later_than(folder / "checkpoints", step)
+    if later:
+        _set_aside(folder, later, aside)
+    if read_config(folder) != config:
+        write_config(folder, config)
+    drop_metrics_after(folder / "metrics.jsonl", update)
+    if later:
+        steps = ", ".join(f"{step_of(path.name):,}" for path in later)
+        warnings.warn(
+            f"{folder} goes on from step {step:,}. The checkpoints after it (step {steps}), and "
+            f"the metrics up to them, are kept in {aside}, where no command looks for them.",
+            KlampWarning,
+            stacklevel=2,
+        )
+
+
+def aside_of(folder: Path) -> Path:
+    """A name below a run's folder that nothing has: where what is given up may be kept."""
+    return next(
+        path for n in itertools.count(1) if not (path := folder / f"set-aside-{n}").exists()
+    )
+
+
+def _set_aside(folder: Path, later: list[Path], aside: Path) -> None:
+    """Move checkpoints and the summary away, the newest first; keep config and metrics there."""
+    (aside / "checkpoints").mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "metrics.jsonl"):
+        if (folder / name).exists() and not (aside / name).exists():
+            _keep(folder / name, aside / name)
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "summary.json").rename(aside / "summary.json")
+    for path in reversed(later):
+        path.rename(aside / "checkpoints" / path.name)
+    for changed in (aside / "checkpoints", aside, folder / "checkpoints", folder):
+        sync(changed)
+
+
+def _keep(path: Path, copy: Path) -> None:
+    """The same content under a second name. Files that are replaced by a rename keep it there."""
+    try:
+        os.link(path, copy)
+    except OSError:  # file systems without hard links
+        write_atomically(copy, path.read_bytes())
+
+
+def metrics_until(path: Path, update: int) -> list[Metrics]:
+    """The lines of the updates before a checkpoint; what comes after them may be damaged."""
+    if not os.path.lexists(path):
+        return []
+    known = itertools.takewhile(lambda line: line["update"] <= update, metrics_of(path))
+    return list(itertools.islice(known, update))
+
+
+def drop_metrics_after(path: Path, update: int) -> None:
+    """Cut lines of updates that the checkpoint does not know; they will be made again.
+
+    Lines that are lost for good are warned of.
+    """
+    kept = metrics_until(path, update)
+    if os.path.lexists(path):
+        write_atomically(path, "".join(to_json(line) + "\n" for line in kept))
+    if len(kept) < update:
+        warnings.warn(
+            f"{path} has the lines of {len(kept):,} of the {update:,} updates before the "
+            "checkpoint. The run goes on; the others are lost.",
+            KlampWarning,
+            stacklevel=8,
+        )

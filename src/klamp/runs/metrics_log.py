@@ -1,0 +1,134 @@
+"""The numbers of a run, one flat dictionary an update, as JSON lines."""
+
+import contextlib
+import errno
+import json
+import math
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from klamp.config.validation import is_integer
+from klamp.errors import CheckpointError, KlampWarning
+from klamp.runs.atomic_write import open_to_append
+from klamp.runs.bounded_read import Unreadable, lines, parse_object
+
+Metrics = dict[str, Any]
+
+LONGEST_LINE = 2**16
+"""Bytes that a line of `metrics.jsonl` may have: sixty times what an update needs."""
+
+LIMIT = 2**32
+"""Bytes that `metrics.jsonl` may have: some five million updates."""
+
+
+def to_json(metrics: Metrics) -> str:
+    """One line of strict JSON; NaN and infinity, which JSON lacks, become null."""
+
+    def plain(value: Any) -> Any:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps({name: plain(value) for name, value in metrics.items()})
+
+
+class MetricsLog:
+    """`metrics.jsonl`, one line an update, whole lines only.
+
+    Lines that a full disk does not take wait, and are tried again with the next one. The file is
+    opened, and ``begin`` called, by the first write; the thread of last resort writes, too.
+    """
+
+    def __init__(self, path: Path, begin: Callable[[], object] = lambda: None) -> None:
+        self._path, self._begin = path, begin
+        self._file: FileIO | None = None
+        self._waiting: list[str] = []
+        self._begun = self._warned = False
+        self._turn = threading.Lock()
+
+    @property
+    def waiting(self) -> list[Metrics]:
+        """The lines that are not in the file."""
+        return [json.loads(line) for line in self._waiting]
+
+    def append(self, metrics: Metrics) -> None:
+        """Write one update's line."""
+        with self._turn:
+            self._waiting.append(to_json(metrics) + "\n")
+            try:
+                self._write()
+            except OSError as error:
+                if self._warned:
+                    return
+                self._warned = True
+                warnings.warn(
+                    f"{self._path} could not be written ({error.strerror or error}). Its lines are "
+                    "kept in memory and tried again at each update.",
+                    KlampWarning,
+                    stacklevel=2,
+                )
+
+    def sync(self) -> None:
+        """Wait until every line is on the disk; ``OSError`` where it does not take them."""
+        with self._turn:
+            os.fsync(self._write().fileno())
+
+    def _write(self) -> FileIO:
+        if not self._begun:
+            self._begin()
+            self._begun = True
+        if self._file is None:
+            self._file = open_to_append(self._path)
+        data = "".join(self._waiting).encode()
+        end = self._file.seek(0, os.SEEK_END)
+        try:
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(self._path, end)
+            raise
+        self._waiting.clear()
+        return self._file
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read_metrics(path: Path) -> list[Metrics]:
+    """All complete lines of a `metrics.jsonl`; a last line cut off by a kill is left out.
+
+    Raises ``CheckpointError`` where another line is damaged.
+    """
+    return list(metrics_of(path))
+
+
+def metrics_of(path: Path) -> Iterator[Metrics]:
+    """The same line by line: those after the last one that is wanted may be anything."""
+    try:
+        for number, line in enumerate(lines(path, LONGEST_LINE, LIMIT), 1):
+            if not line.endswith(b"\n"):
+                return
+            yield _metrics(line, f"{path.name} is damaged in line {number}")
+    except Unreadable as error:
+        raise CheckpointError(
+            f"The metrics {path} cannot be read: {error}. Bring the file back from a copy, or take "
+            "a damaged line out to go on without it."
+        ) from error
+
+
+def _metrics(line: bytes, where: str) -> Metrics:
+    """One line. Raises ``Unreadable``."""
+    try:
+        metrics = parse_object(line, "it")
+    except Unreadable as error:
+        raise Unreadable(f"{where}: {error}") from error
+    if not is_integer(metrics.get("update"), 0):
+        raise Unreadable(f"{where}: it does not tell the update")
+    return metrics

@@ -1,0 +1,74 @@
+"""Which device computes, on how many cores; compiled programs, kept between runs within a bound."""
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import jax
+import numpy as np
+
+from klamp.errors import ConfigError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_float32(function: Callable[P, R]) -> Callable[P, R]:
+    """``function`` with JAX's usual 32 bits for all that it makes, whatever the process is set to.
+
+    A run is one of float32, and so is its checkpoint, under ``JAX_ENABLE_X64`` too.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **options: P.kwargs) -> R:
+        with jax.enable_x64(False):
+            return function(*arguments, **options)
+
+    return call
+
+
+def on_host(tree: Any) -> Any:
+    """The arrays of a tree as numpy's, of a device's memory all fetched at once.
+
+    On a CPU they lie in this memory already, and asking for a fetch takes longer than looking.
+    """
+    return jax.tree.map(np.asarray, tree) if cpu() else jax.device_get(tree)
+
+
+def cpu() -> bool:
+    """Whether what is computed now is computed on a CPU: on the device that was chosen, if one was.
+
+    Nothing else asks: JAX's default backend is the machine's best, whatever was chosen.
+    """
+    chosen: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 - not in the stubs
+    if chosen is None:
+        return jax.default_backend() == "cpu"
+    return (chosen if isinstance(chosen, str) else chosen.platform) == "cpu"
+
+
+def use_device(name: str) -> None:
+    """Have this process compute on the ``cpu`` or the ``gpu``; ``auto`` leaves the choice to JAX.
+
+    Raises ``ConfigError`` where there is no such device.
+    """
+    if name == "auto":
+        return
+    if name not in ("cpu", "gpu"):
+        raise ConfigError(f"`device` is {name!r}, but must be one of 'auto', 'cpu', 'gpu'.")
+    try:
+        device = jax.devices(name)[0]
+    except RuntimeError as error:
+        there = ", ".join(str(each) for each in jax.devices())
+        raise ConfigError(
+            f"`device` is {name!r}, but JAX finds none; it finds {there}. For NVIDIA's, install "
+            '`pip install "jax[cuda12]"` beside klamp; or leave `--device` out.'
+        ) from error
+    jax.config.update("jax_default_device", device)
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # no such call on macOS

@@ -1,0 +1,1 @@
+"""The loop: collect → prepare → update → report, stopped and gone on with at any moment."""

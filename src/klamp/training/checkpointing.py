@@ -1,0 +1,122 @@
+"""Keeping a run on a disk that may be full: warn, go on, try again, stop before it is in vain."""
+
+import threading
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from klamp.config.run import RunConfig
+from klamp.envs.host.interface import Position
+from klamp.errors import KlampWarning, NotSaved
+from klamp.runs.checkpoint import load_checkpoint, restore_tensors, save_checkpoint
+from klamp.runs.manifest import Spent
+from klamp.runs.metrics_log import MetricsLog
+from klamp.training.iteration import Boundary
+from klamp.training.state import TrainState
+
+
+def save(
+    config: RunConfig, state: TrainState, position: Position, folder: Path, spent: Spent
+) -> Path:
+    """A checkpoint of the whole state, and of where the environments stand."""
+    step, settings = int(state.step), config.settings
+    counters = {"step": step, "update": int(state.update), "env": config.env}
+    every = settings.keep_checkpoint_every
+    return save_checkpoint(
+        folder / "checkpoints",
+        step,
+        {"state": state, "position": position.arrays()},
+        counters,
+        score=state.episodes.return_mean,
+        keep=bool(every) and step // settings.checkpoint_interval % every == 0,
+        spent=spent,
+    )
+
+
+def restore(fresh: TrainState, path: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """The state saved at ``path``, in the structure of a fresh one, and the position beside it."""
+    tensors, _ = load_checkpoint(path)
+    parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "position": {}}
+    for name, tensor in tensors.items():
+        part, _, rest = name.removeprefix("['").partition("']")
+        parts.setdefault(part, {})[rest] = tensor
+    position = {name[2:-2]: tensor for name, tensor in parts["position"].items()}
+    return filled(fresh, parts["state"], path), position
+
+
+def filled(fresh: TrainState, tensors: dict[str, np.ndarray], where: Path) -> TrainState:
+    """A state of saved arrays; θ and the algorithm's own state are JAX's again."""
+    saved = restore_tensors(fresh, tensors, where)
+    return saved._replace(
+        theta=jnp.asarray(saved.theta), algorithm=jax.tree.map(jnp.asarray, saved.algorithm)
+    )
+
+
+ATTEMPTS = 3
+"""Checkpoints in a row that may fail to be written."""
+
+
+class Saver:
+    """Saves where a run stands; the loop and the thread of last resort take turns."""
+
+    def __init__(
+        self, config: RunConfig, folder: Path, log: MetricsLog, saved_at: int | None = None
+    ) -> None:
+        self._config, self._folder, self._log = config, folder, log
+        self._turn = threading.Lock()
+        self._failures = 0
+        self.saved_at = saved_at
+        """The step of the last whole checkpoint."""
+        self.tried_at = saved_at or 0
+        """The step of the last attempt."""
+        self.trouble: str | None = None
+        """Why the last attempt failed, where it did."""
+
+    @property
+    def last(self) -> str:
+        """Which checkpoint there is to go on from."""
+        if self.saved_at is None:
+            return "there is no checkpoint"
+        return f"the last good one is of step {self.saved_at:,}"
+
+    def attempt(self, boundary: Boundary, spent: Spent) -> bool:
+        """Write a checkpoint, after the metrics that it knows of; whether that worked."""
+        with self._turn:
+            self.tried_at = int(boundary.state.step)
+            try:
+                self._log.sync()
+                save(self._config, boundary.state, boundary.position, self._folder, spent)
+            except OSError as error:
+                self._failures += 1
+                self.trouble = error.strerror or str(error)
+                return False
+            self._failures, self.trouble = 0, None
+            self.saved_at = self.tried_at
+            return True
+
+    def save(self, boundary: Boundary, spent: Spent) -> bool:
+        """The same in the middle of a run: a failure is warned of, and the run goes on.
+
+        Raises ``NotSaved`` after ``ATTEMPTS`` failures in a row, and where there is no checkpoint
+        at all: what was saved before is intact.
+        """
+        if self.attempt(boundary, spent):
+            return True
+        what = (
+            f"The checkpoint of step {int(boundary.state.step):,} could not be written to "
+            f"{self._folder} ({self.trouble}), {self._failures} in a row; {self.last}"
+        )
+        if self._failures >= ATTEMPTS or self.saved_at is None:
+            raise NotSaved(
+                f"{what}, and the run has stopped. Free some space there, then go on with "
+                f"`klamp resume {self._folder}`."
+            )
+        warnings.warn(
+            f"{what}. The run goes on, and the next checkpoint is tried in its turn.",
+            KlampWarning,
+            stacklevel=3,
+        )
+        return False

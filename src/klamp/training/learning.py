@@ -1,0 +1,131 @@
+"""prepare → update → report: one rollout to a new θ, as one pure function.
+
+It is compiled once a run: nothing that changes between iterations (scaling, progress, keys) is a
+constant of the program.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from klamp.algorithms import implementation
+from klamp.config.algorithms import AlgorithmConfig
+from klamp.config.settings import Settings
+from klamp.mathematics.distributions import kl_divergence
+from klamp.mathematics.normalization import Scaling
+from klamp.mathematics.objectives import (
+    effective_sample_size,
+    explained_variance,
+    importance_ratio,
+    importance_surrogate,
+    value_loss,
+)
+from klamp.mathematics.weighting import weighted_maximum, weighted_mean
+from klamp.networks import Model
+from klamp.training.prepare import prepare
+from klamp.trust_region.step import Outcome
+from klamp.types import Batch, Rollout, Update, UpdateReport
+
+CLIP_REPORTED = 0.2
+"""The ε of the metric `clip_fraction` for algorithms that do not clip."""
+
+
+def report(
+    model: Model,
+    theta: Float[Array, " n"],
+    batch: Batch,
+    update: Update,
+    clips: tuple[Array, Array],
+) -> UpdateReport:
+    """What the whole batch says of the step from ``theta`` to ``update.theta``."""
+    new, value = model.unravel(update.theta).distribution_and_value(batch.inputs)
+    weight = batch.weight
+    ratio = importance_ratio(new.log_prob(batch.action), batch.old.log_prob(batch.action))
+    kl = kl_divergence(p=batch.old, q=new)
+    outside = ((ratio < 1 - clips[0]) | (ratio > 1 + clips[1])).astype(ratio.dtype)
+    return UpdateReport(
+        outcome=update.outcome,
+        surrogate_before=weighted_mean(batch.advantage, weight),
+        surrogate_after=importance_surrogate(ratio, batch.advantage, weight),
+        kl=weighted_mean(kl, weight),
+        kl_max=weighted_maximum(kl, weight),
+        entropy=weighted_mean(new.entropy(), weight),
+        explained_variance=explained_variance(batch.old_value, batch.value_target, weight),
+        value_loss=value_loss(value, batch.value_target, weight),
+        clip_fraction=weighted_mean(outside, weight),
+        ratio_max=weighted_maximum(ratio, weight),
+        effective_sample_size=effective_sample_size(ratio, weight),
+        details=update.details,
+    )
+
+
+def clips(update: Update) -> tuple[Array, Array]:
+    """ε below and above 1, as the update clipped; ``CLIP_REPORTED`` where it did not."""
+    lower = update.details.get("clip", jnp.asarray(CLIP_REPORTED))
+    return lower, update.details.get("clip_upper", lower)
+
+
+NON_FINITE = (
+    "the critic's value",
+    "the log-probability of an action",
+    "the advantage",
+    "the value target",
+    "the new parameters, so the gradient",
+    "the algorithm's state, so the gradient",
+)
+"""What an update is refused for, in the order in which data flows."""
+
+
+def first_non_finite(batch: Batch, update: Update) -> Int[Array, ""]:
+    """Which of ``NON_FINITE`` comes first; −1 where all is finite."""
+    sources: list[Any] = [
+        batch.old_value,
+        batch.old.log_prob(batch.action),
+        batch.advantage,
+        batch.value_target,
+        update.theta,
+        update.state,
+    ]
+    finite = jnp.stack([_all_finite(source) for source in sources])
+    return jnp.where(jnp.all(finite), -1, jnp.argmin(finite))
+
+
+def _all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether every number of a tree is finite."""
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree) if leaf.size]
+    return jnp.all(jnp.stack([jnp.asarray(True), *leaves]))
+
+
+def refuse_non_finite(theta: Array, state: Any, batch: Batch, update: Update) -> Update:
+    """The update itself where all of it is finite; else what was before, as NON_FINITE."""
+    first = first_non_finite(batch, update)
+    finite = first < 0
+    new_theta, new_state = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old), (update.theta, update.state), (theta, state)
+    )
+    outcome = jnp.where(finite, update.outcome, int(Outcome.NON_FINITE))
+    details = update.details | {"non_finite": first}
+    return update._replace(theta=new_theta, state=new_state, outcome=outcome, details=details)
+
+
+def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> Any:
+    """The jitted iteration: (θ, state, rollout, scaling, reward factor, key, progress) → new."""
+    parts = implementation(algorithm)
+
+    def learn(
+        theta: Array,
+        state: Any,
+        rollout: Rollout,
+        scaling: Scaling | None,
+        reward_factor: Array,
+        key: PRNGKeyArray,
+        progress: Array,
+    ) -> tuple[Array, Any, UpdateReport]:
+        batch = prepare(model, theta, rollout, scaling, reward_factor, settings)
+        update = parts.update(algorithm, settings, model, theta, state, batch, key, progress)
+        update = refuse_non_finite(theta, state, batch, update)
+        return update.theta, update.state, report(model, theta, batch, update, clips(update))
+
+    return jax.jit(learn)

@@ -1,0 +1,25 @@
+"""From an update to the numbers of its line."""
+
+from klamp.runs.metrics_log import Metrics
+from klamp.runtime.device import on_host
+from klamp.training.learning import NON_FINITE
+from klamp.trust_region.step import Outcome
+from klamp.types import UpdateReport
+
+
+def report_metrics(report: UpdateReport) -> Metrics:
+    """An update's report as plain numbers; the outcome by its name."""
+    numbers = on_host(report._asdict())
+    details = numbers.pop("details")
+    flat: Metrics = {}
+    for name, value in (numbers | details).items():
+        flat[name] = value.item()
+    flat["outcome"] = Outcome(int(flat["outcome"])).name
+    first = int(flat.pop("non_finite", -1))
+    return flat if first < 0 else flat | {"non_finite": NON_FINITE[first]}
+
+
+def refused_metrics(what: str) -> Metrics:
+    """The line of an update that was not made, because of ``what``."""
+    unknown: Metrics = dict.fromkeys(UpdateReport._fields[:-1])
+    return unknown | {"outcome": Outcome.NON_FINITE.name, "non_finite": what}

@@ -1,0 +1,203 @@
+"""Going on with a run from one of its checkpoints, as if it had never been stopped."""
+
+import warnings
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from klamp.config.algorithms import final_values
+from klamp.config.run import RunConfig
+from klamp.errors import ConfigError, KlampWarning
+from klamp.networks import NetworkBuilder
+from klamp.reporting.console import reporter
+from klamp.reporting.reporter import Reporter, Silent
+from klamp.runs.checkpoint import latest_checkpoint, verify
+from klamp.runs.folder import (
+    aside_of,
+    begin_line,
+    locked,
+    metrics_until,
+    nothing_trained,
+    read_trusted_config,
+    run_of,
+    write_config,
+)
+from klamp.runtime.device import in_float32, use_device
+from klamp.runtime.provenance import differences, fingerprint
+from klamp.runtime.signals import Signals
+from klamp.runtime.streams import patient_stderr
+from klamp.training.checkpointing import restore
+from klamp.training.iteration import Iteration, start
+from klamp.training.recorder import Origin, Result
+from klamp.training.state import TrainState
+from klamp.training.train import run_to_end, told
+
+
+@in_float32
+def resume(
+    folder: str | Path,
+    *,
+    steps: int | None = None,
+    quiet: bool = False,
+    network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
+    device: str = "auto",
+    environment: Any = None,
+    trust: bool = False,
+) -> Result:
+    """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
+
+    ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken: what
+    came after it is set aside (``KlampWarning``) once the run writes something.
+    ``network`` and ``environment`` are the run's own, where it was given such. ``trust`` has the
+    module be imported that the environment's name names, whoever wrote it there.
+
+    The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
+    as an environment that does not repeat itself, is warned of (``KlampWarning``).
+    """
+    return told(
+        go_on(
+            folder,
+            steps=steps,
+            to=Silent() if quiet else reporter(),
+            network=network,
+            signals=signals,
+            device=device,
+            environment=environment,
+            trust=trust,
+        )
+    )
+
+
+@in_float32
+@patient_stderr()
+def go_on(
+    folder: str | Path,
+    *,
+    steps: int | None,
+    to: Reporter,
+    network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
+    device: str = "auto",
+    environment: Any = None,
+    trust: bool = False,
+) -> Result:
+    """``resume``, for a caller that says by itself what could not be saved."""
+    use_device(device)
+    path = Path(folder)
+    root = run_of(path)
+    config = read_trusted_config(root, trust)
+    if nothing_trained(root):
+        warnings.warn(
+            f"{root} was stopped before its first step: nothing had been trained, so the "
+            "run begins at step 0.",
+            KlampWarning,
+            stacklevel=4,
+        )
+    return resume_one(
+        config,
+        path,
+        to=to,
+        steps=steps,
+        network=network,
+        signals=signals,
+        environment=environment,
+    )[0]
+
+
+@in_float32
+@patient_stderr()
+def resume_one(
+    config: RunConfig,
+    path: Path,
+    *,
+    to: Reporter,
+    steps: int | None = None,
+    network: NetworkBuilder | None = None,
+    signals: Signals | None = None,
+    like: Iteration | None = None,
+    environment: Any = None,
+) -> tuple[Result, Iteration]:
+    """The same with a configuration that was read before; ``like`` lends what it compiled."""
+    root = run_of(path)
+    with locked(root):
+        at = None if nothing_trained(root) else latest_checkpoint(path)
+        done = 0 if at is None else verify(at).step
+        if steps is not None:
+            config = with_steps(config, steps, done)
+        run, fresh = start(config, network, like, environment)
+        try:
+            state, origin = begin_or_go_on(run, fresh, path)
+            return run_to_end(run, state, root, to, signals or Signals(), origin), run
+        finally:
+            run.close()
+
+
+def begin_or_go_on(
+    run: Iteration, fresh: TrainState, path: Path
+) -> tuple[TrainState, Origin | None]:
+    """The state of the latest checkpoint and what goes on there; ``fresh`` where there is none."""
+    root = run_of(path)
+    if nothing_trained(root):
+        write_config(root, run.config)
+        return fresh, None
+    at = latest_checkpoint(path)
+    facts = verify(at)
+    state = _put_back(run, fresh, root, at)
+    begin = partial(
+        begin_line, root, facts.step, int(state.update), config=run.config, aside=aside_of(root)
+    )
+    return state, Origin(facts.step, facts.spent, begin)
+
+
+def with_steps(config: RunConfig, steps: int, done: int) -> RunConfig:
+    """A run's configuration with another number of steps, of which ``done`` are made.
+
+    What is scheduled keeps to the steps it was begun with: nothing jumps where the run goes on.
+    """
+    settings = config.settings
+    if steps == settings.steps:
+        return config
+    ends, horizon = final_values(config.algorithm), settings.schedule_steps or settings.steps
+    kept = horizon if ends and horizon != steps else None
+    changed = replace(config, settings=replace(settings, steps=steps, schedule_steps=kept))
+    if changed.settings.steps < done:
+        raise ConfigError(
+            f"`steps` is {steps:,}, but {done:,} steps are made already at the checkpoint that the "
+            "run goes on from. Give more steps, or name an earlier checkpoint: `klamp resume "
+            "RUN/checkpoints/step_… --steps …`."
+        )
+    if steps > horizon and ends.get("learning_rate") == 0:
+        raise ConfigError(
+            f"`steps` is {steps:,}, but the learning rate of this run falls to 0 by step "
+            f"{horizon:,} and stays there, so nothing would be learnt after that. Train another "
+            f"run with `--steps {steps}`."
+        )
+    if kept is not None:
+        ending = ", ".join(f"{name} to {end:g}" for name, end in ends.items())
+        warnings.warn(
+            f"The run gets {steps:,} steps, but its schedule ({ending}) keeps to the {horizon:,} "
+            "steps that it was begun with, and what comes after them has the final values.",
+            KlampWarning,
+            stacklevel=5,
+        )
+    return changed
+
+
+def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> TrainState:
+    """The state of a checkpoint, with the environments where they were; metrics can be read."""
+    state, position = restore(fresh, path)
+    problems = run.restore(position)
+    if problems:
+        problems = [f"{'; '.join(problems)} (the environment does not repeat itself)"]
+    problems += differences(verify(path).made_with, fingerprint())
+    if problems:
+        warnings.warn(
+            f"{root} goes on from {path.name}, but perhaps not to the last bit as if it had never "
+            f"been stopped: {'; '.join(problems)}.",
+            KlampWarning,
+            stacklevel=8,
+        )
+    metrics_until(root / "metrics.jsonl", int(state.update))
+    return state

@@ -1,0 +1,205 @@
+"""One configuration under many seeds at once, a folder a run.
+
+On a CPU by a process a core (``seeds_processes``): each run is the run of its seed alone, to the
+byte, for it is trained by the same loop, in a process that hands what it compiled from one seed to
+the next. Environments written in JAX on a GPU, and those given as objects, as one program
+(``seeds_fused``). Every run's `config.json` is written before the first one begins, so that the
+folders tell what is missing, and the same command goes on with it.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from klamp.config.algorithms import AlgorithmConfig
+from klamp.config.presets import configure
+from klamp.config.run import RunConfig
+from klamp.config.validation import is_integer
+from klamp.envs.checks.startup import check_environment
+from klamp.envs.device.adapters import device_environment
+from klamp.envs.source import environment_name, environment_of
+from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped
+from klamp.reporting.seeds_progress import Progress
+from klamp.runs.folder import (
+    begun,
+    folder_of,
+    locked,
+    read_trusted_config,
+    result_of,
+    runs_of_seeds,
+    write_config,
+)
+from klamp.runtime.device import cores, in_float32, use_device
+from klamp.runtime.device import cpu as on_cpu
+from klamp.runtime.signals import Signals, StopAsked
+from klamp.training.seeds_processes import (
+    DONE,
+    Plan,
+    SeedsNotSaved,
+    Telling,
+    Unfinished,
+    train_side_by_side,
+)
+from klamp.training.seeds_vmapped import train_as_one
+
+
+def train_seeds(
+    env: Any,
+    algorithm: AlgorithmConfig | str | None = None,
+    *,
+    seeds: int | Sequence[int],
+    out: str | Path | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+    device: str = "auto",
+    **settings: Any,
+) -> list[Path]:
+    """Train with each seed, many at once; the folders, one a seed.
+
+    ``seeds`` are numbers, or how many from ``seed`` (0) on. ``out`` is a folder that gets
+    ``seed-0``, ``seed-1``, …; by default each run lies where ``train`` would put it. ``workers``
+    is the number of processes, by default one a core. A script must call this under
+    ``if __name__ == "__main__":``. Called again, it goes on with what is missing: runs that have
+    ended stay as they are, those that were interrupted are resumed, the others begin.
+
+    An environment written in JAX is trained as one program for all seeds where there is a GPU, or
+    where it is given as an object; the runs then differ from those trained alone by rounding.
+    """
+    config = configure(environment_name(env), algorithm, settings)
+    first = config.settings.seed
+    numbers = count_up(first, seeds) if isinstance(seeds, int) else list(seeds)
+    own = None if isinstance(env, str) else env
+    return train_seeds_config(
+        config,
+        numbers,
+        out=out,
+        workers=workers,
+        quiet=quiet,
+        device=device,
+        signals=Signals(),
+        environment=own,
+    )
+
+
+def count_up(first: int, seeds: int) -> list[int]:
+    """So many seeds from the first on."""
+    if not is_integer(seeds, 1):
+        raise ConfigError(f"`seeds` is {seeds!r}, but must be an integer ≥ 1.")
+    return list(range(first, first + seeds))
+
+
+@in_float32
+def train_seeds_config(
+    config: RunConfig,
+    seeds: list[int],
+    *,
+    out: str | Path | None,
+    workers: int | None,
+    quiet: bool,
+    device: str,
+    signals: Signals,
+    environment: Any = None,
+) -> list[Path]:
+    """Train a complete configuration with each seed; go on where some were trained before."""
+    plans: list[Plan] = []
+    for seed in seeds:
+        one = replace(config, settings=replace(config.settings, seed=seed))
+        plans.append((one, folder_of(one, None if out is None else Path(out) / f"seed-{seed}")))
+    there = [begun(*plan) for plan in plans]
+    use_device(device)
+    with signals:
+        source = environment_of(config, environment)
+        check_environment(source, config.settings)
+        # Nothing is made before each folder is known to be free, or to hold that very run.
+        for (one, folder), held in zip(plans, there, strict=True):
+            if not held:
+                with locked(folder):
+                    write_config(folder, one)
+        _go_on(plans, out, workers, quiet, device, signals, environment)
+    return [folder for _, folder in plans]
+
+
+@in_float32
+def resume_seeds(
+    folder: Path, *, steps: int | None, quiet: bool, device: str, signals: Signals, trust: bool
+) -> None:
+    """Go on with what is missing of a folder of seeds, to their own number of steps or another."""
+    plans: list[Plan] = []
+    for run in runs_of_seeds(folder):
+        data = read_trusted_config(run, trust).to_dict() | (
+            {} if steps is None else {"steps": steps}
+        )
+        plans.append((RunConfig.from_dict(data), run))
+    first, at = plans[0]
+    for config, run in plans:
+        if replace(config, settings=replace(config.settings, seed=first.settings.seed)) != first:
+            raise RunFolderError(
+                f"The runs {at} and {run} differ in more than their seed, so they are not one "
+                "command's. Go on with each by `klamp resume` and its own folder."
+            )
+    use_device(device)
+    with signals:
+        check_environment(environment_of(first), first.settings)
+        _go_on(plans, folder, None, quiet, device, signals, None)
+
+
+def _go_on(
+    plans: list[Plan],
+    out: str | Path | None,
+    workers: int | None,
+    quiet: bool,
+    device: str,
+    signals: Signals,
+    environment: Any,
+) -> None:
+    """Train whatever is not finished; raises ``KlampError`` where some of it stays so."""
+    progress = Progress(plans[0][0], len(plans), sys.stderr if not quiet else None)
+    missing: list[Plan] = []
+    for config, folder in plans:
+        if (summary := result_of(config, folder)) is None:
+            missing.append((config, folder))
+        else:
+            progress.hear(DONE, config.settings.seed, summary["step"], summary["return_mean"])
+    again = "the same command" if out is None else f"the same command, or: klamp resume {out}"
+    try:
+        if not missing:
+            return
+        if as_one(environment_of(plans[0][0], environment), plans[0][0]):
+            tell = partial(Telling, lambda word: progress.hear(*word))
+            left = Unfinished(train_as_one(missing, environment, tell, signals), [])
+        else:
+            count = min(workers or cores(), len(missing))
+            left = train_side_by_side(missing, count, device, progress.hear, signals)
+    except (StopAsked, SeedsNotSaved) as asked:
+        said, complete = "every run that had begun was saved", True
+        if isinstance(asked, SeedsNotSaved):
+            complete = False
+            said += f", but for what seeds {_listed(asked.seeds)} did after their last checkpoints"
+        name = signal.Signals(signals.number).name
+        text = f"{name}: {said}; go on with {again}"
+        raise Stopped(signals.number, text, complete) from None
+    if left.failed or left.not_begun:
+        raise KlampError(_what_is_left(left, len(plans), again))
+
+
+def _what_is_left(left: Unfinished, runs: int, again: str) -> str:
+    """What failed, why, what has not begun, and how to go on."""
+    failed = f"{len(left.failed)} of {runs} runs failed. {' '.join(left.failed)}"
+    if left.not_begun:
+        failed += f" Not begun: seeds {_listed(left.not_begun)}."
+    return f"{failed} Go on with what is missing by {again}"
+
+
+def _listed(seeds: list[int]) -> str:
+    return ", ".join(str(seed) for seed in seeds)
+
+
+def as_one(source: Any, config: RunConfig) -> bool:
+    """Whether the runs become one program: on a CPU that is no faster than one after the other."""
+    if device_environment(source, config.settings.vectorization) is None:
+        return False
+    return not isinstance(source, str) or not on_cpu()

@@ -1,0 +1,210 @@
+"""Many seeds in processes, each of which takes one seed after the other from a common list.
+
+A process that dies takes the seed with it that it was training, and no other: another process takes
+its place, and what was saved of that seed can be gone on with.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from klamp.config.run import RunConfig
+from klamp.errors import KlampError, Stopped
+from klamp.runs.folder import read_config
+from klamp.runs.metrics_log import Metrics
+from klamp.runtime.device import use_device
+from klamp.runtime.signals import Signals, StopAsked
+from klamp.training.resume import resume_one
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""Not fork: JAX has threads, whose locks a forked child would wait for for ever."""
+
+TELL_EVERY_S = 0.5
+"""Seconds between two words of a run on how far it is."""
+
+LEAVE_S = 8.0
+"""Seconds for a process to save and leave."""
+
+READY, UPDATE, DONE, FAILED = "ready", "update", "done", "failed"
+
+Plan = tuple[RunConfig, Path]
+"""A run, and its folder, whose `config.json` says the same, but for the steps perhaps."""
+
+
+class Unfinished(NamedTuple):
+    """What is missing after all processes have left."""
+
+    failed: list[str]
+    """Which seeds did not come to their end, and why."""
+    not_begun: list[int]
+    """The seeds that no process was left to begin."""
+
+
+class SeedsNotSaved(Exception):
+    """Raised in place of ``StopAsked``: ``seeds`` have lost what came after their checkpoints."""
+
+    def __init__(self, seeds: list[int]) -> None:
+        super().__init__(seeds)
+        self.seeds = seeds
+
+
+class Member:
+    """A process, the pipe to it, and the run that it was given."""
+
+    def __init__(self, device: str) -> None:
+        context: Any = multiprocessing.get_context(METHOD)
+        if METHOD == "forkserver":
+            context.set_forkserver_preload(["klamp.training.seeds_processes", "klamp.algorithms"])
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, device))
+        self.process.start()
+        theirs.close()
+        self.ready = False
+        """Whether it has come as far as to ask for a run."""
+        self.plan: Plan | None = None
+
+    def give(self, waiting: deque[Plan]) -> None:
+        """The next run, or leave to go."""
+        self.ready, self.plan = True, waiting.popleft() if waiting else None
+        try:
+            self.pipe.send(self.plan)
+        except OSError:
+            # It died in this moment, and had not begun. That is heard from its pipe.
+            if self.plan is not None:
+                waiting.appendleft(self.plan)
+                self.plan = None
+
+    def obituary(self) -> list[str]:
+        """What its end has left unfinished."""
+        self.process.join()
+        code = self.process.exitcode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+        if self.plan is not None:
+            config, folder = self.plan
+            return [f"Seed {config.settings.seed}: its process {how}; {folder} is unfinished."]
+        return [f"A process {how}."] if code else []
+
+
+def train_side_by_side(
+    plans: list[Plan],
+    count: int,
+    device: str,
+    hear: Callable[[str, int, int, float | None], None],
+    signals: Signals,
+) -> Unfinished:
+    """Train in so many processes at once; ``hear`` is told how far each run is.
+
+    After a signal all runs are saved, and ``StopAsked`` is raised, or ``SeedsNotSaved``.
+    """
+    waiting, failed = deque(plans), list[str]()
+    crew = [Member(device) for _ in range(min(count, len(plans)))]
+    try:
+        while crew:
+            signals.check()
+            pipes: list[Any] = [member.pipe for member in crew]
+            for pipe in connection.wait(pipes, timeout=0.2):
+                member = crew[pipes.index(pipe)]
+                try:
+                    kind, seed, what, mean = member.pipe.recv()
+                except (EOFError, OSError):
+                    failed += member.obituary()
+                    # One that died before it was ready would do so again.
+                    crew += [Member(device)] if member.ready and waiting else []
+                    member.pipe.close()
+                    continue
+                if kind == READY:
+                    member.give(waiting)
+                elif kind == FAILED:
+                    failed.append(f"Seed {seed}: {what}")
+                else:
+                    hear(kind, seed, what, mean)
+            crew = [member for member in crew if not member.pipe.closed]
+        return Unfinished(failed, [config.settings.seed for config, _ in waiting])
+    except StopAsked:
+        if unsaved := _stop(crew):
+            raise SeedsNotSaved(unsaved) from None
+        raise
+    finally:
+        for member in crew:
+            member.process.kill()
+            member.process.join()
+
+
+def _stop(crew: list[Member]) -> list[int]:
+    """Have every process save and leave; the seeds of which that is not known."""
+    for member in crew:
+        if member.process.is_alive():
+            os.kill(member.process.pid, signal.SIGTERM)
+    unsaved: list[int] = []
+    for member in crew:
+        member.process.join(LEAVE_S)
+        if member.plan is not None and member.process.exitcode != 128 + signal.SIGTERM:
+            unsaved.append(member.plan[0].settings.seed)
+    return unsaved
+
+
+class Telling:
+    """The reporter of one of many runs: a word now and then of how far it is."""
+
+    def __init__(self, tell: Callable[[tuple[Any, ...]], object], config: RunConfig) -> None:
+        self._tell, self._seed, self._last = tell, config.settings.seed, 0.0
+
+    def start(self, config: RunConfig, folder: str) -> None:
+        """Nothing to tell yet."""
+
+    def update(self, metrics: Metrics) -> None:
+        """How far the run is."""
+        if time.monotonic() - self._last >= TELL_EVERY_S:
+            self._last = time.monotonic()
+            self._tell((UPDATE, self._seed, metrics["step"], metrics["return_mean"]))
+
+    def finish(self, summary: Metrics) -> None:
+        """The result."""
+        self._tell((DONE, self._seed, summary["step"], summary["return_mean"]))
+
+    def stop(self) -> None:
+        """Nothing to give back."""
+
+
+def _work(pipe: Any, device: str) -> None:
+    """Train one seed after the other; the next has what the last compiled."""
+    # Ctrl-C reaches the whole group; the parent passes it on, once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def tell(word: tuple[Any, ...]) -> None:
+        try:
+            pipe.send(word)
+        except OSError:
+            # Whoever asked for the runs is gone: save, and go too.
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run: Any = None
+    use_device(device)
+    while (plan := _next(pipe, tell)) is not None:
+        config, folder = plan
+        try:
+            there, to = read_config(folder), Telling(tell, config)
+            steps = None if there == config else config.settings.steps
+            result, run = resume_one(there, folder, to=to, steps=steps, like=run)
+            if result.unsaved is not None:
+                tell((FAILED, config.settings.seed, result.unsaved, None))
+        except Stopped as stopped:
+            sys.exit(stopped.code)
+        except KlampError as error:
+            tell((FAILED, config.settings.seed, str(error), None))
+
+
+def _next(pipe: Any, tell: Callable[[tuple[Any, ...]], None]) -> Plan | None:
+    """Ask for a run; None where there is none left, or nobody to give one."""
+    tell((READY, 0, 0, None))
+    try:
+        return pipe.recv()
+    except (EOFError, OSError):
+        return None

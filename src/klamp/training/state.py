@@ -1,0 +1,165 @@
+"""Everything that changes while a run trains: one pytree, and all that a checkpoint holds."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from klamp.algorithms import implementation
+from klamp.collection.episodes import EpisodeStatistics, add_rollout, no_episodes
+from klamp.config.run import RunConfig
+from klamp.mathematics.normalization import (
+    Moments,
+    Scaling,
+    discounted_sums,
+    empty_moments,
+    identity_scaling,
+    scaling,
+    update_moments,
+)
+from klamp.mathematics.schedules import decayed
+from klamp.networks import Model
+from klamp.runtime.seeding import Purpose, key
+from klamp.trust_region.step import Outcome
+from klamp.types import Rollout
+
+
+class TrainState(NamedTuple):
+    """Everything that changes while a run trains: one pytree, and all that a checkpoint holds."""
+
+    theta: Any
+    """θ = [actor | encoder | critic]."""
+    algorithm: Any
+    """The algorithm's own state."""
+    observation_moments: Moments
+    reward_moments: Moments
+    """Of the discounted return, which rewards are scaled by."""
+    discounted_return: Any
+    """[N]: the discounted return of each running episode."""
+    episodes: EpisodeStatistics
+    step: Any
+    """Environment steps so far."""
+    update: Any
+    """Updates so far."""
+    refused: Any
+    """[2]: updates refused because something was not finite, in a row up to now, and in all."""
+
+
+def fresh_state(
+    config: RunConfig, observation_space: Any, theta: Array, model: Model
+) -> TrainState:
+    """The state before the first step."""
+    return TrainState(
+        theta=theta,
+        algorithm=implementation(config.algorithm).init(config.algorithm, model, theta),
+        observation_moments=empty_moments(normalized_shape(config, observation_space)),
+        reward_moments=empty_moments(()),
+        discounted_return=np.zeros(config.settings.num_envs),
+        episodes=no_episodes(config.settings.num_envs),
+        step=np.zeros((), np.int64),
+        update=np.zeros((), np.int64),
+        refused=np.zeros(2, np.int64),
+    )
+
+
+def normalized_shape(config: RunConfig, observation_space: Any) -> tuple[int, ...]:
+    """The shape of the moments: of one observation, or (0,) where none are kept.
+
+    Bytes are not normalised: the networks divide them by 255.
+    """
+    if not config.settings.normalize_observation or observation_space.dtype == np.uint8:
+        return (0,)
+    return observation_space.shape
+
+
+def action_std(config: RunConfig, state: TrainState) -> float | None:
+    """The scheduled standard deviation of the next actions, a function of the steps so far."""
+    settings = config.settings
+    if settings.action_scale != "scheduled":
+        return None
+    decay, minimum = settings.action_std_decay, settings.action_std_minimum
+    return decayed(settings.action_std, decay, minimum, int(state.step))
+
+
+def scheduled_log_std(config: RunConfig, state: TrainState) -> float | None:
+    """Its logarithm, as policies take it."""
+    std = action_std(config, state)
+    return None if std is None else math.log(std)
+
+
+def dropout_keys(config: RunConfig, state: TrainState) -> np.ndarray | None:
+    """[T, N, 2]: two words a transition, from which its dropout masks follow."""
+    settings = config.settings
+    if not settings.dropout:
+        return None
+    shape = (settings.rollout_length, settings.num_envs, 2)
+    words = jax.random.bits(key(settings.seed, Purpose.DROPOUT, int(state.update)), shape)
+    return np.asarray(words)
+
+
+def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:
+    """How this iteration sees observations; the first one sees them as they are."""
+    moments = state.observation_moments
+    if not moments.mean.size:
+        return None
+    return scaling(moments) if moments.samples else identity_scaling(moments.mean.shape)
+
+
+def observe_rewards(
+    config: RunConfig, state: TrainState, rollout: Rollout
+) -> tuple[TrainState, Float[Array, ""]]:
+    """Merge the rollout's discounted returns into the moments; the factor that rewards get."""
+    if not config.settings.normalize_reward:
+        return state, jnp.asarray(1.0, jnp.float32)
+    ended = np.asarray(rollout.terminated | rollout.truncated)
+    running, sums = discounted_sums(
+        state.discounted_return, np.asarray(rollout.reward), ended, config.settings.discount
+    )
+    keep = rollout.transitions().reshape(-1)
+    moments = update_moments(state.reward_moments, sums.reshape(-1), keep)
+    state = state._replace(reward_moments=moments, discounted_return=running)
+    return state, jnp.asarray(scaling(moments, centre=False).factor)
+
+
+def skip_rollout(state: TrainState, steps: int) -> TrainState:
+    """A rollout of ``steps`` that nothing is learnt from: they count, open episodes do not."""
+    running = np.zeros_like(state.discounted_return)
+    episodes = state.episodes._replace(running_return=running, running_length=running.copy())
+    return note_refusal(
+        state._replace(
+            discounted_return=running.copy(),
+            episodes=episodes,
+            step=state.step + steps,
+            update=state.update + 1,
+        ),
+        Outcome.NON_FINITE.name,
+    )
+
+
+def note_refusal(state: TrainState, outcome: str) -> TrainState:
+    """Count the updates that were refused because something was not finite."""
+    in_a_row, total = (int(n) for n in state.refused)
+    refused = outcome == Outcome.NON_FINITE.name
+    counts = (in_a_row + 1, total + 1) if refused else (0, total)
+    return state._replace(refused=np.array(counts, np.int64))
+
+
+def count(state: TrainState, rollout: Rollout, config: RunConfig) -> TrainState:
+    """Counters, episode statistics and observation moments after an iteration."""
+    kept = rollout.transitions()
+    ended = np.asarray(rollout.terminated | rollout.truncated)
+    moments = state.observation_moments
+    if moments.mean.size:
+        rows = np.asarray(rollout.observation).reshape(-1, *moments.mean.shape)
+        moments = update_moments(moments, rows, kept.reshape(-1))
+    return state._replace(
+        observation_moments=moments,
+        episodes=add_rollout(
+            state.episodes, np.asarray(rollout.reward), ended, kept.astype(np.float32)
+        ),
+        step=state.step + int(kept.sum()),
+        update=state.update + 1,
+    )
