@@ -142,7 +142,7 @@ def process(*words: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     code = (
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import bad_environments; "
-        "bad_environments.bad('F21 step raises'); from klamp.cli import main; sys.exit(main())"
+        "bad_environments.bad('F21 step raises'); from klamp.cli.main import main; sys.exit(main())"
     )
     tests = str(Path(__file__).parent)
     arguments = [sys.executable, "-c", code, tests, *words]

@@ -84,9 +84,9 @@ def test_nothing_in_the_package_makes_code_of_data() -> None:
                 continue
             found |= {(str(path.relative_to(source)), str(name)) for name in names}
     assert found == {
-        ("envs/making.py", "__import__"),
-        ("envs/worker.py", "cloudpickle"),
-        ("envs/workers.py", "cloudpickle"),
+        ("envs/source.py", "__import__"),
+        ("envs/host/worker.py", "cloudpickle"),
+        ("envs/host/subprocesses.py", "cloudpickle"),
     }
 
 

@@ -31,8 +31,8 @@ SETTINGS = {"steps": 25_000, "checkpoint_interval": 5_000, "seed": 3, "rollout_l
 LISTENERS = ("pipe, closed", "terminal, closed", "file, full", "pipe, slow", "terminal, slow")
 PROGRAM = """
 import json, sys
-import klamp.report
-klamp.report.LINE_EVERY_S = 0.0
+import klamp.reporting.console
+klamp.reporting.console.LINE_EVERY_S = 0.0
 settings = json.loads(sys.argv[2])
 if sys.argv[3] == "Python":
     klamp.train("CartPole-v1", out=sys.argv[1], **settings)

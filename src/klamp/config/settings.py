@@ -1,7 +1,7 @@
 """Every setting a person can choose: frozen dataclasses, checked when made, light to import.
 
 What all algorithms share is in ``Settings``; what belongs to one update alone is in the class of
-that algorithm, in ``algorithm_configs``. The docstring under each field is also its help on the
+that algorithm, in ``config.algorithms``. The docstring under each field is also its help on the
 command line. Nothing here imports JAX, so that ``klamp --help`` answers at once.
 """
 

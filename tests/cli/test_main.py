@@ -26,7 +26,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["resume", "--help"]])
 def test_help_needs_no_jax(words: list[str]) -> None:
     code = (
-        "import sys\nfrom klamp.cli import main\n"
+        "import sys\nfrom klamp.cli.main import main\n"
         f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
         "assert 'jax' not in sys.modules and 'numpy' not in sys.modules\n"
     )

@@ -57,7 +57,7 @@ def test_the_rest_is_the_streams_own() -> None:
 
 WARN = """
 import contextlib, sys, warnings
-from klamp.streams import patient_stderr
+from klamp.runtime.streams import patient_stderr
 sys.stderr.close()
 with {context}:
     warnings.warn("unseen")
@@ -86,7 +86,7 @@ def broken(request: pytest.FixtureRequest) -> Iterator[int]:
 
 PROGRAM = """
 import sys
-from klamp.streams import patient_stderr
+from klamp.runtime.streams import patient_stderr
 with patient_stderr():
     for n in range(1000):
         print("line", n, file=sys.stderr)
@@ -104,7 +104,8 @@ def test_the_exit_code_is_the_programs(broken: int) -> None:
 
 def test_no_file_takes_the_place_of_a_closed_stream() -> None:
     program = (
-        "import os; os.close(2); os.close(1); from klamp.streams import open_standard_files as o\n"
+        "import os; os.close(2); os.close(1)\n"
+        "from klamp.runtime.streams import open_standard_files as o\n"
         "o(); os._exit(os.open(os.devnull, os.O_RDONLY))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 3

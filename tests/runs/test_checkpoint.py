@@ -397,7 +397,7 @@ def test_an_empty_folder_has_no_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["SIGKILL at every call, the first*", "[nd]e*"])
 def test_the_command_that_damages_checkpoints(what: str) -> None:
     """Processes that are killed in earnest; the command does the same at every bit and size."""
-    command = Path(__file__).parents[1] / "benchmarks" / "reliability" / "damage.py"
+    command = Path(__file__).parents[2] / "benchmarks" / "reliability" / "damage.py"
     done = subprocess.run(
         [sys.executable, str(command), "--only", what], capture_output=True, text=True, check=False
     )

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import klamp
-from klamp.cli import compare
+from klamp.cli import compare as comparison
 from klamp.cli.compare import compare, interval
 
 
 def line(**changes: Any) -> str:
     """A line of `metrics.jsonl` with all that is compared."""
-    usual = dict.fromkeys([name for name, _ in compare.PLOTS], 1.0)
+    usual = dict.fromkeys([name for name, _ in comparison.PLOTS], 1.0)
     whole: dict[str, Any] = {"update": 1, "step": 1, "steps_per_second": 1.0, **usual}
     return json.dumps(whole | changes) + "\n"
 
@@ -133,7 +133,7 @@ def test_a_name_of_a_stranger_is_no_markup_of_the_page(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1e100, -1e100, 1e20, 5e-324, 0.0])
 def test_the_largest_and_the_smallest_numbers_are_drawn(size: float, tmp_path: Path) -> None:
-    values = dict.fromkeys([name for name, _ in compare.PLOTS], size)
+    values = dict.fromkeys([name for name, _ in comparison.PLOTS], size)
     flat = [line(step=10, **values), line(step=10, **values), line(step=10**12 - 1, **values)]
     mixed = [line(step=0, **values), line(step=11), line(step=12, **values)]
     folders = [run(tmp_path / "a", flat, size), run(tmp_path / "b", mixed, -size)]

@@ -202,7 +202,7 @@ def test_the_second_to_lock_a_folder_is_told_who_holds_it(tmp_path: Path) -> Non
 
 
 def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
-    program = "import os, sys; from pathlib import Path; from klamp.run_folder import locked\n"
+    program = "import os, sys; from pathlib import Path; from klamp.runs.folder import locked\n"
     program += "held = locked(Path(sys.argv[1])); held.__enter__(); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
     assert (tmp_path / ".owner.json").exists()

@@ -141,8 +141,3 @@ def test_an_evaluation_that_fails_closes_its_environments(
 def test_no_episode_is_an_error(trained: klamp.Result) -> None:
     with pytest.raises(klamp.ConfigError, match="episodes"):
         evaluate(trained.policy, episodes=0)
-
-
-def test_a_video_needs_a_known_ending(trained: klamp.Result, tmp_path: Path) -> None:
-    with pytest.raises(klamp.ConfigError, match=r"\.mp4 or \.gif"):
-        record_video(trained.policy, tmp_path / "film.txt")

@@ -3,19 +3,11 @@
 import errno
 import json
 import os
-import re
 import tracemalloc
 from pathlib import Path
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import pytest
-from jax_environments import Walk
 
-import klamp
-from klamp.config.algorithms import ALGORITHMS
-from klamp.envs.source import environment_name
 from klamp.errors import CheckpointError, KlampWarning
 from klamp.runs.folder import drop_metrics_after
 from klamp.runs.metrics_log import (
@@ -26,10 +18,6 @@ from klamp.runs.metrics_log import (
     read_metrics,
     to_json,
 )
-from klamp.training.iteration import start
-from klamp.training.metrics import refused_metrics, report_metrics
-from klamp.trust_region.step import Outcome
-from klamp.types import UpdateReport
 
 
 def test_nan_becomes_null() -> None:
@@ -90,57 +78,6 @@ def test_a_damaged_line_is_named_when_it_is_reached(line: bytes, tmp_path: Path)
     with pytest.raises(CheckpointError, match=r"metrics\.jsonl is damaged in line 2: it ."):
         read_metrics(path)
     assert next(metrics_of(path)) == {"update": 1}
-
-
-def test_a_report_becomes_plain_numbers() -> None:
-    numbers = [jnp.asarray(float(i)) for i in range(10)]
-    outcome = jnp.asarray(int(Outcome.LINE_SEARCH_EXHAUSTED))
-    report = UpdateReport(outcome, *numbers, details={"backtracks": jnp.asarray(3)})
-    flat = report_metrics(report)
-    assert flat["outcome"] == "LINE_SEARCH_EXHAUSTED"
-    assert flat["backtracks"] == 3
-    assert flat["kl"] == 2.0
-    assert all(isinstance(value, int | float | str) for value in flat.values())
-
-
-OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
-    "ppo": ({"max_kl": 0.01, "clip_upper": 0.3, "target_kl": 0.01},),
-    "ppo-kl": ({"target_kl": None},),
-}
-"""What each algorithm may be told besides its defaults that adds to its reports."""
-
-
-def reported(algorithm: Any, **settings: Any) -> set[str]:
-    """The keys of an algorithm's report; nothing is computed."""
-    chosen = klamp.Settings(num_envs=2, rollout_length=8, hidden_sizes=(4,), **settings)
-    environment = Walk()
-    config = klamp.RunConfig(environment_name(environment), algorithm, chosen)
-    with jax.disable_jit():
-        run, state = start(config, environment=environment)
-    report = jax.eval_shape(run.iterate, *run.arguments(state)).report._asdict()
-    return {*report.pop("details"), *report}
-
-
-def documented() -> set[str]:
-    """The keys in the first columns of the tables of docs/metrics.md."""
-    text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
-    columns = re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE)
-    keys = [key for column in columns for key in re.findall(r"`(\w+)`", column)]
-    assert len(keys) == len({*keys}), "a key has one row"
-    return {*keys}
-
-
-def test_every_key_that_is_written_is_documented_and_no_other(trained: klamp.Result) -> None:
-    written = {*trained.summary, *refused_metrics("x")}
-    for line in trained.metrics:
-        written |= {*line}
-    for algo, kind in ALGORITHMS.items():
-        for options in ({}, *OPTIONS.get(algo, ())):
-            for shared in (False, True):
-                written |= reported(kind(**options), shared_network=shared)
-    # Written by the loop where a schedule sets the scale (test_kinds reads it).
-    written |= {"action_std"}
-    assert written == documented()
 
 
 def test_what_is_no_plain_file_is_neither_read_nor_written(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
 """Episode ends, in all three autoreset modes, on an environment whose every transition is known."""
 
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from environments import Count
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from klamp import Settings
@@ -99,33 +97,4 @@ def test_targets_bootstrap_at_truncation_and_never_at_termination(
             bootstrap = 0 if ended else 0.5 * (100 * episode + 10 * (step + 1))
             np.testing.assert_allclose(target[t, i], step + 1 + bootstrap, rtol=1e-5)
     assert phantoms == (5 if mode == AutoresetMode.NEXT_STEP else 0)
-    environments.close()
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_final_observations_of_dicts_are_the_true_ones(mode: AutoresetMode) -> None:
-    """The same episodes, through a Dict that the door flattens."""
-
-    class Wrapped(gymnasium.ObservationWrapper):
-        def __init__(self, env: gymnasium.Env) -> None:
-            super().__init__(env)
-            self.observation_space = spaces.Dict(
-                {"all": env.observation_space, "n": spaces.Discrete(9)}
-            )
-
-        def observation(self, observation: np.ndarray) -> dict:
-            return {"all": observation, "n": int(observation[1])}
-
-    makers = [lambda n=n: Wrapped(Count(n)) for n in LENGTHS]
-    environments = hosted(mode, makers)
-    current = environments.reset()
-    assert current.shape == (2, 11)
-    for _ in range(12):
-        after = environments.step(np.zeros(2, int))
-        for i in np.flatnonzero(after.valid):
-            step = int(current[i, 1]) + 1
-            assert after.next_observation[i, 1] == step
-            assert after.next_observation[i, 2:].argmax() == step
-            assert after.next_observation[i, 0] == current[i, 0]
-        current = after.observation
     environments.close()

@@ -65,7 +65,7 @@ def test_names_lead_to_configs_and_back() -> None:
 
 
 def test_every_field_has_its_help() -> None:
-    tree = ast.parse(inspect.getsource(algorithm_configs))
+    tree = ast.parse(inspect.getsource(algorithms))
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             body = node.body
@@ -76,5 +76,5 @@ def test_every_field_has_its_help() -> None:
                 and isinstance(before.target, ast.Name)
                 and isinstance(after, ast.Expr)
             }
-            kind = getattr(algorithm_configs, node.name)
+            kind = getattr(algorithms, node.name)
             assert described == {item.name for item in fields(kind)}, node.name

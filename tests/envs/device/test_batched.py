@@ -9,7 +9,6 @@ import pytest
 from jax_environments import CartPole, Masked, Walk
 
 from klamp.envs.device.batched import Together, from_arrays, to_arrays
-from klamp.envs.device.protocol import DeviceEnvironment, is_device_environment
 from klamp.errors import CheckpointError
 
 
@@ -97,11 +96,3 @@ def test_a_position_goes_through_arrays_unchanged() -> None:
         np.testing.assert_array_equal(one, two)
     with pytest.raises(CheckpointError, match="does not say where the environments"):
         from_arrays(Together(Walk(), 2).reset(jax.random.key(0)), arrays, "Walk")
-
-
-def test_gymnasiums_environments_are_none() -> None:
-    assert isinstance(CartPole(), DeviceEnvironment)
-    assert is_device_environment(CartPole())
-    assert not is_device_environment(gymnasium.make("CartPole-v1"))
-    assert not is_device_environment(CartPole)
-    assert not is_device_environment("CartPole-v1")

@@ -87,7 +87,7 @@ def test_sound_ones_pass_and_repeat_themselves(kind: type) -> None:
 
 
 def test_the_example_of_the_documentation_is_sound() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "jax-environments.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "jax-environments.md").read_text()
     code = page.split("```python\n")[1].split("```")[0].split("result = ")[0]
     names: dict[str, Any] = {"__name__": "example"}
     exec(code, names)

@@ -174,7 +174,7 @@ def test_the_command_finds_modules_in_the_working_folder_after_all_others(
         file.write("import colorsys\ncolorsys.rgb_to_hsv(1, 1, 1)\n")
     script = tmp_path / "bin" / "klamp"
     script.parent.mkdir()
-    script.write_text("import sys\nfrom klamp.cli import main\nsys.exit(main())\n")
+    script.write_text("import sys\nfrom klamp.cli.main import main\nsys.exit(main())\n")
     command = [sys.executable, str(script), "eval", str(project.run), "--episodes", "1"]
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
