@@ -52,3 +52,9 @@ def test_what_is_not_finite_is_passed_on_and_not_hidden(poison) -> None:
     found, state = direction(gradient, begin(gradient))
     assert not np.all(np.isfinite(found))
     assert not np.all(np.isfinite(state.first))
+
+
+def test_a_norm_that_overflows_is_not_taken_for_a_gradient_of_zero() -> None:
+    assert np.all(np.isnan(clip_norm(jnp.full(3, 1e25), 0.5)))
+    clipped = clip_norm(jnp.full(4, 1e18), 0.5)
+    np.testing.assert_allclose(clipped, 0.25, rtol=1e-6)

@@ -1,6 +1,5 @@
-"""Sizes of vectors whose squares leave the range of their numbers."""
+"""Units in which squares stay within the range of their numbers."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -16,18 +15,3 @@ def power_of_two(size: Float[Array, ""]) -> Float[Array, ""]:
     size = jnp.minimum(jnp.where(usable, size, 1), 1 / jnp.finfo(size.dtype).tiny)
     mantissa = jnp.frexp(size)[0]  # in [½, 1): the quotient is exact
     return size / (2 * mantissa)
-
-
-def euclidean_norm(vector: Float[Array, " n"]) -> Float[Array, ""]:
-    """√Σvᵢ², also where the squares over- or underflow (in float32 beyond 1e±19).
-
-    The plain sum where it will do, since it is a pass less; NaN where any number is NaN.
-    """
-    plain = jnp.sqrt(jnp.sum(jnp.square(vector)))
-
-    def in_units() -> Float[Array, ""]:
-        unit = power_of_two(jnp.max(jnp.abs(vector), initial=0))
-        return unit * jnp.sqrt(jnp.sum(jnp.square(vector / unit)))
-
-    usual = (plain > jnp.sqrt(jnp.finfo(vector.dtype).tiny)) & jnp.isfinite(plain)
-    return jax.lax.cond(usual, lambda: plain, in_units)
