@@ -10,6 +10,7 @@ from probe import SETTINGS, compiled, make_model, sample
 
 from klamp.algorithms import implementation
 from klamp.config import algorithms as config
+from klamp.config.run import RunConfig
 from klamp.training.learning import make_learn
 from klamp.types import Rollout
 
@@ -68,7 +69,7 @@ def rollout(garbage: float) -> Rollout:
 def test_garbage_under_weight_0_changes_nothing(algorithm: Any) -> None:
     theta, model = make_model()
     state = implementation(algorithm).init(algorithm, model, theta)
-    learn = make_learn(model, algorithm, config.RunConfig("Some-v0", algorithm, SETTINGS).settings)
+    learn = make_learn(model, algorithm, RunConfig("Some-v0", algorithm, SETTINGS).settings)
     results = [
         learn(
             theta,

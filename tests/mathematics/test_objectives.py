@@ -57,7 +57,7 @@ EVALUATE = {function: evaluator(function) for function in FUNCTIONS}
 def test_every_objective_of_the_module_is_under_the_masking_test():
     public = {
         member
-        for name, member in vars(surrogate).items()
+        for name, member in vars(objectives).items()
         if inspect.isfunction(member)
         and member.__module__ == objectives.__name__
         and not name.startswith("_")

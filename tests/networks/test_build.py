@@ -80,13 +80,13 @@ def test_what_does_not_fit_is_explained() -> None:
 def test_a_network_of_the_users_own_trains_loads_and_resumes(tmp_path: Path) -> None:
     settings = {"num_envs": 4, "rollout_length": 32, "quiet": True}
     result = klamp.train(probe(), "trpo", steps=256, network=own, out=tmp_path / "run", **settings)
-    assert result.policy.config.network == name_of(own) == "test_build:own"
+    assert result.policy.config.network == name_of(own) == f"{__name__}:own"
     observation = np.eye(3, dtype=np.float32)
     loaded = klamp.load(result.folder, network=own)
     np.testing.assert_array_equal(loaded.value(observation), result.policy.value(observation))
     resumed = klamp.resume(result.folder, steps=512, quiet=True, network=own)
     assert resumed.summary["step"] == 512
-    with pytest.raises(klamp.ConfigError, match=r"built by `test_build:own`.*network="):
+    with pytest.raises(klamp.ConfigError, match=rf"built by `{__name__}:own`.*network="):
         klamp.load(result.folder)
 
 

@@ -15,6 +15,7 @@ from klamp.networks import build_network, flatten
 from klamp.training.prepare import RowOrder, goes_on, prepare
 from klamp.types import Inputs, Rollout
 
+T, N = 16, 4
 SETTINGS = Settings(num_envs=N, rollout_length=T, hidden_sizes=(8,), critic_epochs=2)
 ONE = jnp.asarray(1.0, jnp.float32)
 
