@@ -1,6 +1,6 @@
-"""Collection as one scan: act, step, store, and count what the metrics need, on the device.
+"""Collection as one scan on the device: act, step, store.
 
-The same steps as ``rollout.HostCollector``, with the same random numbers: of two environments that
+The same steps as ``host.HostCollector``, with the same random numbers: of two environments that
 agree, one on the host and one here, both see the same rollout.
 """
 
@@ -9,127 +9,195 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp.collection.episodes import WINDOW
+from klamp.collection.collector import (
+    BehaviorPolicy,
+    Collected,
+    NonFinite,
+    empty_hidden_state,
+    first_non_finite,
+    never,
+    summarize,
+)
 from klamp.config.settings import Settings
-from klamp.envs.device.batched import Ended, Stand, Together
-from klamp.envs.device.spaces import to_action
-from klamp.mathematics.normalization import Scaling, normalize
+from klamp.envs.device.batched import Stand, Together, from_arrays, to_arrays
+from klamp.envs.device.on_host import reset_key
+from klamp.envs.host.interface import by_the_run
+from klamp.mathematics.normalization import Moments, Scaling, moments_of, normalize
 from klamp.networks import Model
+from klamp.networks.action_decoder import action_decoder
+from klamp.runtime.device import on_host
+from klamp.runtime.seeding import Purpose, key
 from klamp.types import Inputs, Rollout
 
 
-class Going(NamedTuple):
+class CollectorState(NamedTuple):
     """What one rollout hands to the next."""
 
-    stand: Stand
-    memory: Any
-    """[N, size]: what a recurrent policy remembers; None without."""
-    first: Any
-    """[N]: whether it is to forget that; None without."""
+    environments: Stand
+    hidden_state: Any
+    """[N, …]: what a recurrent policy carries to the next step; None without."""
+    episode_start: Any
+    """[N]: True where the hidden state is reset before the next step; None without."""
 
 
-class Totals(NamedTuple):
-    """Sums over each running episode, float32."""
+class DevicePosition(NamedTuple):
+    """Where collection stands: a reference to arrays of the device, which stay as they are."""
 
-    returned: Float[Array, " N"]
-    length: Float[Array, " N"]
-    discounted: Float[Array, " N"]
-    """R_t = γ·R_{t−1} + r_t, which rewards are scaled by."""
+    state: CollectorState
 
-
-class Randomness(NamedTuple):
-    """The keys of one iteration's collection."""
-
-    act: PRNGKeyArray
-    environment: PRNGKeyArray
-    dropout: PRNGKeyArray | None
+    def arrays(self) -> dict[str, np.ndarray]:
+        """By number, in the order of the pytree."""
+        return to_arrays(self.state)
 
 
-class Finished(NamedTuple):
-    """The episodes that ended in a rollout."""
+class DeviceRollout(NamedTuple):
+    """What the program of one rollout returns."""
 
-    number: Array
-    returned: Float[Array, " k"]
-    """Of the last k, the newest first; what lies beyond ``number`` means nothing."""
-    length: Float[Array, " k"]
-
-
-class Collected(NamedTuple):
-    """What a rollout left behind."""
-
-    going: Going
-    totals: Totals
+    state: CollectorState
     rollout: Rollout
-    discounted: Float[Array, "T N"]
-    finished: Finished
+    observation: Moments | None
+    """Of the observations, where they are normalised."""
+    non_finite: NonFinite
 
 
-def begin(together: Together, key: PRNGKeyArray, memory_size: int) -> Going:
-    """New episodes in every row, and nothing remembered."""
-    stand, rows = together.reset(key), together.num_envs
-    if not memory_size:
-        return Going(stand, None, None)
-    return Going(stand, jnp.zeros((rows, memory_size)), jnp.ones(rows, bool))
+class DeviceCollector:
+    """Steps environments written in JAX: a rollout is one call of one compiled program."""
+
+    def __init__(
+        self,
+        env: str,
+        environments: Together,
+        model: Model,
+        theta: Float[Array, " n"],
+        settings: Settings,
+        compiled_by: "DeviceCollector | None" = None,
+    ) -> None:
+        """``compiled_by``: a collector that differs only in its seed lends its functions."""
+        self._env, self._seed = env, settings.seed
+        empty = empty_hidden_state(model, theta, environments.num_envs)
+
+        def begin(key: PRNGKeyArray) -> CollectorState:
+            fresh = None if empty is None else jnp.ones(environments.num_envs, bool)
+            return CollectorState(environments.reset(key), empty, fresh)
+
+        self.begin: Any = jax.jit(begin) if compiled_by is None else compiled_by.begin
+        self.program: Any = (
+            jax.jit(make_collect(model, environments, settings))
+            if compiled_by is None
+            else compiled_by.program
+        )
+        self.restart(0)
+
+    def compile(self, behavior: BehaviorPolicy) -> Rollout:
+        """Compile the program; the shapes of its rollout."""
+        arguments = self.arguments(behavior)
+        if hasattr(self.program, "lower"):
+            lowered = self.program.lower(*arguments)
+            self.program = lowered.compile()
+            self._shapes: Rollout = lowered.out_info.rollout
+        return self._shapes
+
+    def collect(self, behavior: BehaviorPolicy, check: Callable[[], None] = never) -> Collected:
+        """T steps of every environment; left before the program or not at all."""
+        check()
+        return self.take(self.program(*self.arguments(behavior)))
+
+    def arguments(self, behavior: BehaviorPolicy) -> tuple[Any, ...]:
+        """What the program takes."""
+        log_std = behavior.log_std
+        return (
+            behavior.theta,
+            behavior.scaling,
+            self._state,
+            behavior.key,
+            key(self._seed, Purpose.EPISODE, behavior.iteration),
+            behavior.dropout_key,
+            None if log_std is None else np.float32(log_std),
+        )
+
+    def take(self, done: DeviceRollout) -> Collected:
+        """Go on from where the program left the environments; what it collected."""
+        self._state = done.state
+        observation, non_finite = on_host((done.observation, done.non_finite))
+
+        def origin(index: int, earlier: int) -> str:
+            return by_the_run(self._seed)
+
+        return Collected(done.rollout, summarize(done.rollout, non_finite, observation, origin))
+
+    def position(self) -> DevicePosition:
+        """Where the environments stand."""
+        return DevicePosition(self._state)
+
+    def restore(self, saved: dict[str, np.ndarray]) -> list[str]:
+        """Put the environments there again, which is always possible exactly."""
+        self._state = from_arrays(self._state, saved, self._env)
+        return []
+
+    def restart(self, iteration: int) -> None:
+        """New episodes in every row."""
+        self._state: CollectorState = self.begin(reset_key(self._seed, Purpose.EPISODE, iteration))
+
+    def close(self) -> None:
+        """Nothing to free."""
 
 
-def make_collect(model: Model, together: Together, settings: Settings) -> Callable[..., Collected]:
+def make_collect(
+    model: Model, environments: Together, settings: Settings
+) -> Callable[..., DeviceRollout]:
     """The collection of one rollout as a pure function of all that changes between two."""
-    length, rows = settings.rollout_length, together.num_envs
-    space, bounds = together.action_space, settings.action_bounds
+    length, rows = settings.rollout_length, environments.num_envs
+    decode = action_decoder(environments.action_space, settings.action_bounds)
 
     def collect(
         theta: Float[Array, " n"],
         scaling: Scaling | None,
-        going: Going,
-        totals: Totals,
-        randomness: Randomness,
+        start: CollectorState,
+        act_key: PRNGKeyArray,
+        environment_key: PRNGKeyArray,
+        dropout: Any,
         log_std: Any,
-    ) -> Collected:
+    ) -> DeviceRollout:
         scale = None if log_std is None else jnp.full(rows, log_std, jnp.float32)
-        dropout = None
-        if randomness.dropout is not None:
-            dropout = jax.random.bits(randomness.dropout, (length, rows, 2))
 
-        def inputs(going: Going, dropout_key: Any) -> Inputs:
-            stand = going.stand
-            seen = stand.observation if scaling is None else normalize(stand.observation, scaling)
-            return Inputs(seen, stand.mask, dropout_key, scale, going.memory, going.first)
+        def inputs(at: CollectorState, dropout_key: Any) -> Inputs:
+            seen = at.environments.observation
+            seen = seen if scaling is None else normalize(seen, scaling)
+            conditions = (at.environments.mask, dropout_key, scale)
+            return Inputs(seen, *conditions, at.hidden_state, at.episode_start)
 
         some = None if dropout is None else dropout[0]
-        distribution, _ = jax.eval_shape(model.act, theta, inputs(going, some))
-        noise = distribution.noise(randomness.act, (length,))
-        keys = jax.vmap(together.keys, (None, 0))(randomness.environment, jnp.arange(length))
+        distribution, _ = jax.eval_shape(model.act, theta, inputs(start, some))
+        noise = distribution.noise(act_key, (length,))
+        keys = jax.vmap(environments.keys, (None, 0))(environment_key, jnp.arange(length))
 
-        def step(carry: tuple[Going, Totals], drawn: Any) -> Any:
-            (going, totals), (noise_t, keys_t, dropout_t) = carry, drawn
-            policy, memory = model.act(theta, inputs(going, dropout_t))
+        def step(at: CollectorState, drawn: Any) -> Any:
+            noise_t, keys_t, dropout_t = drawn
+            policy, hidden_state = model.act(theta, inputs(at, dropout_t))
             action = policy.sample_from(noise_t)
-            taken = jax.vmap(lambda row: to_action(space, row, bounds))(action)
-            stand, after = together.step(keys_t, going.stand, taken)
-            ended = after.terminated | after.truncated
-            summed = _add(totals, after.reward, settings.discount)
+            stand, after = environments.step(keys_t, at.environments, decode(action))
+            ended = None if hidden_state is None else after.terminated | after.truncated
             # What a row of the rollout was like before its action, then what came of it.
-            before = (going.stand.observation, going.stand.mask, going.memory, going.first)
-            first = None if memory is None else ended
-            new = (Going(stand, memory, first), jax.tree.map(lambda x: _unless(ended, x), summed))
-            return new, (before, action, after, summed)
+            before = (at.environments.observation, at.environments.mask, at.hidden_state)
+            row = (*before, at.episode_start, action, after)
+            return CollectorState(stand, hidden_state, ended), row
 
-        (going, totals), (before, action, after, summed) = jax.lax.scan(
-            step, (going, totals), (noise, keys, dropout)
-        )
-        rollout = _rollout(before, action, after, dropout, log_std)
-        finished = last_finished(after.terminated | after.truncated, summed)
-        return Collected(going, totals, rollout, summed.discounted, finished)
+        last, row = jax.lax.scan(step, start, (noise, keys, dropout))
+        rollout = _rollout(row, dropout, log_std)
+        moments = None
+        if scaling is not None:
+            moments = moments_of(rollout.observation.astype(jnp.float32))
+        return DeviceRollout(last, rollout, moments, first_non_finite(rollout))
 
     return collect
 
 
-def _rollout(before: Any, action: Any, after: Ended, dropout: Any, log_std: Any) -> Rollout:
+def _rollout(row: Any, dropout: Any, log_std: Any) -> Rollout:
     """The rows that the scan stacked, all of them transitions."""
-    observation, mask, memory, first = before
-    shape = after.reward.shape
+    observation, mask, hidden_state, episode_start, action, after = row
     return Rollout(
         observation=observation,
         next_observation=after.next_observation,
@@ -140,61 +208,7 @@ def _rollout(before: Any, action: Any, after: Ended, dropout: Any, log_std: Any)
         weight=None,
         action_mask=mask,
         dropout_key=dropout,
-        log_std=None if log_std is None else jnp.full(shape, log_std, jnp.float32),
-        memory=memory,
-        first=first,
+        log_std=None if log_std is None else jnp.full(after.reward.shape, log_std, jnp.float32),
+        memory=hidden_state,
+        first=episode_start,
     )
-
-
-def _add(totals: Totals, reward: Float[Array, " N"], discount: float) -> Totals:
-    """The sums with one more reward."""
-    return Totals(
-        totals.returned + reward, totals.length + 1, discount * totals.discounted + reward
-    )
-
-
-def _unless(ended: Bool[Array, " N"], sums: Float[Array, " N"]) -> Float[Array, " N"]:
-    """Sums of new episodes begin at 0."""
-    return jnp.where(ended, 0, sums)
-
-
-def last_finished(ended: Bool[Array, "T N"], sums: Totals) -> Finished:
-    """Returns and lengths of the episodes that ended last, in the order of time, then of rows."""
-    flat = ended.reshape(-1)
-    order = jnp.where(flat, jnp.arange(flat.size), -1)
-    latest, _ = jax.lax.top_k(order, min(WINDOW, flat.size))
-    returned, length = sums.returned.reshape(-1), sums.length.reshape(-1)
-    return Finished(jnp.sum(flat), returned[latest], length[latest])
-
-
-def first_non_finite(rollout: Rollout) -> tuple[Array, Array, Array]:
-    """What of observation, next observation and reward is not finite first: which, where, value.
-
-    Which is −1 where all is finite; where is the index into the flattened array.
-    """
-    parts = [jnp.ravel(part) for part in (rollout.observation, rollout.next_observation)]
-    parts.append(jnp.ravel(rollout.reward))
-    # Bytes are always finite.
-    floats = [jnp.issubdtype(part.dtype, jnp.floating) for part in parts]
-    bad = [
-        ~jnp.isfinite(x) if f else jnp.zeros(1, bool) for x, f in zip(parts, floats, strict=True)
-    ]
-    any_bad = jnp.stack([jnp.any(part) for part in bad])
-    where = jnp.stack([jnp.argmax(part) for part in bad])
-    value = jnp.stack([part[i].astype(jnp.float32) for part, i in zip(parts, where, strict=True)])
-    which = jnp.argmax(any_bad)
-    return jnp.where(jnp.any(any_bad), which, -1), where[which], value[which]
-
-
-def moments_of(samples: Float[Array, "T N *F"]) -> tuple[Array, Array]:
-    """Mean and sum of squared deviations over T and N, in two passes of float32.
-
-    Sums are taken over N and then over T, which keeps their rounding small; what the mean is off
-    by is taken back out of the deviations.
-    """
-    x = samples.astype(jnp.float32)
-    about = jnp.mean(jnp.mean(x, axis=1), axis=0)
-    centred = x - about
-    rest = jnp.mean(jnp.mean(centred, axis=1), axis=0)
-    squares = jnp.sum(jnp.sum(jnp.square(centred), axis=1), axis=0)
-    return about + rest, squares - x.shape[0] * x.shape[1] * jnp.square(rest)

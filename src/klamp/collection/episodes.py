@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 WINDOW = 100
 """`return_mean` and `length_mean` are over this many last training episodes."""
@@ -43,13 +43,15 @@ def no_episodes(num_envs: int) -> EpisodeStatistics:
 
 
 def add_rollout(
-    statistics: EpisodeStatistics, reward: np.ndarray, ended: np.ndarray, weight: np.ndarray
+    statistics: EpisodeStatistics,
+    reward: Float[np.ndarray, "T N"],
+    ended: Bool[np.ndarray, "T N"],
+    valid: Bool[np.ndarray, "T N"],
 ) -> EpisodeStatistics:
-    """Statistics after a rollout of rewards [T, N]; rows of weight 0 do not count."""
-    ended = np.asarray(ended, bool)
+    """Statistics after a rollout; rows that are no transitions do not count."""
     # In front of each environment's steps stands what its running episode had before them.
-    real = np.column_stack((statistics.running_length, (weight > 0).T))
-    counted = np.column_stack((statistics.running_return, np.where(weight > 0, reward, 0.0).T))
+    real = np.column_stack((statistics.running_length, valid.T))
+    counted = np.column_stack((statistics.running_return, np.where(valid, reward, 0.0).T))
     begins = np.zeros(real.shape, bool)
     begins[:, 0], begins[:, 2:] = True, ended.T[:, :-1]
     # Environment by environment, each step has the number of its stretch: what lies between ends.
@@ -57,34 +59,11 @@ def add_rollout(
     returns = np.bincount(stretch.ravel(), counted.ravel())
     lengths = np.bincount(stretch.ravel(), real.ravel())
     time, index = np.nonzero(ended)
+    # The newest first, as many as the window can show.
     done, goes_on = stretch[index, time + 1][::-1], ~ended[-1]
-    return add_finished(
-        statistics,
-        len(done),
-        returns[done],
-        lengths[done],
-        returns[stretch[:, -1]] * goes_on,
-        lengths[stretch[:, -1]] * goes_on,
-    )
-
-
-def add_finished(
-    statistics: EpisodeStatistics,
-    count: int,
-    returns: np.ndarray,
-    lengths: np.ndarray,
-    running_return: np.ndarray,
-    running_length: np.ndarray,
-) -> EpisodeStatistics:
-    """Statistics after a rollout that was summed up elsewhere.
-
-    ``count`` episodes ended in it; ``returns`` and ``lengths`` are of the last of them, the newest
-    first, at least as many as the window can show; the others are of the running episodes.
-    """
-    finished = int(statistics.finished) + count
-    known = min(count, WINDOW, len(returns))
-    slots = (finished - 1 - np.arange(known)) % WINDOW
+    finished = int(statistics.finished) + len(done)
+    slots = (finished - 1 - np.arange(min(len(done), WINDOW))) % WINDOW
     window, long = statistics.returns.copy(), statistics.lengths.copy()
-    window[slots], long[slots] = returns[:known], lengths[:known]
-    running = (np.asarray(part, np.float64) for part in (running_return, running_length))
+    window[slots], long[slots] = returns[done[: len(slots)]], lengths[done[: len(slots)]]
+    running = (returns[stretch[:, -1]] * goes_on, lengths[stretch[:, -1]] * goes_on)
     return EpisodeStatistics(np.asarray(finished, np.int64), window, long, *running)

@@ -10,36 +10,41 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
 
+from klamp.collection.collector import (
+    BehaviorPolicy,
+    Collected,
+    empty_hidden_state,
+    first_non_finite,
+    never,
+    summarize,
+)
 from klamp.collection.policy_call import make_act, make_noise
-from klamp.config.choices import ActionBounds
+from klamp.config.settings import Settings
 from klamp.envs.host.interface import HostEnvironments, Position
-from klamp.envs.spaces.actions import action_buffer, to_environment
+from klamp.envs.spaces.actions import action_buffer
 from klamp.errors import CheckpointError
-from klamp.mathematics.normalization import Scaling
+from klamp.mathematics.normalization import kept_moments
 from klamp.networks import Model
+from klamp.networks.action_decoder import action_decoder
 from klamp.types import Inputs, Rollout
-
-
-def never() -> None:
-    """Nobody asks to stop."""
 
 
 class CollectorPosition(NamedTuple):
     """Where collection stands between two iterations."""
 
     environments: Position
-    memory: np.ndarray | None
-    """[N, size]: what a recurrent policy remembers."""
-    first: np.ndarray | None
-    """[N]: whether it is to forget that."""
+    hidden_state: Any
+    """[N, …]: what a recurrent policy carries to the next step; None without."""
+    episode_start: np.ndarray | None
+    """[N]: True where the hidden state is reset before the next step."""
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that is needed to stand there again, by name."""
         arrays = {f"environments.{k}": v for k, v in self.environments.arrays().items()}
-        if self.memory is not None and self.first is not None:
-            arrays |= {"memory": self.memory, "first": self.first}
+        if self.episode_start is not None:
+            arrays["episode_start"] = self.episode_start
+            arrays |= _named(self.hidden_state)
         return arrays
 
 
@@ -50,14 +55,13 @@ class HostCollector:
         self,
         environments: HostEnvironments,
         model: Model,
-        theta: Array,
-        length: int,
-        action_bounds: ActionBounds = "clip",
-        memory_size: int = 0,
-        compiled: tuple[Any, Any] | None = None,
+        theta: Any,
+        settings: Settings,
+        compiled_by: "HostCollector | None" = None,
     ) -> None:
-        """``compiled``: the functions of a collector that differs in nothing but the seed."""
+        """``compiled_by``: a collector that differs only in its seed lends its functions."""
         self.environments = environments
+        length = settings.rollout_length
         shape = (length, environments.num_envs)
         space = environments.seen_space
         kind = np.float32 if np.issubdtype(space.dtype, np.floating) else space.dtype
@@ -68,95 +72,80 @@ class HostCollector:
         self._terminated = np.zeros(shape, bool)
         self._truncated = np.zeros(shape, bool)
         self._weight = np.ones(shape, np.float32)
-        self._to_environment = to_environment(environments.action_space, action_bounds)
+        self._decode = action_decoder(environments.action_space, settings.action_bounds)
         self._mask: np.ndarray | None = None
         self._log_std: np.ndarray | None = None
         self._dropout_key: np.ndarray | None = None
         self._current: np.ndarray | None = None
         # One step more than the rollout: the last is what the next rollout starts from.
-        longer = (length + 1, environments.num_envs)
-        self._memory = np.zeros((*longer, memory_size), np.float32) if memory_size else None
-        self._first = np.ones(longer, bool) if memory_size else None
-        self.compiled = compiled or (
-            make_act(model),
-            make_noise(model, theta, self._inputs(0), length),
+        start = empty_hidden_state(model, theta, environments.num_envs)
+        self._hidden_state = jax.tree.map(
+            lambda leaf: np.zeros((length + 1, *leaf.shape), leaf.dtype), start
+        )
+        self._episode_start = None if start is None else np.ones((length + 1, shape[1]), bool)
+        self.compiled: tuple[Any, Any] = (
+            (make_act(model), make_noise(model, theta, self._inputs(0), length))
+            if compiled_by is None
+            else compiled_by.compiled
         )
         """The policy call, and the noise of a rollout."""
         self._act, self._noise = self.compiled
 
-    def compile(
-        self,
-        theta: Float[Array, " n"],
-        scaling: Scaling | None,
-        log_std: float | None = None,
-        dropout_key: np.ndarray | None = None,
-    ) -> Rollout:
+    def compile(self, behavior: BehaviorPolicy) -> Rollout:
         """Compile the policy call, without a step; the buffers, as ``collect`` returns them."""
-        self._begin(log_std, dropout_key)
-        noise = self._noise(jax.random.key(0))
+        self._begin(behavior)
+        noise = self._noise(behavior.key)
         seen = self._inputs(0)
-        jax.block_until_ready(self._act(theta, scaling, noise, seen)(seen, 0))
+        act = self._act(behavior.theta, behavior.scaling, noise, seen)
+        jax.block_until_ready(act(seen, 0))
         return self._buffers()
 
-    def collect(
-        self,
-        theta: Float[Array, " n"],
-        scaling: Scaling | None,
-        key: PRNGKeyArray,
-        log_std: float | None = None,
-        dropout_key: np.ndarray | None = None,
-        *,
-        iteration: int = 0,
-        check: Callable[[], None] = never,
-    ) -> Rollout:
+    def collect(self, behavior: BehaviorPolicy, check: Callable[[], None] = never) -> Collected:
         """T steps of every environment, going on where the last rollout ended.
 
-        The buffers are used again by the next call. ``log_std`` is the scale of the actions where
-        a schedule sets it; ``dropout_key`` [T, N, 2] decides which hidden units each transition
-        does without. ``check`` is called before every step and may raise, to stop.
+        The buffers are used again by the next call. ``check`` is called before every step and may
+        raise, to stop.
         """
-        current = self._begin(log_std, dropout_key)
-        self.environments.begin(iteration)
-        noise = self._noise(key)
-        act = self._act(theta, scaling, noise, self._inputs(0))
-        step, single = self.environments.step, isinstance(self._action, np.ndarray)
-        observation, to_environment = self._observation, self._to_environment
+        current = self._begin(behavior)
+        self.environments.begin(behavior.iteration)
+        noise = self._noise(behavior.key)
+        act = self._act(behavior.theta, behavior.scaling, noise, self._inputs(0))
+        step, decode = self.environments.step, self._decode
         plain = isinstance(self._inputs(0), np.ndarray)
         for t in range(len(self._reward)):
             check()
-            row = observation[t]
+            row = self._observation[t]
             row[:] = current
             if self._mask is not None:
                 self._mask[t] = self.environments.action_mask
             action = act(row if plain else self._inputs(t), t)
-            if self._memory is not None:
-                action, self._memory[t + 1] = action
-            if single:
-                action = self._action[t] = np.asarray(action)
-            else:
-                action = jax.tree.map(np.asarray, action)
-                jax.tree.map(lambda kept, new, t=t: kept.__setitem__(t, new), self._action, action)
-            after = step(to_environment(action))
+            if self._episode_start is not None:
+                action, hidden_state = action
+                _put(self._hidden_state, t + 1, hidden_state)
+            action = jax.tree.map(np.asarray, action) if _several(action) else np.asarray(action)
+            _put(self._action, t, action)
+            after = step(decode(action))
             self._next_observation[t] = after.next_observation
             self._reward[t] = after.reward
             self._terminated[t] = after.terminated
             self._truncated[t] = after.truncated
             self._weight[t] = after.valid
-            if self._first is not None:
-                # After the row that an autoreset wastes, too, nothing is remembered.
-                self._first[t + 1] = after.terminated | after.truncated | ~after.valid
+            if self._episode_start is not None:
+                # The extra step that NEXT_STEP autoreset inserts is no part of an episode either.
+                self._episode_start[t + 1] = after.terminated | after.truncated | ~after.valid
             current = after.observation
         self._current = current
-        return self._buffers()
+        return self._collected(normalized=behavior.scaling is not None)
 
     def position(self) -> CollectorPosition:
         """Where collection stands; cheap, so it is taken at each iteration."""
         if self._current is None:
             self._reset()
+        start = self._episode_start
         return CollectorPosition(
             self.environments.position(),
-            None if self._memory is None else self._memory[-1].copy(),
-            None if self._first is None else self._first[-1].copy(),
+            jax.tree.map(lambda leaf: leaf[-1].copy(), self._hidden_state),
+            None if start is None else start[-1].copy(),
         )
 
     def restore(self, saved: dict[str, np.ndarray]) -> list[str]:
@@ -164,40 +153,41 @@ class HostCollector:
         prefix = "environments."
         own = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
         seen, problems = self.environments.restore(own)
-        if self._memory is not None and self._first is not None:
-            memory, first = saved.get("memory"), saved.get("first")
-            if not (_alike(memory, self._memory[-1]) and _alike(first, self._first[-1])):
-                raise CheckpointError(
-                    "The checkpoint does not hold what the recurrent policy of this run "
-                    "remembered; resume with the config.json it was saved with."
-                )
-            self._memory[-1], self._first[-1] = memory, first
+        if self._episode_start is not None:
+            last = jax.tree.map(lambda leaf: leaf[-1], self._hidden_state)
+            expected = _named(last) | {"episode_start": self._episode_start[-1]}
+            for name, array in expected.items():
+                if not _alike(saved.get(name), array):
+                    raise CheckpointError(
+                        "The checkpoint does not hold the hidden state of the recurrent policy of "
+                        "this run; resume with the config.json it was saved with."
+                    )
+                array[:] = saved[name]
         self._start_from(seen)
         return problems
 
-    def start_again(self) -> None:
+    def restart(self, iteration: int) -> None:
         """A new episode in every environment: what they last showed is not to be gone on with."""
         self._reset()
-        if self._memory is not None and self._first is not None:
-            self._memory[-1], self._first[-1] = 0, True
+        if self._episode_start is not None:
+            _put(self._hidden_state, -1, jax.tree.map(lambda leaf: 0 * leaf[0], self._hidden_state))
+            self._episode_start[-1] = True
 
-    def first_non_finite(self) -> str | None:
-        """The first observation or reward of the rollout that is NaN or infinite, and where."""
-        for name, buffer in (
-            ("observation", self._observation),
-            ("next observation", self._next_observation),
-            ("reward", self._reward),
-        ):
-            finite = np.isfinite(buffer)
-            if not finite.all():
-                t, index, *rest = (int(i) for i in np.argwhere(~finite)[0])
-                ended = self._terminated[t:, index] | self._truncated[t:, index]
-                origin = self.environments.origin(index, earlier=int(ended.sum()))
-                return (
-                    f"{name}{f', entry {tuple(rest)},' if rest else ''} of environment {index} at "
-                    f"step {t} of the rollout is {buffer[(t, index, *rest)]} ({origin})"
-                )
-        return None
+    def close(self) -> None:
+        """Free the environments."""
+        self.environments.close()
+
+    def _collected(self, *, normalized: bool) -> Collected:
+        """The rollout in the buffers, and its summary."""
+        rollout = self._buffers()
+        moments = None
+        if normalized:
+            moments = kept_moments(self._observation, rollout.transitions())
+
+        def origin(index: int, earlier: int) -> str:
+            return self.environments.origin(index, earlier=earlier)
+
+        return Collected(rollout, summarize(rollout, first_non_finite(rollout), moments, origin))
 
     def _reset(self) -> None:
         self._start_from(self.environments.reset())
@@ -208,29 +198,31 @@ class HostCollector:
         if mask is not None:
             self._mask = np.ones((len(self._reward), *mask.shape), bool)
 
-    def _begin(self, log_std: float | None, dropout_key: np.ndarray | None) -> np.ndarray:
+    def _begin(self, behavior: BehaviorPolicy) -> np.ndarray:
         """What to act on first; the environments are reset where that has not been done."""
         if self._current is None:
             self._reset()
         assert self._current is not None
-        self._dropout_key = dropout_key
-        if self._memory is not None and self._first is not None:
-            self._memory[0], self._first[0] = self._memory[-1], self._first[-1]
-        if log_std is not None:
-            self._log_std = np.full(self._reward.shape, log_std, np.float32)
+        self._dropout_key = behavior.dropout_key
+        if self._episode_start is not None:
+            _put(self._hidden_state, 0, jax.tree.map(lambda leaf: leaf[-1], self._hidden_state))
+            self._episode_start[0] = self._episode_start[-1]
+        if behavior.log_std is not None:
+            self._log_std = np.full(self._reward.shape, behavior.log_std, np.float32)
         return self._current
 
     def _inputs(self, t: int) -> Any:
         """What the policy sees at step t: ``Inputs``, or observations where there is no more."""
-        conditions = (self._mask, self._dropout_key, self._log_std, self._memory, self._first)
+        conditions = (self._mask, self._dropout_key, self._log_std, self._episode_start)
         if all(part is None for part in conditions):
             return self._observation[t]
-        return Inputs(
-            self._observation[t], *(None if part is None else part[t] for part in conditions)
-        )
+        mask, dropout_key, log_std, start = (None if x is None else x[t] for x in conditions)
+        hidden_state = jax.tree.map(lambda leaf: leaf[t], self._hidden_state)
+        return Inputs(self._observation[t], mask, dropout_key, log_std, hidden_state, start)
 
     def _buffers(self) -> Rollout:
         """The rollout as the buffers hold it."""
+        start = self._episode_start
         return Rollout(
             observation=self._observation,
             next_observation=self._next_observation,
@@ -242,9 +234,29 @@ class HostCollector:
             action_mask=self._mask,
             dropout_key=self._dropout_key,
             log_std=self._log_std,
-            memory=None if self._memory is None else self._memory[:-1],
-            first=None if self._first is None else self._first[:-1],
+            memory=jax.tree.map(lambda leaf: leaf[:-1], self._hidden_state),
+            first=None if start is None else start[:-1],
         )
+
+
+def _several(action: Any) -> bool:
+    """Whether an action is a tuple, as of Dict and Tuple spaces."""
+    return isinstance(action, tuple)
+
+
+def _put(buffers: Any, t: int, rows: Any) -> None:
+    """Write one step into buffers of its structure."""
+    if isinstance(buffers, np.ndarray):
+        buffers[t] = rows
+        return
+    for buffer, row in zip(jax.tree.leaves(buffers), jax.tree.leaves(rows), strict=True):
+        buffer[t] = row
+
+
+def _named(hidden_state: Any) -> dict[str, np.ndarray]:
+    """The arrays of a hidden state by number, as a checkpoint holds them."""
+    leaves = jax.tree.leaves(hidden_state)
+    return {f"hidden_state.{number}": leaf for number, leaf in enumerate(leaves)}
 
 
 def _alike(saved: np.ndarray | None, own: np.ndarray) -> bool:

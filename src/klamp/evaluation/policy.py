@@ -9,11 +9,11 @@ from gymnasium import spaces
 from jaxtyping import Array
 
 from klamp.config.run import RunConfig
-from klamp.envs.spaces.actions import to_environment
 from klamp.envs.spaces.masks import choices_left, mask_rows, mask_sizes
-from klamp.envs.spaces.observations import MASK_KEY, as_batch, encoder, masks_in_observation
+from klamp.envs.spaces.observations import MASK_KEY, as_batch, host_encoder, masks_in_observation
 from klamp.mathematics.normalization import Scaling
 from klamp.networks import Model
+from klamp.networks.action_decoder import action_decoder
 from klamp.runtime.device import in_float32
 from klamp.runtime.seeding import Purpose, key
 from klamp.types import Inputs
@@ -39,8 +39,8 @@ class TrainedPolicy:
         self._noise, self._calls = (config.settings.seed, Purpose.EVALUATE), 0
         self._memory: np.ndarray | None = None
         self._first: np.ndarray | None = None
-        self._to_environment = to_environment(action_space, config.settings.action_bounds)
-        self._encode = encoder(observation_space)
+        self._to_environment = action_decoder(action_space, config.settings.action_bounds)
+        self._encode = host_encoder(observation_space)
 
     def act(self, observation: Any, deterministic: bool = False, action_mask: Any = None) -> Any:
         """An action of the environment for one observation, or one for each of a batch.

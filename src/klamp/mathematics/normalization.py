@@ -45,24 +45,38 @@ def empty_moments(shape: tuple[int, ...]) -> Moments:
     return Moments(np.zeros(()), np.zeros(shape), np.zeros(shape))
 
 
-def update_moments(
-    moments: Moments, samples: Shaped[np.ndarray, "B *F"], keep: Bool[np.ndarray, " B"]
-) -> Moments:
-    """Merge samples (those of ``keep``) by Chan's rule; exact whatever the order of merging."""
+def moments_of(samples: Any) -> Moments:
+    """Count, mean and squared deviations over the first two axes, in the samples' own precision.
+
+    In numpy or, traced, in JAX. Sums are taken over the second axis and then over the first, which
+    keeps the rounding of float32 small; what the mean is off by is taken back out of the
+    deviations.
+    """
+    count = samples.shape[0] * samples.shape[1]
+    about = samples.mean(axis=1).mean(axis=0)
+    centred = samples - about
+    rest = centred.mean(axis=1).mean(axis=0)
+    squares = (centred**2).sum(axis=1).sum(axis=0)
+    return Moments(count, about + rest, squares - count * rest**2)
+
+
+def kept_moments(samples: Shaped[np.ndarray, "T N *F"], keep: Bool[np.ndarray, "T N"]) -> Moments:
+    """The moments of the samples of ``keep``, in float64."""
     kept = np.asarray(samples, np.float64)[keep]
-    if not len(kept):
+    return moments_of(kept[None]) if len(kept) else empty_moments(samples.shape[2:])
+
+
+def update_moments(moments: Moments, added: Moments) -> Moments:
+    """Merge the moments of further samples by Chan's rule, in float64."""
+    if not int(added.samples):
         return moments
-    mean = kept.mean(axis=0)
-    merged = merge(moments, len(kept), mean, np.square(kept - mean).sum(axis=0))
+    merged = merge(moments, *(np.asarray(part, np.float64) for part in added))
     # numpy turns what has no axis into scalars, which are not arrays.
     return Moments(*(np.asarray(part, np.float64) for part in merged))
 
 
 def merge(moments: Any, count: Any, mean: Any, deviations: Any) -> Moments:
-    """Moments with those of ``count`` > 0 further samples, by Chan's rule.
-
-    Plain arithmetic, so it serves in float64 on the host and, traced, on the device.
-    """
+    """Moments with those of ``count`` > 0 further samples, by Chan's rule."""
     total = moments.samples + count
     delta = mean - moments.mean
     return Moments(
@@ -70,12 +84,6 @@ def merge(moments: Any, count: Any, mean: Any, deviations: Any) -> Moments:
         moments.mean + delta * (count / total),
         moments.deviations + deviations + delta**2 * (moments.samples * count / total),
     )
-
-
-def merge_moments(moments: Moments, count: int, mean: Any, deviations: Any) -> Moments:
-    """Moments in float64 with those of ``count`` samples that were reduced on the device."""
-    added = (np.asarray(mean, np.float64), np.asarray(deviations, np.float64))
-    return Moments(*(np.asarray(part, np.float64) for part in merge(moments, count, *added)))
 
 
 def scaling(moments: Moments, *, centre: bool = True) -> Scaling:

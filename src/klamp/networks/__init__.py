@@ -25,3 +25,4 @@ from klamp.networks.layers import Dense as Dense
 from klamp.networks.layers import Features as Features
 from klamp.networks.layers import as_float as as_float
 from klamp.networks.recurrent import Recurrent as Recurrent
+from klamp.networks.recurrent import RecurrentEncoder as RecurrentEncoder

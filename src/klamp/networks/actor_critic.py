@@ -7,7 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from klamp.networks.layers import Dense
-from klamp.networks.recurrent import Recurrent
+from klamp.networks.recurrent import RecurrentEncoder, encoded_step
 from klamp.types import Inputs
 
 
@@ -72,11 +72,14 @@ class ActorCritic(eqx.Module):
         return conditioned(self.actor(self.encoder(inputs)), inputs)
 
     def act(self, inputs: Inputs) -> tuple[Any, Any]:
-        """π(·|inputs) for one step of each row, and what to remember (None without a memory)."""
-        if not isinstance(self.encoder, Recurrent):
-            return self.distribution(inputs), None
-        encoded, memory = self.encoder.advance(inputs)
-        return conditioned(self.actor(encoded), inputs), memory
+        """π(·|inputs) for one step of each row, and the hidden state after it (None without)."""
+        encoded, hidden_state = encoded_step(self.encoder, inputs)
+        return conditioned(self.actor(encoded), inputs), hidden_state
+
+    def initial_state(self, rows: int) -> Any:
+        """The hidden state before the first step of so many rows; None without."""
+        recurrent = isinstance(self.encoder, RecurrentEncoder)
+        return self.encoder.initial_state(rows) if recurrent else None
 
     def value(self, inputs: Inputs) -> Float[Array, " B"]:
         """V(inputs), one row a sample."""
@@ -84,16 +87,14 @@ class ActorCritic(eqx.Module):
 
     def step_value(self, inputs: Inputs) -> Float[Array, " B"]:
         """V for one step of each row by itself."""
-        if not isinstance(self.encoder, Recurrent):
-            return self.value(inputs)
-        return self.critic(self.encoder.advance(inputs)[0])
+        return self.critic(encoded_step(self.encoder, inputs)[0])
 
     def next_value(self, inputs: Inputs, following: Inputs) -> Float[Array, " B"]:
-        """V of what followed each row, remembering the row."""
-        if not isinstance(self.encoder, Recurrent):
+        """V of what followed each row, with the hidden state that the row left."""
+        if not isinstance(self.encoder, RecurrentEncoder):
             return self.value(following)
-        memory = self.encoder(inputs).observation
-        return self.step_value(following._replace(memory=memory, first=inputs.first & False))
+        after = self.encoder.hidden_states(inputs)
+        return self.step_value(following._replace(memory=after, first=inputs.first & False))
 
     def distribution_and_value(self, inputs: Inputs) -> tuple[Any, Float[Array, " B"]]:
         """Both, encoding once."""

@@ -1,9 +1,9 @@
-"""The networks that the settings describe, and the check of a user's own."""
+"""The networks that settings and spaces describe, and the check of a user's own."""
 
 import math
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +11,39 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import PRNGKeyArray
 
+from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
+from klamp.config.unused import Decided, by_spaces, refuse_unused
+from klamp.envs.spaces.supported import leaves_of
 from klamp.errors import ConfigError
 from klamp.networks.actor_critic import Actor, ActorCritic, Critic, Nothing, Trunk
 from klamp.networks.heads import action_head, has_gaussian
 from klamp.networks.layers import CNN, FEATURES, MLP, Dense, Features
-from klamp.networks.recurrent import Recurrent
+from klamp.networks.recurrent import Recurrent, RecurrentEncoder
+from klamp.runtime.compile_cache import once
 from klamp.types import Inputs
 
 NetworkBuilder = Callable[[Any, Any, PRNGKeyArray], ActorCritic]
 """``(observation_space, action_space, key)`` → the network; what ``train(network=…)`` takes."""
+
+
+class Spaces(Protocol):
+    """The spaces that networks and policies are built from."""
+
+    @property
+    def observation_space(self) -> Any:
+        """What the environment shows."""
+        ...
+
+    @property
+    def action_space(self) -> Any:
+        """What it takes."""
+        ...
+
+    @property
+    def seen_space(self) -> Any:
+        """What the networks see of what it shows."""
+        ...
 
 
 def is_image(space: Any) -> bool:
@@ -102,8 +125,11 @@ def check_network(network: Any, observation_space: Any, action_space: Any) -> Ac
     rows = jax.ShapeDtypeStruct((2, *observation_space.shape), observation_space.dtype)
 
     def outputs(observation: Any, key: Any) -> Any:
-        distribution, value = network.distribution_and_value(Inputs(observation))
-        return distribution.sample(key), value
+        inputs = Inputs(observation)
+        if (hidden_state := network.initial_state(2)) is not None:
+            inputs = Inputs(observation, memory=hidden_state, first=jnp.ones(2, bool))
+        distribution, _ = network.act(inputs)
+        return distribution.sample(key), network.step_value(inputs)
 
     def expected(key: Any) -> Any:
         return action_head(action_space, 1, key=key)(jnp.zeros((2, 1))).sample(key)
@@ -118,3 +144,55 @@ def check_network(network: Any, observation_space: Any, action_space: Any) -> Ac
             "docs/custom-networks.md."
         )
     return network
+
+
+def network_maker(
+    config: RunConfig, environments: Spaces, network: NetworkBuilder | None
+) -> Callable[[PRNGKeyArray], ActorCritic]:
+    """From a key to the networks of the settings, or to a user's own."""
+    seen, actions = environments.seen_space, environments.action_space
+    if (network is None) != (config.network is None):
+        raise ConfigError(
+            "The run has the built-in networks; leave `network` out."
+            if config.network is None
+            else f"The run has networks of its own, built by `{config.network}`, which no file "
+            "holds. Give that function again, in Python: `klamp.load(folder, network=…)` or "
+            "`klamp.resume(folder, network=…)`."
+        )
+    if network is not None:
+        return lambda key: _own_network(config, network(seen, actions, key), seen, actions)
+    # As one program: drawn layer by layer, the first weights take longer than all the rest.
+    return once(lambda key: build_network(seen, actions, config.settings, key=key))
+
+
+def _own_network(config: RunConfig, network: Any, seen: Any, actions: Any) -> ActorCritic:
+    """A user's network, if it fits the spaces and the settings."""
+    checked = check_network(network, seen, actions)
+    size, recurrent = config.settings.recurrent_size, isinstance(checked.encoder, RecurrentEncoder)
+    if size and not recurrent:
+        raise ConfigError(
+            f"`recurrent_size` of Settings is {size}, but would do nothing: the encoder of the "
+            "run's own network is no `klamp.networks.RecurrentEncoder`. Leave it out."
+        )
+    if recurrent and not size:
+        raise ConfigError(
+            "The encoder of the run's own network is recurrent, but `recurrent_size` of Settings "
+            "is 0, so that rows would not come in sequences. Give `recurrent_size=…` (the width "
+            "of the hidden state) and `sequence_length=…`."
+        )
+    return checked
+
+
+def check_used(config: RunConfig, environments: Spaces) -> None:
+    """Raise ``ConfigError`` where the environment leaves a setting without effect."""
+    settings, actions = config.settings, environments.action_space
+    continuous = [isinstance(part, spaces.Box) for part in leaves_of(actions)]
+    decided = Decided(
+        image=is_image(environments.seen_space),
+        continuous=any(continuous),
+        discrete=not all(continuous),
+        gaussian=has_gaussian(actions, settings.action_bounds),
+        own_network=config.network is not None,
+    )
+    unused = by_spaces(settings, decided, actions)
+    refuse_unused(config.algorithm, settings, unused)

@@ -47,6 +47,10 @@ class Model:
         """π_θ for one step of each row, and what to remember (None without a memory)."""
         return self.unravel_policy(theta[: self.policy_end]).act(inputs)
 
+    def initial_state(self, theta: Float[Array, " n"], rows: int) -> Any:
+        """The hidden state before the first step of so many rows; None without."""
+        return self.unravel_policy(theta[: self.policy_end]).initial_state(rows)
+
     def next_value(
         self, theta: Float[Array, " n"], inputs: Inputs, following: Inputs
     ) -> Float[Array, " B"]:

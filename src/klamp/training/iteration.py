@@ -1,18 +1,16 @@
-"""One iteration, collect → prepare → update → report, and where a run's iterations come from.
-
-A run is asked for no more than ``Iteration`` says: the loop does not know where environments live.
-``start`` alone decides between the host, here, and the device (``fused``).
-"""
+"""One iteration, collect → refuse or scale → learn → count, and what a run's iterations share."""
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
 
-from klamp.collection.host import HostCollector, never
+from klamp.collection.collector import Collector, Summary, never
+from klamp.collection.device import DeviceCollector
+from klamp.collection.host import HostCollector
 from klamp.config.run import RunConfig
 from klamp.envs.device.adapters import device_environment
 from klamp.envs.device.batched import Together
@@ -20,19 +18,18 @@ from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.source import environment_of, make_host
 from klamp.envs.spaces.supported import check_spaces
 from klamp.evaluation.policy import TrainedPolicy
-from klamp.networks import NetworkBuilder, flatten
+from klamp.networks import Model, NetworkBuilder, flatten
+from klamp.networks.build import Spaces, check_used, network_maker
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.compile_cache import keep_compiled
 from klamp.runtime.seeding import Purpose, key
-from klamp.training.assembly import check_used, make_policy, network_maker
-from klamp.training.fused import FusedIteration
 from klamp.training.learning import make_learn
 from klamp.training.metrics import refused_metrics, report_metrics
 from klamp.training.state import (
     TrainState,
     action_std,
+    behavior_policy,
     count,
-    dropout_keys,
     fresh_state,
     note_refusal,
     observation_scaling,
@@ -40,6 +37,9 @@ from klamp.training.state import (
     scheduled_log_std,
     skip_rollout,
 )
+
+Learnt = tuple[Any, Any, Any]
+"""θ, the algorithm's state, and the report: what an update returns."""
 
 
 class Boundary(NamedTuple):
@@ -49,121 +49,98 @@ class Boundary(NamedTuple):
     position: Position
 
 
-class Iteration(Protocol):
-    """The parts of a run that do not change, and what they do to the state."""
-
-    config: RunConfig
-
-    def compile(self, state: TrainState) -> float:
-        """Compile what an iteration calls; the seconds it took."""
-        ...
-
-    def advance(
-        self, state: TrainState, check: Callable[[], None] = never
-    ) -> tuple[TrainState, Metrics]:
-        """One iteration. ``check`` is called wherever it can be left, and may raise."""
-        ...
-
-    def position(self) -> Position:
-        """Where the environments stand."""
-        ...
-
-    def restore(self, saved: dict[str, Any]) -> list[str]:
-        """Put the environments there again; what was not possible exactly, in words."""
-        ...
-
-    def policy(self, state: TrainState) -> TrainedPolicy:
-        """The policy of a state."""
-        ...
-
-    def close(self) -> None:
-        """Free the environments."""
-        ...
-
-
-class HostIteration:
-    """Environments on the host: a rollout step by step, then one compiled update."""
+class Iteration:
+    """The parts of a run that do not change, and what they do to its state."""
 
     def __init__(
         self,
         config: RunConfig,
-        environments: HostEnvironments,
-        network: NetworkBuilder | None,
-        like: "HostIteration | None" = None,
+        environments: HostEnvironments | Together,
+        network: NetworkBuilder | None = None,
+        compiled_by: "Iteration | None" = None,
     ) -> None:
-        """``like`` lends what it compiled, to a run that differs in nothing but its seed."""
+        """``compiled_by``: a run that differs only in its seed lends what it compiled."""
         settings = config.settings
         self.config, self.environments = config, environments
         self.draw: Callable[[PRNGKeyArray], Any] = (
-            network_maker(config, environments, network) if like is None else like.draw
+            compiled_by.draw if compiled_by else network_maker(config, environments, network)
         )
+        """From a key to the networks."""
         self.theta, model = flatten(self.draw(key(settings.seed, Purpose.INITIALISE)))
-        self.model = model if like is None else like.model
-        self.collector = HostCollector(
-            environments,
-            self.model,
-            self.theta,
-            settings.rollout_length,
-            settings.action_bounds,
-            settings.recurrent_size,
-            None if like is None else like.collector.compiled,
-        )
+        self.model = compiled_by.model if compiled_by else model
         self.learn: Any = (
-            make_learn(self.model, config.algorithm, settings) if like is None else like.learn
+            compiled_by.learn if compiled_by else make_learn(model, config.algorithm, settings)
         )
+        self.collector: Any = self._collector(compiled_by and compiled_by.collector)
+
+    def _collector(self, compiled_by: Any) -> Collector:
+        """Where the environments are decides how they are stepped."""
+        environments, settings = self.environments, self.config.settings
+        if isinstance(environments, Together):
+            parts = (self.config.env, environments, self.model, self.theta, settings)
+            return DeviceCollector(*parts, compiled_by)
+        return HostCollector(environments, self.model, self.theta, settings, compiled_by)
 
     def compile(self, state: TrainState) -> float:
-        """Compile the policy call and the update; the seconds it took."""
+        """Compile what an iteration calls; the seconds it took."""
         began = time.perf_counter()
-        seen = observation_scaling(self.config, state)
-        rollout = self.collector.compile(
-            state.theta,
-            seen,
-            scheduled_log_std(self.config, state),
-            dropout_keys(self.config, state),
-        )
-        some_key = key(self.config.settings.seed, Purpose.SHUFFLE)
-        number = jnp.asarray(1.0, jnp.float32)
-        parts = (state.theta, state.algorithm, rollout, seen, number, some_key, number)
+        rollout = self.collector.compile(behavior_policy(self.config, state))
         if hasattr(self.learn, "lower"):
-            self.learn = self.learn.lower(*parts).compile()
+            one = np.ones((), np.float32)
+            self.learn = self.learn.lower(*self.learn_arguments(state, rollout, one)).compile()
         return time.perf_counter() - began
 
     def advance(
         self, state: TrainState, check: Callable[[], None] = never
     ) -> tuple[TrainState, Metrics]:
-        """One iteration: Algorithm 1 of the papers."""
-        config, settings, update = self.config, self.config.settings, int(state.update)
-        seen, std = observation_scaling(config, state), action_std(config, state)
-        rollout = self.collector.collect(
-            state.theta,
-            seen,
-            key(settings.seed, Purpose.ACT, update),
-            scheduled_log_std(config, state),
-            dropout_keys(config, state),
-            iteration=update,
-            check=check,
-        )
-        if (fault := self.collector.first_non_finite()) is not None:
-            # A simulator that showed NaN once may show it for ever: every episode begins anew.
-            self.collector.start_again()
-            steps = int(rollout.transitions().sum())
-            return skip_rollout(state, steps), refused_metrics(f"the {fault}")
-        state, factor = observe_rewards(config, state, rollout)
+        """One iteration: Algorithm 1 of the papers.
+
+        ``check`` is called wherever the iteration can be left, and may raise.
+        """
+        # Collect.
+        rollout, summary = self.collector.collect(behavior_policy(self.config, state), check)
+        # Refuse, or scale the rewards.
+        if summary.fault is not None:
+            return self.refuse(state, summary, summary.fault)
+        state, factor = observe_rewards(self.config, state, summary)
         check()
-        theta, algorithm, report = self.learn(
+        # Learn.
+        learnt = self.learn(*self.learn_arguments(state, rollout, factor))
+        # Count.
+        return self.counted(state, summary, learnt)
+
+    def refuse(self, state: TrainState, summary: Summary, fault: str) -> tuple[TrainState, Metrics]:
+        """Learn nothing from a rollout in which something is not finite.
+
+        A simulator that showed NaN once may show it for ever: every episode begins anew.
+        """
+        self.collector.restart(int(state.update) + 1)
+        return skip_rollout(state, summary.steps), refused_metrics(fault)
+
+    def learn_arguments(
+        self, state: TrainState, rollout: Any, reward_factor: Float[np.ndarray, ""]
+    ) -> tuple[Any, ...]:
+        """What ``learn`` takes."""
+        settings = self.config.settings
+        return (
             state.theta,
             state.algorithm,
             rollout,
-            seen,
-            factor,
-            key(settings.seed, Purpose.SHUFFLE, update),
-            jnp.asarray(settings.progress(int(state.step)), jnp.float32),
+            observation_scaling(self.config, state),
+            reward_factor,
+            key(settings.seed, Purpose.SHUFFLE, int(state.update)),
+            np.asarray(settings.progress(int(state.step)), np.float32),
         )
+
+    def counted(
+        self, state: TrainState, summary: Summary, learnt: Learnt
+    ) -> tuple[TrainState, Metrics]:
+        """The state after an update, and its metrics."""
+        theta, algorithm, report = learnt
         metrics = report_metrics(report)
-        if std is not None:
+        if (std := action_std(self.config, state)) is not None:
             metrics["action_std"] = std
-        state = count(state._replace(theta=theta, algorithm=algorithm), rollout, config)
+        state = count(state._replace(theta=theta, algorithm=algorithm), summary)
         return note_refusal(state, str(metrics["outcome"])), metrics
 
     def position(self) -> Position:
@@ -180,34 +157,59 @@ class HostIteration:
 
     def close(self) -> None:
         """Free the environments."""
-        self.environments.close()
+        self.collector.close()
+
+
+def make_policy(
+    config: RunConfig, environments: Spaces, model: Model, state: TrainState
+) -> TrainedPolicy:
+    """The policy of a state, with its normaliser."""
+    return TrainedPolicy(
+        model,
+        state.theta,
+        observation_scaling(config, state),
+        environments.observation_space,
+        environments.action_space,
+        config,
+        scheduled_log_std(config, state),
+    )
 
 
 def start(
     config: RunConfig,
     network: NetworkBuilder | None = None,
-    like: Any = None,
+    like: Iteration | None = None,
     environment: Any = None,
 ) -> tuple[Iteration, TrainState]:
     """Environments, networks and functions, and the state before the first step.
 
-    ``like`` is a run that differs in its seed only: what it compiled serves this one, too.
+    ``like`` is a run that differs only in its seed: what it compiled serves this one, too.
     ``environment`` is the run's own where it was given as an object. Turns JAX's asynchronous
     dispatch on the CPU off for this process: every policy call is waited for anyway, and handing it
     to another thread costs more than the call.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     keep_compiled()
+    environments = _environments(config, environment)
+    try:
+        check_spaces(config.env, environments.observation_space, environments.action_space)
+        check_used(config, environments)
+        run = Iteration(config, environments, network, like)
+        return run, fresh_state(config, environments.seen_space, run.theta, run.model)
+    except BaseException:
+        if not isinstance(environments, Together):
+            environments.close()
+        raise
+
+
+def _environments(config: RunConfig, environment: Any) -> HostEnvironments | Together:
+    """The run's environments: on the device where they are written in JAX, else on the host."""
     settings = config.settings
     source = environment_of(config, environment)
     on_device = device_environment(source, settings.vectorization)
     if on_device is not None:
-        together = Together(on_device, settings.num_envs)
-        check_spaces(config.env, together.observation_space, together.action_space)
-        check_used(config, together)
-        fused = FusedIteration(config, together, network, like)
-        return fused, fresh_state(config, together.seen_space, fused.theta, fused.model)
-    environments = make_host(
+        return Together(on_device, settings.num_envs)
+    return make_host(
         source,
         settings.num_envs,
         seed=settings.seed,
@@ -215,11 +217,3 @@ def start(
         vectorization=settings.vectorization,
         step_limit_s=settings.step_limit_s,
     )
-    try:
-        check_spaces(config.env, environments.observation_space, environments.action_space)
-        check_used(config, environments)
-        run = HostIteration(config, environments, network, like)
-        return run, fresh_state(config, environments.seen_space, run.theta, run.model)
-    except BaseException:
-        environments.close()
-        raise

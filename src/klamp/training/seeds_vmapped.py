@@ -1,4 +1,4 @@
-"""Many seeds of an environment written in JAX as one program: ``vmap`` over whole iterations.
+"""Many seeds of an environment written in JAX side by side: ``vmap`` over collection and update.
 
 Each run has its own folder, draws what it would draw alone, and differs from the run trained alone
 by rounding only: products of many runs are added up in another order.
@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from klamp.config.run import RunConfig
 from klamp.errors import NonFiniteError, NotSaved, Stopped
 from klamp.reporting.reporter import Reporter
 from klamp.runs.folder import locked
 from klamp.runtime.signals import Signals, StopAsked
-from klamp.training.fused import Changed, FusedIteration
-from klamp.training.iteration import start
+from klamp.training.iteration import Iteration, start
 from klamp.training.recorder import Running
 from klamp.training.resume import begin_or_go_on
+from klamp.training.state import behavior_policy, observe_rewards
 
 
 def train_as_one(
@@ -36,11 +37,10 @@ def train_as_one(
     which says of each, where not every one could be.
     """
     with ExitStack() as held:
-        runs: list[FusedIteration] = []
+        runs: list[Iteration] = []
         running: list[Running] = []
         for config, folder in plans:
             run, fresh = start(config, like=runs[0] if runs else None, environment=environment)
-            assert isinstance(run, FusedIteration)
             held.enter_context(locked(folder))
             state, origin = begin_or_go_on(run, fresh, folder)
             runs.append(run)
@@ -61,10 +61,10 @@ def train_as_one(
             raise stopped from None
 
 
-def _iterate(runs: list[FusedIteration], running: list[Running], signals: Signals) -> list[str]:
+def _iterate(runs: list[Iteration], running: list[Running], signals: Signals) -> list[str]:
     """Iterations of all runs at once until the steps of each are done."""
     began = time.perf_counter()
-    program = jax.jit(side_by_side(runs[0].iterate)).lower(_arguments(runs, running)).compile()
+    collect, learn = _compiled(runs, running)
     for one in running:
         one.compiled(time.perf_counter() - began)
     going_on, failures = set(range(len(runs))), list[str]()
@@ -78,26 +78,59 @@ def _iterate(runs: list[FusedIteration], running: list[Running], signals: Signal
             return failures
         tick = time.perf_counter()
         signals.check()
-        changed = program(_arguments(runs, running))
+        collected = [
+            run.collector.take(part)
+            for run, part in zip(runs, collect(_collect_arguments(runs, running)), strict=True)
+        ]
+        scaled = [
+            observe_rewards(run.config, one.state, part.summary)
+            for run, one, part in zip(runs, running, collected, strict=True)
+        ]
+        learnt = learn(
+            [
+                run.learn_arguments(state, rollout, factor)
+                for run, (state, factor), (rollout, _) in zip(runs, scaled, collected, strict=True)
+            ]
+        )
         for number in sorted(going_on):
-            run, one = runs[number], running[number]
+            run, one, summary = runs[number], running[number], collected[number].summary
             try:
-                one.record(*run.take(one.state, changed[number]), tick)
+                if summary.fault is not None:
+                    one.record(*run.refuse(one.state, summary, summary.fault), tick)
+                else:
+                    one.record(*run.counted(scaled[number][0], summary, learnt[number]), tick)
             except (NonFiniteError, NotSaved) as error:
                 going_on.remove(number)
                 failures.append(f"Seed {run.config.settings.seed}: {error}")
 
 
-def _arguments(runs: list[FusedIteration], running: list[Running]) -> list[tuple[Any, ...]]:
-    return [run.arguments(one.state) for run, one in zip(runs, running, strict=True)]
+def _compiled(runs: list[Iteration], running: list[Running]) -> tuple[Any, Any]:
+    """Collection and update of all runs, each as one program."""
+    arguments = _collect_arguments(runs, running)
+    collect = jax.jit(side_by_side(runs[0].collector.program))
+    rollout = jax.eval_shape(runs[0].collector.program, *arguments[0]).rollout
+    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), rollout)
+    one = np.ones((), np.float32)
+    learning = [
+        run.learn_arguments(each.state, like, one) for run, each in zip(runs, running, strict=True)
+    ]
+    learn = jax.jit(side_by_side(runs[0].learn))
+    return collect.lower(arguments).compile(), learn.lower(learning).compile()
 
 
-def side_by_side(iterate: Callable[..., Changed]) -> Callable[[list[Any]], list[Changed]]:
-    """The iteration of many runs: a list of its arguments to a list of its results."""
+def _collect_arguments(runs: list[Iteration], running: list[Running]) -> list[tuple[Any, ...]]:
+    return [
+        run.collector.arguments(behavior_policy(run.config, one.state))
+        for run, one in zip(runs, running, strict=True)
+    ]
 
-    def iterate_all(arguments: list[Any]) -> list[Changed]:
+
+def side_by_side(function: Callable[..., Any]) -> Callable[[list[Any]], list[Any]]:
+    """A function of many runs at once: a list of its arguments to a list of its results."""
+
+    def call_all(arguments: list[Any]) -> list[Any]:
         stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *arguments)
-        changed = jax.vmap(iterate)(*stacked)
-        return [jax.tree.map(lambda leaf, i=i: leaf[i], changed) for i in range(len(arguments))]
+        results = jax.vmap(function)(*stacked)
+        return [jax.tree.map(lambda leaf, i=i: leaf[i], results) for i in range(len(arguments))]
 
-    return iterate_all
+    return call_all

@@ -4,11 +4,11 @@ import math
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from klamp.algorithms import implementation
+from klamp.collection.collector import BehaviorPolicy, Summary
 from klamp.collection.episodes import EpisodeStatistics, add_rollout, no_episodes
 from klamp.config.run import RunConfig
 from klamp.mathematics.normalization import (
@@ -17,6 +17,7 @@ from klamp.mathematics.normalization import (
     discounted_sums,
     empty_moments,
     identity_scaling,
+    kept_moments,
     scaling,
     update_moments,
 )
@@ -24,7 +25,6 @@ from klamp.mathematics.schedules import decayed
 from klamp.networks import Model
 from klamp.runtime.seeding import Purpose, key
 from klamp.trust_region.step import Outcome
-from klamp.types import Rollout
 
 
 class TrainState(NamedTuple):
@@ -109,19 +109,20 @@ def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:
 
 
 def observe_rewards(
-    config: RunConfig, state: TrainState, rollout: Rollout
-) -> tuple[TrainState, Float[Array, ""]]:
-    """Merge the rollout's discounted returns into the moments; the factor that rewards get."""
-    if not config.settings.normalize_reward:
-        return state, jnp.asarray(1.0, jnp.float32)
-    ended = np.asarray(rollout.terminated | rollout.truncated)
+    config: RunConfig, state: TrainState, summary: Summary
+) -> tuple[TrainState, Float[np.ndarray, ""]]:
+    """Merge the rollout's discounted returns into the moments; the factor that rewards get.
+
+    A rollout in which something is not finite leaves the moments as they are.
+    """
+    if not config.settings.normalize_reward or summary.fault is not None:
+        return state, np.ones((), np.float32)
     running, sums = discounted_sums(
-        state.discounted_return, np.asarray(rollout.reward), ended, config.settings.discount
+        state.discounted_return, summary.reward, summary.ended, config.settings.discount
     )
-    keep = rollout.transitions().reshape(-1)
-    moments = update_moments(state.reward_moments, sums.reshape(-1), keep)
+    moments = update_moments(state.reward_moments, kept_moments(sums, summary.valid))
     state = state._replace(reward_moments=moments, discounted_return=running)
-    return state, jnp.asarray(scaling(moments, centre=False).factor)
+    return state, scaling(moments, centre=False).factor
 
 
 def skip_rollout(state: TrainState, steps: int) -> TrainState:
@@ -147,19 +148,26 @@ def note_refusal(state: TrainState, outcome: str) -> TrainState:
     return state._replace(refused=np.array(counts, np.int64))
 
 
-def count(state: TrainState, rollout: Rollout, config: RunConfig) -> TrainState:
+def count(state: TrainState, summary: Summary) -> TrainState:
     """Counters, episode statistics and observation moments after an iteration."""
-    kept = rollout.transitions()
-    ended = np.asarray(rollout.terminated | rollout.truncated)
     moments = state.observation_moments
-    if moments.mean.size:
-        rows = np.asarray(rollout.observation).reshape(-1, *moments.mean.shape)
-        moments = update_moments(moments, rows, kept.reshape(-1))
+    if summary.observation is not None:
+        moments = update_moments(moments, summary.observation)
     return state._replace(
         observation_moments=moments,
-        episodes=add_rollout(
-            state.episodes, np.asarray(rollout.reward), ended, kept.astype(np.float32)
-        ),
-        step=state.step + int(kept.sum()),
+        episodes=add_rollout(state.episodes, summary.reward, summary.ended, summary.valid),
+        step=state.step + summary.steps,
         update=state.update + 1,
+    )
+
+
+def behavior_policy(config: RunConfig, state: TrainState) -> BehaviorPolicy:
+    """The policy that collects the next rollout."""
+    return BehaviorPolicy(
+        state.theta,
+        observation_scaling(config, state),
+        key(config.settings.seed, Purpose.ACT, int(state.update)),
+        int(state.update),
+        scheduled_log_std(config, state),
+        dropout_keys(config, state),
     )

@@ -13,6 +13,7 @@ from klamp.envs.source import environment_name, environment_of, make_host
 from klamp.errors import KlampWarning, NotSaved
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import NetworkBuilder, flatten, name_of
+from klamp.networks.build import network_maker
 from klamp.reporting.console import reporter
 from klamp.reporting.reporter import Reporter, Silent
 from klamp.runs.checkpoint import latest_checkpoint
@@ -21,9 +22,8 @@ from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.seeding import Purpose, key
 from klamp.runtime.signals import Signals, StopAsked
 from klamp.runtime.streams import patient_stderr
-from klamp.training.assembly import make_policy, network_maker
 from klamp.training.checkpointing import restore
-from klamp.training.iteration import Iteration, start
+from klamp.training.iteration import Iteration, make_policy, start
 from klamp.training.recorder import Origin, Result, Running
 from klamp.training.state import TrainState, fresh_state
 

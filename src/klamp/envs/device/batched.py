@@ -13,8 +13,7 @@ from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
-from klamp.envs.device.spaces import see
-from klamp.envs.spaces.observations import seen_space
+from klamp.envs.spaces.observations import allowed_actions, encoder, seen_space
 from klamp.errors import CheckpointError
 
 
@@ -70,7 +69,7 @@ class Together:
     def step(self, keys: PRNGKeyArray, stand: Stand, action: Any) -> tuple[Stand, Ended]:
         """One step of every row, by actions of the action space; rows that ended begin anew."""
         after = jax.vmap(self._step)(keys[0], stand.state, action)
-        led_to, mask = jax.vmap(self._see)(after.observation)
+        led_to, mask = self._see(after.observation)
         reward = jnp.asarray(after.reward, jnp.float32)
         terminated = jnp.asarray(after.terminated, bool)
         truncated = jnp.asarray(after.truncated, bool)
@@ -87,10 +86,15 @@ class Together:
 
     def _begin(self, keys: PRNGKeyArray) -> Stand:
         state, observation = jax.vmap(self._reset)(keys)
-        return Stand(state, *jax.vmap(self._see)(observation))
+        return Stand(state, *self._see(observation))
 
-    def _see(self, observation: Any) -> tuple[Array, Array | None]:
-        return see(self.observation_space, observation)
+    def _see(self, shown: Any) -> tuple[Array, Array | None]:
+        """What N environments show as arrays of the seen space, and the masks that come with it."""
+        encode, kind = encoder(self.observation_space), self.seen_space.dtype
+        seen = jnp.asarray(shown if encode is None else encode(shown))
+        floating = np.issubdtype(kind, np.floating)
+        kind = jnp.float32 if floating else jax.dtypes.canonicalize_dtype(kind)
+        return seen.astype(kind), allowed_actions(self.observation_space, shown)
 
     def _reset(self, key: PRNGKeyArray) -> tuple[Any, Any]:
         state, observation = self.environment.reset(key)

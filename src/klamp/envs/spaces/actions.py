@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 from gymnasium import spaces
 
-from klamp.config.choices import ActionBounds
 from klamp.envs.spaces.masks import mask_sizes
 from klamp.envs.spaces.supported import leaves_of, parts_of
+from klamp.types import OnAny
 
 
 def action_numbers(space: Any) -> int:
@@ -32,66 +33,58 @@ def observation_size(space: spaces.Box) -> int:
     return int(np.prod(space.shape))
 
 
-def to_environment(space: Any, bounds: ActionBounds = "clip") -> Callable[[Any], Any]:
+def to_environment(space: Any) -> Callable[[Any], Any]:
     """The map from sampled actions [N, …] to what the environment's ``step`` takes.
 
-    Box actions are brought within the bounds here, on the way out: the stored action stays as
-    sampled, so that its log-probability is that of the distribution that chose it.
+    It takes arrays of numpy or of JAX, traced ones included. Box actions are cut off at the bounds
+    here, on the way out: the stored action stays as sampled, so that its log-probability is that of
+    the distribution that chose it.
     """
     match space:
-        case spaces.Discrete():
-            return _shifted(space.dtype, (), int(space.start))
-        case spaces.MultiDiscrete():
-            return _shifted(space.dtype, space.shape, np.asarray(space.start, space.dtype))
-        case spaces.MultiBinary():
-            return _shifted(space.dtype, space.shape, 0)
         case spaces.Dict():
-            parts = {name: to_environment(part, bounds) for name, part in space.spaces.items()}
+            parts = {name: to_environment(part) for name, part in space.spaces.items()}
             return lambda action: {
                 name: part(a) for (name, part), a in zip(parts.items(), action, strict=True)
             }
         case spaces.Tuple():
-            inner = [to_environment(part, bounds) for part in space.spaces]
+            inner = [to_environment(part) for part in space.spaces]
             return lambda action: tuple(p(a) for p, a in zip(inner, action, strict=True))
+        case spaces.Box():
+            return _clipped(space)
         case _:
-            return _clipped(space) if bounds == "clip" else _squashed(space, bounds)
+            return _shifted(space, getattr(space, "start", 0))
 
 
-def _shifted(dtype: Any, shape: tuple[int, ...], start: Any) -> Callable[[np.ndarray], np.ndarray]:
+def _shifted(space: Any, start: Any) -> Callable[[OnAny], OnAny]:
     """Integers, counted from ``start`` instead of 0."""
     moves = bool(np.any(start))
 
-    def integers(action: np.ndarray) -> np.ndarray:
-        moved = action.astype(dtype)
-        moved = moved.reshape(-1, *shape) if shape else moved
-        return moved + start if moves else moved
+    def integers(action: OnAny) -> OnAny:
+        kind = _kind(space, action)
+        moved = action.astype(kind)
+        moved = moved.reshape(-1, *space.shape) if space.shape else moved
+        return moved + np.asarray(start, kind) if moves else moved
 
     return integers
 
 
-def _clipped(space: spaces.Box) -> Callable[[np.ndarray], np.ndarray]:
+def _clipped(space: spaces.Box) -> Callable[[OnAny], OnAny]:
     """Numbers, cut off at the bounds."""
-    low, high, shape, kind = space.low, space.high, space.shape, space.dtype
+    low, high, shape = space.low, space.high, space.shape
 
-    def box(action: np.ndarray) -> np.ndarray:
-        shaped = action.reshape(-1, *shape)
-        return np.minimum(np.maximum(shaped, low), high).astype(kind, copy=False)
-
-    return box
-
-
-def _squashed(space: spaces.Box, bounds: ActionBounds) -> Callable[[np.ndarray], np.ndarray]:
-    """Any real number into the bounds: by tanh, or from log-odds, which is tanh of their half."""
-    low, high, shape, kind = space.low, space.high, space.shape, space.dtype
-    middle, half = (high / 2 + low / 2), (high / 2 - low / 2)
-    slope = np.float32(1 if bounds == "tanh" else 0.5)
-
-    def box(action: np.ndarray) -> np.ndarray:
-        inside = middle + half * np.tanh(slope * action.reshape(-1, *shape))
-        # Rounding may step over a bound.
-        return np.minimum(np.maximum(inside, low), high).astype(kind, copy=False)
+    def box(action: OnAny) -> OnAny:
+        kind = _kind(space, action)
+        xp = action.__array_namespace__()
+        inside = xp.minimum(xp.maximum(action.reshape(-1, *shape), low), high)
+        return inside.astype(kind, copy=False)
 
     return box
+
+
+def _kind(space: Any, action: OnAny) -> Any:
+    """The space's dtype; in JAX, where 64 bits become 32, as JAX has it."""
+    on_device = isinstance(action, jax.Array)
+    return jax.dtypes.canonicalize_dtype(space.dtype) if on_device else space.dtype
 
 
 def random_actions(

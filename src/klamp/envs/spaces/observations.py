@@ -1,4 +1,4 @@
-"""Observations of any space as one array a row, made at the door, on the host.
+"""Observations of any space as one array per environment, on the host and on the device.
 
 A Box passes as it is. Everything else becomes one vector of float32: Discrete and MultiDiscrete
 one-hot, MultiBinary as 0 and 1, bytes divided by 255, the parts of a Dict (in the order of its
@@ -9,16 +9,15 @@ part besides it is that part.
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 from gymnasium import spaces
 
 from klamp.errors import EnvironmentFault
+from klamp.types import OnAny
 
 MASK_KEY = "action_mask"
 """Where an environment tells the allowed actions: a key of its info or of a Dict observation."""
-
-Write = Callable[[Any, np.ndarray], None]
-"""Writes a batch of one part, [N, …], into its columns, [N, size]."""
 
 
 def masks_in_observation(space: Any) -> bool:
@@ -57,93 +56,106 @@ def part_size(space: Any) -> int:
             return int(np.prod(space.shape))
 
 
-def encoder(space: Any) -> Callable[[Any], np.ndarray] | None:
-    """The map from a batch of observations to [N, …]; None where they are that already."""
+def encoder(space: Any) -> Callable[[Any], Any] | None:
+    """The map from a batch of observations to [N, …]; None where they are that already.
+
+    It takes arrays of numpy or of JAX, traced ones included.
+    """
     proper = without_mask(space)
-    only = next((name for name, part in _parts(space) if part is proper), None)
+    names = [name for name, part in _parts(space) if part is proper]
+    only = names[0] if names and masks_in_observation(space) else None
     if isinstance(proper, spaces.Box):
-        return None if only is None else lambda batch: np.asarray(batch[only])
-    size, write = part_size(proper), _writer(proper)
+        return None if only is None else lambda batch: batch[only]
+    return lambda batch: _columns(proper, batch if only is None else batch[only])
 
-    def encode(batch: Any) -> np.ndarray:
-        part = batch if only is None else batch[only]
-        rows = np.empty((_length(part), size), np.float32)
-        write(part, rows)
-        return rows
 
-    return encode
+def host_encoder(space: Any) -> Callable[[Any], np.ndarray] | None:
+    """``encoder`` for what an environment on the host shows.
+
+    Raises ``EnvironmentFault`` where a discrete value lies outside of its space.
+    """
+    encode = encoder(space)
+    if encode is None:
+        return None
+
+    def checked(batch: Any) -> np.ndarray:
+        _check_choices(space, batch)
+        return np.asarray(encode(batch))
+
+    return checked
+
+
+def allowed_actions(space: Any, batch: Any) -> Any:
+    """[N, entries]: the mask that a batch of observations carries; None where there is none."""
+    if not masks_in_observation(space):
+        return None
+    parts = [_flat(part) for part in jax.tree.leaves(batch[MASK_KEY])]
+    return parts[0].__array_namespace__().concat(parts, axis=1).astype(bool)
 
 
 def _parts(space: Any) -> list[tuple[Any, Any]]:
-    return list(space.spaces.items()) if isinstance(space, spaces.Dict) else []
+    """The parts of a Dict by name, of a Tuple by number; none of any other space."""
+    match space:
+        case spaces.Dict():
+            return list(space.spaces.items())
+        case spaces.Tuple():
+            return list(enumerate(space.spaces))
+        case _:
+            return []
 
 
-def _length(batch: Any) -> int:
-    """N of a batch, from its first leaf."""
-    while isinstance(batch, dict | tuple):
-        batch = next(iter(batch.values())) if isinstance(batch, dict) else batch[0]
-    return len(batch)
+def _flat(batch: Any) -> OnAny:
+    """[N, …] as [N, size]."""
+    array = batch if isinstance(batch, jax.Array) else np.asarray(batch)
+    return array.reshape(len(array), -1)
 
 
-def _writer(space: Any) -> Write:
+def _columns(space: Any, batch: Any) -> OnAny:
+    """A batch of one part as float32 [N, size]."""
     match space:
         case spaces.Discrete():
-            return _one_hot(np.array([space.n]), np.array([space.start]))
+            return _one_hot(_flat(batch), [int(space.n)], [int(space.start)])
         case spaces.MultiDiscrete():
-            return _one_hot(space.nvec.ravel(), np.ravel(space.start))
-        case spaces.Dict():
-            return _concatenated(list(space.spaces.items()))
-        case spaces.Tuple():
-            return _concatenated(list(enumerate(space.spaces)))
+            return _one_hot(_flat(batch), space.nvec.ravel(), np.ravel(space.start))
+        case spaces.Dict() | spaces.Tuple():
+            parts = [_columns(part, batch[key]) for key, part in _parts(space)]
+            return parts[0].__array_namespace__().concat(parts, axis=1)
         case _:
-            return _plain(1 / 255 if space.dtype == np.uint8 and _is_box(space) else 1)
+            numbers = _flat(batch).astype(np.float32)
+            is_bytes = isinstance(space, spaces.Box) and space.dtype == np.uint8
+            return numbers * np.float32(1 / 255) if is_bytes else numbers
 
 
-def _is_box(space: Any) -> bool:
-    return isinstance(space, spaces.Box)
+def _one_hot(value: OnAny, sizes: Any, start: Any) -> OnAny:
+    """For each of several choices [N, k], a 1 in the column of the value; [N, Σ sizes]."""
+    choice = np.repeat(np.arange(len(sizes)), sizes)
+    meant = np.concatenate([begin + np.arange(n) for n, begin in zip(sizes, start, strict=True)])
+    if isinstance(value, jax.Array):
+        meant = meant.astype(np.int32)
+    return (value[:, choice] == meant).astype(np.float32)
 
 
-def _plain(factor: float) -> Write:
-    """Numbers as they are, in order, times a factor."""
-
-    def write(batch: Any, columns: np.ndarray) -> None:
-        columns[:] = np.reshape(batch, columns.shape)
-        if factor != 1:
-            np.multiply(columns, np.float32(factor), out=columns)
-
-    return write
-
-
-def _one_hot(sizes: np.ndarray, start: np.ndarray) -> Write:
-    """For each of several choices, a 1 in the column of the value."""
-    first = np.concatenate(([0], np.cumsum(sizes)[:-1]))
-
-    def write(batch: Any, columns: np.ndarray) -> None:
-        value = np.reshape(batch, (len(columns), len(sizes))).astype(np.int64) - start
-        outside = (value < 0) | (value >= sizes)
-        if outside.any():
-            row, part = (int(i) for i in np.argwhere(outside)[0])
-            raise EnvironmentFault(
-                f"The discrete observation of environment {row}, part {part}, is "
-                f"{int(value[row, part] + start[part])}; expected {int(start[part])} to "
-                f"{int(start[part] + sizes[part] - 1)}, as its space says."
-            )
-        columns[:] = 0
-        np.put_along_axis(columns, value + first, 1, axis=1)
-
-    return write
-
-
-def _concatenated(parts: list[tuple[Any, Any]]) -> Write:
-    """The parts of a Dict or Tuple, each in its columns."""
-    ends = np.cumsum([0, *(part_size(part) for _, part in parts)])
-    writers = [(key, _writer(part), ends[i], ends[i + 1]) for i, (key, part) in enumerate(parts)]
-
-    def write(batch: Any, columns: np.ndarray) -> None:
-        for key, write_part, start, end in writers:
-            write_part(batch[key], columns[:, start:end])
-
-    return write
+def _check_choices(space: Any, batch: Any) -> None:
+    """Raise ``EnvironmentFault`` where a discrete value lies outside of its space."""
+    match space:
+        case spaces.Dict() | spaces.Tuple():
+            for name, part in _parts(space):
+                if name != MASK_KEY:
+                    _check_choices(part, batch[name])
+        case spaces.Discrete() | spaces.MultiDiscrete():
+            value = _flat(batch)
+            count = space.nvec if isinstance(space, spaces.MultiDiscrete) else space.n
+            first, size = np.ravel(space.start), np.ravel(count)
+            outside = (value < first) | (value >= first + size)
+            if outside.any():
+                row, place = (int(i) for i in np.argwhere(outside)[0])
+                raise EnvironmentFault(
+                    f"The discrete observation of environment {row}, part {place}, is "
+                    f"{int(value[row, place])}; expected {int(first[place])} to "
+                    f"{int(first[place] + size[place] - 1)}, as its space says."
+                )
+        case _:
+            pass
 
 
 def as_batch(space: Any, observation: Any) -> tuple[Any, bool] | None:

@@ -9,7 +9,7 @@ from jax.scipy.special import betaln, digamma, polygamma
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from klamp.mathematics.distributions.excess import log1p_excess
-from klamp.mathematics.distributions.squashed import as_floats
+from klamp.mathematics.distributions.squashed import as_floats, squash
 
 SHIFTS = 4
 """Steps of log Γ(x + 1) = log Γ(x) + log x before Stirling's series is used."""
@@ -36,8 +36,9 @@ class ScaledBeta(eqx.Module):
 
     def squash(self, log_odds: Float[Array, "*S a"]) -> Float[Array, "*S a"]:
         """The action of the environment, within the bounds."""
-        low = jnp.asarray(self.low, log_odds.dtype)
-        return low + self._width(log_odds.dtype) * jax.nn.sigmoid(log_odds)
+        low, high = (jnp.asarray(bound, log_odds.dtype) for bound in (self.low, self.high))
+        # The sigmoid of log-odds is (1 + tanh of their half)/2.
+        return squash(log_odds, low, high, 0.5)
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> UInt32[Array, "*S 2"]:
         """A key's data a row: gamma variates are drawn by rejection, from as much as needed."""

@@ -11,6 +11,16 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.mathematics.distributions.gaussian import DiagonalGaussian
 
+
+def squash(unsquashed: Any, low: Any, high: Any, slope: Any = 1) -> Any:
+    """``low`` to ``high`` for −∞ to ∞: middle + half·tanh(slope·u), in numpy or in JAX.
+
+    Rounding may step over a bound by one unit of the last place.
+    """
+    tanh = unsquashed.__array_namespace__().tanh
+    return (high / 2 + low / 2) + (high / 2 - low / 2) * tanh(slope * unsquashed)
+
+
 NODES, REACH = 33, 5.0
 """The entropy's quadrature: equidistant points over ± this many deviations."""
 
@@ -33,8 +43,8 @@ class SquashedGaussian(eqx.Module):
 
     def squash(self, unsquashed: Float[Array, "*S a"]) -> Float[Array, "*S a"]:
         """The action of the environment, within the bounds."""
-        half, low = self._half(unsquashed.dtype), jnp.asarray(self.low, unsquashed.dtype)
-        return low + half * (1 + jnp.tanh(unsquashed))
+        low, high = (jnp.asarray(bound, unsquashed.dtype) for bound in (self.low, self.high))
+        return squash(unsquashed, low, high)
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S a"]:
         """Standard normal noise."""
