@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 import klamp
-import klamp.training.fused
 import klamp.training.iteration
 
 
@@ -51,8 +50,7 @@ class Quick:
 @pytest.fixture(scope="module")
 def quick_updates() -> Iterator[None]:
     """For modules that train many different programs for few steps each."""
-    make, fuse = klamp.training.iteration.make_learn, klamp.training.fused.make_iterate
+    make = klamp.training.iteration.make_learn
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(klamp.training.iteration, "make_learn", lambda *parts: Quick(make(*parts)))
-        patch.setattr(klamp.training.fused, "make_iterate", lambda *parts: Quick(fuse(*parts)))
         yield

@@ -132,9 +132,9 @@ def test_a_folder_that_cannot_be_written_is_told_before_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where nothing can be made, no environment is stepped for training and nothing is compiled."""
-    from klamp.training.iteration import HostIteration
+    from klamp.training.iteration import Iteration
 
-    monkeypatch.setattr(HostIteration, "compile", lambda *_: pytest.fail("it began to train"))
+    monkeypatch.setattr(Iteration, "compile", lambda *_: pytest.fail("it began to train"))
     assert main([*SMALL.split(), "--out", "file/run"]) == 2
 
 

@@ -1,72 +1,183 @@
-"""What a fused rollout counts, by its definitions in NumPy."""
+"""Collection on the device is that of the host, refuses what it refuses, resumes exactly."""
+
+from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax_environments import Broken, CartPole, Masked, Walk
 
-from klamp.collection.device import Totals, first_non_finite, last_finished, moments_of
-from klamp.collection.episodes import WINDOW, add_finished, add_rollout, no_episodes
-from klamp.types import Rollout
+import klamp
+from klamp.envs.device.batched import Together
+from klamp.envs.source import environment_name, make_host
+from klamp.evaluation.video import record_video
+from klamp.runtime.seeding import Purpose
+from klamp.training.iteration import Iteration, start
+from klamp.training.state import fresh_state
 
-T, N = 60, 5
+pytestmark = pytest.mark.usefixtures("quick_updates")
 
-
-def summed(reward: np.ndarray, ended: np.ndarray) -> Totals:
-    """Sums over the running episodes as they stand at each step, ends included."""
-    sums = np.zeros((2, *reward.shape), np.float32)
-    running = np.zeros((2, reward.shape[1]), np.float32)
-    for t in range(len(reward)):
-        running += np.stack([reward[t], np.ones_like(reward[t])])
-        sums[:, t] = running
-        running = np.where(ended[t], 0, running)
-    return Totals(jnp.asarray(sums[0]), jnp.asarray(sums[1]), jnp.zeros(()))
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.9])
-def test_finished_episodes_are_those_of_the_host(share: float) -> None:
-    random = np.random.default_rng(0)
-    reward = random.normal(size=(T, N)).astype(np.float32)
-    ended = random.random((T, N)) < share
-    before = add_rollout(no_episodes(N), *(np.zeros((3, N)),) * 2, np.zeros((3, N)))
-    expected = add_rollout(before, reward, ended, np.ones((T, N)))
-    sums = summed(reward, ended)
-    number, returned, length = jax.device_get(last_finished(jnp.asarray(ended), sums))
-    running = [np.where(ended[-1], 0, part[-1]) for part in sums[:2]]
-    found = add_finished(before, int(number), returned, length, *running)
-    assert int(found.finished) == int(expected.finished) == ended.sum()
-    for ours, theirs in zip(found[1:], expected[1:], strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    if share > 0.5:
-        assert ended.sum() > WINDOW
+KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "dropout": (CartPole(limit=12), {"dropout": 0.2}),
+    "bounded, scheduled, normalised": (
+        Walk(),
+        {
+            "action_bounds": "tanh",
+            "action_scale": "scheduled",
+            "action_std_decay": 1e-3,
+            "normalize_observation": True,
+            "normalize_reward": True,
+        },
+    ),
+    "masked, recurrent": (Masked(), {"recurrent_size": 4, "sequence_length": 8}),
+}
 
 
-def test_moments_keep_their_digits_far_from_zero() -> None:
-    samples = np.random.default_rng(0).normal(1000, 0.1, (64, 32, 3)).astype(np.float32)
-    mean, deviations = moments_of(jnp.asarray(samples))
-    exact = samples.astype(np.float64).reshape(-1, 3)
-    np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-7)
-    np.testing.assert_allclose(
-        deviations, np.square(exact - exact.mean(axis=0)).sum(axis=0), rtol=1e-4
+def config(environment: Any, algorithm: Any = None, **settings: Any) -> klamp.RunConfig:
+    small = {"steps": 10_000, "num_envs": 3, "rollout_length": 16, "hidden_sizes": (4,)}
+    algorithm = algorithm or klamp.A2C()
+    return klamp.RunConfig(
+        environment_name(environment), algorithm, klamp.Settings(**(small | settings))
     )
 
 
-@pytest.mark.parametrize("which", [0, 1, 2])
-def test_what_is_not_finite_first_is_found(which: int) -> None:
-    parts = [np.zeros((4, 2, 3), np.float32), np.zeros((4, 2, 3), np.float32), np.zeros((4, 2))]
+def both(kind: str) -> tuple[Any, Any, Any]:
+    """An iteration on the device, the host's over equal environments, the state both start from."""
+    environment, settings = KINDS[kind]
+    chosen = config(environment, **settings)
+    fused, state = start(chosen, environment=environment)
+    fused.compile(state)
+    rows = chosen.settings.num_envs
+    environments = make_host(environment, rows, seed=0, purpose=Purpose.EPISODE)
+    host = Iteration(chosen, environments)
+    same = fresh_state(chosen, environments.seen_space, host.theta, host.model)
+    np.testing.assert_array_equal(same.theta, state.theta)
+    host.compile(state)
+    return fused, host, state
 
-    def found() -> tuple:
-        nothing = jnp.zeros(())
-        rollout = Rollout(
-            *(jnp.asarray(part) for part in parts[:2]),
-            nothing,
-            jnp.asarray(parts[2]),
-            *[nothing] * 3,
-        )
-        return tuple(part.item() for part in first_non_finite(rollout))
 
-    assert found()[0] == -1
-    parts[2][3, 1] = np.nan
-    parts[which][(2, 1, 0)[: parts[which].ndim]] = -np.inf
-    index = np.ravel_multi_index((2, 1, 0)[: parts[which].ndim], parts[which].shape)
-    assert found() == (which, index, -np.inf)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_iteration_is_that_of_the_host(kind: str) -> None:
+    """Same seed, so the same actions, ends, advantages, moments, metrics and parameters."""
+    fused, host, state = both(kind)
+    ours = theirs = state
+    finished = 0
+    for _ in range(3):
+        # Both from one state: what arithmetic in another order differs by is not to add up.
+        ours, reported = fused.advance(theirs)
+        theirs, expected = host.advance(theirs)
+        assert list(reported) == list(expected)
+        for name, value in expected.items():
+            if isinstance(value, str):
+                assert reported[name] == value
+            else:
+                assert reported[name] == pytest.approx(value, rel=2e-3, abs=2e-5), name
+        for one, two in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-4)
+        assert int(ours.episodes.finished) == int(theirs.episodes.finished)
+        np.testing.assert_allclose(ours.episodes.returns, theirs.episodes.returns, rtol=1e-4)
+        finished = int(ours.episodes.finished)
+    assert finished > 3
+
+
+def test_what_is_not_finite_is_refused_named_and_left_behind() -> None:
+    environment = Broken()
+    run, state = start(config(environment, normalize_observation=True), environment=environment)
+    run.compile(state)
+    refused = 0
+    for _ in range(4):
+        before = state
+        state, metrics = run.advance(state)
+        assert int(state.step) == int(before.step) + 48
+        if metrics["outcome"] == "NON_FINITE":
+            refused += 1
+            assert metrics["kl"] is None
+            assert metrics["non_finite"].startswith("the observation, entry (1,), of")
+            again = "the same run, from `seed=0`, comes to it again)"
+            assert metrics["non_finite"].endswith(f"without a seed of its own; {again}")
+            np.testing.assert_array_equal(before.theta, state.theta)
+            assert before.observation_moments is state.observation_moments
+            assert not state.episodes.running_length.any()
+            assert int(state.refused[1]) == refused
+    assert refused > 0
+
+
+def test_a_position_restored_goes_on_to_the_same_bytes() -> None:
+    environment = Walk()
+    more = {"recurrent_size": 4, "sequence_length": 8, "normalize_reward": True}
+    chosen = config(environment, **more)
+    run, state = start(chosen, environment=environment)
+    run.compile(state)
+    state, _ = run.advance(state)
+    saved, there = run.position(), state
+    arrays = {name: array.copy() for name, array in saved.arrays().items()}
+    for _ in range(2):
+        state, metrics = run.advance(state)
+    for name, array in saved.arrays().items():
+        np.testing.assert_array_equal(array, arrays[name], err_msg="a position stays as it was")
+    other, _ = start(chosen, like=run, environment=environment)
+    assert other.restore(arrays) == []
+    for _ in range(2):
+        there, again = other.advance(there)
+    assert metrics == again
+    for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(there), strict=True):
+        assert np.asarray(one).tobytes() == np.asarray(two).tobytes()
+    with pytest.raises(klamp.CheckpointError, match="does not say where"):
+        other.restore({})
+
+
+def test_nothing_is_compiled_again_and_a_seed_shares_the_program() -> None:
+    environment, _ = KINDS["dropout"]
+    chosen = config(environment)
+    run, state = start(chosen, environment=environment)
+    assert run.compile(state) > 0
+    program = run.collector.program
+    for _ in range(2):
+        state, _ = run.advance(state)
+    assert run.collector.program is program
+    other = klamp.RunConfig(
+        chosen.env, chosen.algorithm, klamp.Settings(**(vars(chosen.settings) | {"seed": 1}))
+    )
+    second, fresh = start(other, like=run, environment=environment)
+    assert second.collector.program is program
+    assert second.learn is run.learn
+    assert not np.array_equal(second.theta, run.theta)
+    assert second.advance(fresh)[1]["outcome"] == "ACCEPTED"
+
+
+def test_train_load_resume_evaluate_an_object(tmp_path: Path) -> None:
+    environment = CartPole(limit=30)
+    given: dict[str, Any] = {
+        "num_envs": 4,
+        "rollout_length": 32,
+        "hidden_sizes": (8,),
+        "quiet": True,
+    }
+    a2c = klamp.A2C()
+    whole = klamp.train(environment, a2c, steps=512, out=tmp_path / "whole", **given)
+    klamp.train(environment, a2c, steps=256, out=tmp_path / "parts", **given)
+    parts = klamp.resume(tmp_path / "parts", steps=512, quiet=True, environment=environment)
+    for one, two in zip(whole.metrics, parts.metrics, strict=True):
+        clocks = ("time_s", "steps_per_second")
+        assert {k: v for k, v in one.items() if k not in clocks} == {
+            k: v for k, v in two.items() if k not in clocks
+        }
+    np.testing.assert_array_equal(whole.policy.theta, parts.policy.theta)
+    policy = klamp.load(tmp_path / "parts", environment=environment)
+    np.testing.assert_array_equal(policy.theta, whole.policy.theta)
+    result = klamp.evaluate(policy, environment, episodes=5)
+    assert len(result.returns) == 5
+    assert result.lengths.max() <= 30
+    with pytest.raises(klamp.ConfigError, match="Give it again"):
+        klamp.load(tmp_path / "parts")
+    pytest.importorskip("imageio")
+    with pytest.raises(klamp.ConfigError, match="shows no pictures"):
+        record_video(policy, tmp_path / "film.gif")
+
+
+def test_together_has_the_environments_spaces() -> None:
+    together = Together(Masked(), 2)
+    assert together.seen_space.shape == (3,)
+    assert together.action_space is Masked.action_space

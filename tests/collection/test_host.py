@@ -1,6 +1,7 @@
 """Collection: the rollout is what happened, for every kind of action, and repeats."""
 
 import re
+from typing import Any
 
 import gymnasium
 import jax
@@ -12,6 +13,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from klamp import Settings
+from klamp.collection.collector import BehaviorPolicy
 from klamp.collection.host import HostCollector
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.serial import LocalCopies
@@ -27,15 +29,20 @@ LENGTH, COPIES = 9, 3
 
 
 def collector(env: str, **settings: object) -> tuple[HostCollector, object, object]:
-    chosen = Settings(hidden_sizes=(4,), **settings)
+    chosen = Settings(hidden_sizes=(4,), rollout_length=LENGTH, **settings)
     host = make_host(env, COPIES, seed=0, purpose=Purpose.EPISODE)
     network = build_network(host.seen_space, host.action_space, chosen, key=jax.random.key(0))
     theta, model = flatten(network)
-    return HostCollector(host, model, theta, LENGTH, chosen.action_bounds), theta, model
+    return HostCollector(host, model, theta, chosen), theta, model
 
 
 def copied(rollout: Rollout) -> Rollout:
     return jax.tree.map(np.array, rollout)
+
+
+def collected(source: HostCollector, theta: Any, seed: int = 0) -> Rollout:
+    """One rollout of the plain policy."""
+    return copied(source.collect(BehaviorPolicy(theta, None, jax.random.key(seed))).rollout)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -43,7 +50,7 @@ def test_actions_of_every_kind_are_those_of_the_noise(action: str) -> None:
     """The stored action is sample_from(noise_t) under θ: nothing is lost on the way to buffers."""
     source, theta, model = collector(probe("box", action))
     key = jax.random.key(3)
-    rollout = copied(source.collect(theta, None, key))
+    rollout = copied(source.collect(BehaviorPolicy(theta, None, key)).rollout)
     seen = jnp.asarray(rollout.observation)
     whole = model.distribution(theta, Inputs(seen[0]))
     noise = whole.noise(key, (LENGTH,))
@@ -64,8 +71,8 @@ def test_rollouts_go_on_where_the_last_one_ended() -> None:
         host.seen_space, host.action_space, Settings(hidden_sizes=()), key=jax.random.key(0)
     )
     theta, model = flatten(network)
-    source = HostCollector(host, model, theta, 4)
-    seen = [copied(source.collect(theta, None, jax.random.key(i))).observation for i in range(3)]
+    source = HostCollector(host, model, theta, Settings(rollout_length=4))
+    seen = [collected(source, theta, i).observation for i in range(3)]
     steps = np.concatenate(seen)[:, 0]
     expected = [(t // 3, t % 3) for t in range(12)]
     np.testing.assert_array_equal(steps, expected)
@@ -75,7 +82,7 @@ def test_the_same_key_gives_the_same_rollout_and_another_does_not() -> None:
     rollouts = []
     for number in (0, 0, 1):
         source, theta, _ = collector(probe("box", "dict"))
-        rollouts.append(copied(source.collect(theta, None, jax.random.key(number))))
+        rollouts.append(collected(source, theta, number))
         source.environments.close()
     a, b, c = rollouts
     jax.tree.map(np.testing.assert_array_equal, a, b)
@@ -87,8 +94,8 @@ def test_the_same_key_gives_the_same_rollout_and_another_does_not() -> None:
 def test_masks_are_seen_and_kept(masked: str, action: str) -> None:
     """The probe asserts that nothing forbidden is done; what is kept forbids one action each."""
     source, theta, _ = collector(probe("box", action, masked))
-    compiled = source.compile(theta, None)
-    rollout = source.collect(theta, None, jax.random.key(0))
+    compiled = source.compile(BehaviorPolicy(theta, None, jax.random.key(0)))
+    rollout = collected(source, theta)
     assert jax.tree.structure(compiled) == jax.tree.structure(rollout)
     assert rollout.action_mask.shape == (LENGTH, COPIES, 3 if action == "discrete" else 5)
     assert np.all((~rollout.action_mask).sum(axis=-1) == 1)
@@ -99,8 +106,9 @@ def test_masks_are_seen_and_kept(masked: str, action: str) -> None:
 
 def test_the_scheduled_scale_is_acted_with_and_kept() -> None:
     source, theta, model = collector(probe("box", "box"), action_scale="scheduled")
-    compiled = source.compile(theta, None, -3.0)
-    rollout = copied(source.collect(theta, None, jax.random.key(0), -3.0))
+    behavior = BehaviorPolicy(theta, None, jax.random.key(0), log_std=-3.0)
+    compiled = source.compile(behavior)
+    rollout = copied(source.collect(behavior).rollout)
     assert jax.tree.structure(compiled) == jax.tree.structure(rollout)
     np.testing.assert_array_equal(rollout.log_std, np.full((LENGTH, COPIES), -3, np.float32))
     mean = model.distribution(
@@ -114,7 +122,7 @@ def test_the_scheduled_scale_is_acted_with_and_kept() -> None:
 
 def test_images_are_kept_as_bytes() -> None:
     source, theta, _ = collector(probe("image"))
-    rollout = source.collect(theta, None, jax.random.key(0))
+    rollout = collected(source, theta)
     assert rollout.observation.dtype == np.uint8
     assert rollout.observation.shape == (LENGTH, COPIES, 9, 9, 1)
     source.environments.close()
@@ -123,7 +131,7 @@ def test_images_are_kept_as_bytes() -> None:
 def test_observations_are_kept_raw_and_acted_on_scaled() -> None:
     source, theta, model = collector(probe("box", "box"))
     scaling = Scaling(np.full(3, 0.5, np.float32), np.full(3, 4.0, np.float32))
-    rollout = copied(source.collect(theta, scaling, jax.random.key(0)))
+    rollout = copied(source.collect(BehaviorPolicy(theta, scaling, jax.random.key(0))).rollout)
     assert set(np.unique(rollout.observation)) == {0, 1}
     shown = jnp.asarray((rollout.observation[0] - 0.5) * 4)
     distribution = model.distribution(theta, Inputs(shown))
@@ -156,9 +164,9 @@ class Faulty(gymnasium.Env):
     [
         (
             "observation",
-            r"observation, entry \(1,\), of environment 1 at step 4 of the rollout is nan",
+            r"the observation, entry \(1,\), of environment 1 at step 4 of the rollout is nan",
         ),
-        ("reward", r"reward of environment 1 at step 3 of the rollout is inf"),
+        ("reward", r"the reward of environment 1 at step 3 of the rollout is inf"),
     ],
 )
 def test_what_is_not_finite_is_named(where: str, message: str) -> None:
@@ -166,9 +174,8 @@ def test_what_is_not_finite_is_named(where: str, message: str) -> None:
     host = CopiedEnvironments(copies, "Faulty", 0, Purpose.EPISODE)
     network = build_network(2, host.action_space, Settings(), key=jax.random.key(0))
     theta, model = flatten(network)
-    source = HostCollector(host, model, theta, 8)
-    source.collect(theta, None, jax.random.key(0))
-    fault = source.first_non_finite()
+    source = HostCollector(host, model, theta, Settings(rollout_length=8))
+    fault = source.collect(BehaviorPolicy(theta, None, jax.random.key(0))).summary.fault
     assert fault is not None
     assert re.match(message, fault)
     assert f"`reset(seed={host.episode_seed(1)})` begins" in fault
@@ -203,10 +210,10 @@ def first_fault(vector: bool, seed: int) -> tuple[int, str]:
         host = CopiedEnvironments(copies, "Fragile", seed, Purpose.EPISODE)
     network = build_network(2, host.action_space, Settings(hidden_sizes=()), key=jax.random.key(0))
     theta, model = flatten(network)
-    source = HostCollector(host, model, theta, 16)
+    source = HostCollector(host, model, theta, Settings(rollout_length=16))
     for iteration in range(50):
-        source.collect(theta, None, jax.random.key(iteration), iteration=iteration)
-        if (fault := source.first_non_finite()) is not None:
+        behavior = BehaviorPolicy(theta, None, jax.random.key(iteration), iteration)
+        if (fault := source.collect(behavior).summary.fault) is not None:
             return iteration, fault
     raise AssertionError("nothing broke")
 
@@ -229,27 +236,27 @@ def test_where_no_seed_begins_an_episode_none_is_named_and_the_run_repeats_it() 
     assert first_fault(vector=True, seed=5) == (iteration, fault)
 
 
-@pytest.mark.parametrize("damage", ["none", "no memory", "no first", "size", "type", "first"])
-def test_a_memory_of_another_form_is_refused(damage: str) -> None:
-    chosen = Settings(hidden_sizes=(4,), recurrent_size=4)
+@pytest.mark.parametrize("damage", ["none", "no state", "no start", "size", "type", "start"])
+def test_a_hidden_state_of_another_form_is_refused(damage: str) -> None:
+    chosen = Settings(hidden_sizes=(4,), recurrent_size=4, rollout_length=LENGTH, sequence_length=3)
     host = make_host("CartPole-v1", COPIES, seed=0, purpose=Purpose.EPISODE)
     network = build_network(host.seen_space, host.action_space, chosen, key=jax.random.key(0))
     theta, model = flatten(network)
-    source = HostCollector(host, model, theta, LENGTH, chosen.action_bounds, chosen.recurrent_size)
+    source = HostCollector(host, model, theta, chosen)
     saved = source.position().arrays()
     match damage:
-        case "no memory":
-            del saved["memory"]
-        case "no first":
-            del saved["first"]
+        case "no state":
+            del saved["hidden_state.0"]
+        case "no start":
+            del saved["episode_start"]
         case "size":
-            saved["memory"] = saved["memory"][:, :2]
+            saved["hidden_state.0"] = saved["hidden_state.0"][:, :2]
         case "type":
-            saved["memory"] = saved["memory"].astype(np.complex64)
-        case "first":
-            saved["first"] = np.ones((2, COPIES), bool)
+            saved["hidden_state.0"] = saved["hidden_state.0"].astype(np.complex64)
+        case "start":
+            saved["episode_start"] = np.ones((2, COPIES), bool)
         case _:
             assert source.restore(saved) == []
             return
-    with pytest.raises(CheckpointError, match="what the recurrent policy of this run remembered"):
+    with pytest.raises(CheckpointError, match="the hidden state of the recurrent policy"):
         source.restore(saved)

@@ -20,6 +20,7 @@ from klamp.config.presets import configure
 from klamp.envs.source import environment_name
 from klamp.networks import build_network
 from klamp.training.iteration import start
+from klamp.training.state import behavior_policy
 
 SMALL: dict[str, Any] = {"steps": 100_000, "num_envs": 2, "rollout_length": 8, "hidden_sizes": (4,)}
 OTHERS: dict[str, tuple[Any, ...]] = {
@@ -71,7 +72,7 @@ def others(item: Any, value: Any) -> tuple[Any, ...]:
 
 
 def computed(config: klamp.RunConfig, environment: Any) -> tuple[str, list[bytes]]:
-    """Two iterations as a program, less what nothing depends on, and what it is given.
+    """Two iterations as programs, less what nothing depends on, and what they are given.
 
     Metrics do not count: what changes them and not the run is no setting of the run.
     """
@@ -79,18 +80,26 @@ def computed(config: klamp.RunConfig, environment: Any) -> tuple[str, list[bytes
         run, state = start(config, environment=environment)
     program, given = "", []
     for step in (0, 3_000_000):
-        arguments = run.arguments(state._replace(step=np.asarray(step)))
-        given += bits(jax.tree.map(_words, arguments))
-        traced, shape = jax.make_jaxpr(run.iterate, return_shape=True)(*arguments)
-        wanted = jax.tree.map(lambda _: True, shape)._replace(
-            report=jax.tree.map(lambda _: False, shape.report),
-            sums=jax.tree.map(lambda _: False, shape.sums),
-        )
-        needed, _ = partial_eval.dce_jaxpr(traced.jaxpr, jax.tree.leaves(wanted))
-        # Where functions lie in memory is no part of what they compute.
-        program += re.sub(r"0x[0-9a-f]+", "", str(needed))
-        given += bits(traced.consts)
+        state = state._replace(step=np.asarray(step))
+        behavior = run.collector.arguments(behavior_policy(config, state))
+        text, shape, more = needed(run.collector.program, behavior, ("state", "rollout"))
+        program, given = program + text, given + more
+        rollout = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shape.rollout)
+        arguments = run.learn_arguments(state, rollout, np.ones((), np.float32))
+        text, _, more = needed(run.learn, arguments, (0, 1))
+        program, given = program + text, given + more
     return program, given
+
+
+def needed(function: Any, arguments: Any, wanted: tuple[Any, ...]) -> tuple[str, Any, list[bytes]]:
+    """What some parts of a result depend on, as text; the result's shapes; all that is given."""
+    traced, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    parts = shape._asdict() if hasattr(shape, "_asdict") else dict(enumerate(shape))
+    used = [name in wanted for name, part in parts.items() for _ in jax.tree.leaves(part)]
+    program, _ = partial_eval.dce_jaxpr(traced.jaxpr, used)
+    # Where functions lie in memory is no part of what they compute.
+    text = re.sub(r"0x[0-9a-f]+", "", str(program))
+    return text, shape, bits(jax.tree.map(_words, arguments)) + bits(traced.consts)
 
 
 def _words(leaf: Any) -> Any:

@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 import klamp
 from klamp import Outcome, Settings
 from klamp.algorithms import trpo
+from klamp.collection.collector import BehaviorPolicy
 from klamp.collection.host import HostCollector
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.networks import build_network, flatten
@@ -45,7 +46,11 @@ def collected(kind: str, mode: AutoresetMode) -> tuple[Any, ...]:
         environments.seen_space, environments.action_space, settings, key=jax.random.key(0)
     )
     theta, model = flatten(network)
-    rollout = HostCollector(environments, model, theta, 24).collect(theta, None, jax.random.key(1))
+    rollout = (
+        HostCollector(environments, model, theta, Settings(rollout_length=24))
+        .collect(BehaviorPolicy(theta, None, jax.random.key(1)))
+        .rollout
+    )
     environments.close()
     return settings, theta, model, jax.tree.map(jnp.asarray, rollout)
 

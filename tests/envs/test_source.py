@@ -5,11 +5,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from environments import probe
+from jax_environments import CartPole, Walk
 
+import klamp
 from klamp import EnvironmentFault
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.vector import VectorEnvironments
-from klamp.envs.source import make_host, takes_vector_form
+from klamp.envs.source import environment_name, environment_of, make_host, takes_vector_form
+from klamp.errors import ConfigError
 from klamp.runtime.seeding import Purpose
 
 
@@ -48,3 +51,20 @@ def test_few_copies_are_stepped_in_turn() -> None:
     only_together = SimpleNamespace(entry_point=None, vector_entry_point="here")
     assert takes_vector_form(only_together, 1, "auto")
     assert not takes_vector_form(only_together, 8, "sync")
+
+
+def test_objects_have_names_and_are_needed_again() -> None:
+    own, other = CartPole(), Walk()
+    name = environment_name(own)
+    assert name == "object:jax_environments:CartPole"
+    assert environment_name("CartPole-v1") == "CartPole-v1"
+    config = klamp.RunConfig(name, klamp.PPO(), klamp.Settings())
+    assert environment_of(config, own) is own
+    with pytest.raises(ConfigError, match="Give it again"):
+        environment_of(config)
+    with pytest.raises(ConfigError, match="run's own class"):
+        environment_of(config, other)
+    by_id = klamp.RunConfig("CartPole-v1", klamp.PPO(), klamp.Settings())
+    assert environment_of(by_id) == "CartPole-v1"
+    with pytest.raises(ConfigError, match="leave it out"):
+        environment_of(by_id, own)

@@ -11,20 +11,24 @@ from klamp.mathematics.normalization import (
     discounted_sums,
     empty_moments,
     identity_scaling,
+    kept_moments,
+    moments_of,
     normalize,
     scaling,
     update_moments,
 )
 
 
-def everything(rows):
-    return np.ones(len(rows), bool)
+def of_rows(rows, keep=None):
+    """The moments of rows [B, …], as of a rollout of one environment."""
+    keep = np.ones(len(rows), bool) if keep is None else keep
+    return kept_moments(rows[:, None], keep[:, None])
 
 
 def merge(parts, shape):
     moments = empty_moments(shape)
     for part in parts:
-        moments = update_moments(moments, part, everything(part))
+        moments = update_moments(moments, of_rows(part))
     return moments
 
 
@@ -65,9 +69,19 @@ def test_float32_samples_are_summed_in_float64():
     np.testing.assert_allclose(moments.variance, rows.astype(np.float64).var(0), rtol=1e-9)
 
 
+def test_moments_in_float32_keep_their_digits_far_from_zero():
+    samples = np.random.default_rng(0).normal(1000, 0.1, (64, 32, 3)).astype(np.float32)
+    found = jax.jit(moments_of)(samples)
+    exact = samples.astype(np.float64).reshape(-1, 3)
+    assert found.samples == 64 * 32
+    np.testing.assert_allclose(found.mean, exact.mean(axis=0), rtol=1e-7)
+    squares = np.square(exact - exact.mean(axis=0)).sum(axis=0)
+    np.testing.assert_allclose(found.deviations, squares, rtol=1e-4)
+
+
 def test_a_billion_samples_still_move_by_the_right_amount():
     long = Moments(np.asarray(1e9), np.zeros(1), np.full(1, 1e9))
-    moments = update_moments(long, np.full((1000, 1), 5.0), np.ones(1000, bool))
+    moments = update_moments(long, of_rows(np.full((1000, 1), 5.0)))
     assert moments.samples == 1e9 + 1000
     share = 1000 / (1e9 + 1000)
     assert moments.mean[0] == pytest.approx(5 * share, rel=1e-12)
@@ -79,8 +93,8 @@ def test_rows_that_are_not_kept_do_not_exist():
     keep = np.arange(20) % 3 > 0
     dirty = np.where(keep[:, None], rows, np.nan)
     for a, b in zip(
-        update_moments(empty_moments((3,)), dirty, keep),
-        update_moments(empty_moments((3,)), rows[keep], everything(rows[keep])),
+        update_moments(empty_moments((3,)), of_rows(dirty, keep)),
+        update_moments(empty_moments((3,)), of_rows(rows[keep])),
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
@@ -88,7 +102,7 @@ def test_rows_that_are_not_kept_do_not_exist():
 
 def test_no_samples_change_nothing():
     before = merge([np.random.default_rng(3).normal(size=(5, 2))], (2,))
-    after = update_moments(before, np.full((4, 2), np.nan), np.zeros(4, bool))
+    after = update_moments(before, of_rows(np.full((4, 2), np.nan), np.zeros(4, bool)))
     for a, b in zip(before, after, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax_environments import Walk
 
 import klamp
@@ -13,6 +14,7 @@ from klamp.config.algorithms import ALGORITHMS
 from klamp.envs.source import environment_name
 from klamp.training.iteration import start
 from klamp.training.metrics import refused_metrics, report_metrics
+from klamp.training.state import behavior_policy
 from klamp.trust_region.step import Outcome
 from klamp.types import UpdateReport
 
@@ -42,7 +44,10 @@ def reported(algorithm: Any, **settings: Any) -> set[str]:
     config = klamp.RunConfig(environment_name(environment), algorithm, chosen)
     with jax.disable_jit():
         run, state = start(config, environment=environment)
-    report = jax.eval_shape(run.iterate, *run.arguments(state)).report._asdict()
+    behavior = run.collector.arguments(behavior_policy(config, state))
+    rollout = jax.eval_shape(run.collector.program, *behavior).rollout
+    arguments = run.learn_arguments(state, rollout, np.ones((), np.float32))
+    report = jax.eval_shape(run.learn, *arguments)[2]._asdict()
     return {*report.pop("details"), *report}
 
 

@@ -85,7 +85,7 @@ def test_until_it_writes_something_a_resumed_run_has_changed_nothing(
     def breaks(*_: Any) -> None:
         raise klamp.EnvironmentFault("it broke")
 
-    monkeypatch.setattr(klamp.training.iteration.HostIteration, "advance", breaks)
+    monkeypatch.setattr(klamp.training.iteration.Iteration, "advance", breaks)
     with pytest.raises(klamp.EnvironmentFault):
         klamp.resume(spliced / "checkpoints" / f"step_{64:012d}", steps=320, quiet=True)
     assert files_of(spliced) == before
@@ -171,7 +171,7 @@ def test_a_stopped_run_says_which_checkpoint_there_is(
     room: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGTERM in the third update, on a disk that may have been full since the second."""
-    real_fsync, real_advance = os.fsync, klamp.training.iteration.HostIteration.advance
+    real_fsync, real_advance = os.fsync, klamp.training.iteration.Iteration.advance
     updates = [0]
 
     def fsync(handle: int) -> None:
@@ -186,7 +186,7 @@ def test_a_stopped_run_says_which_checkpoint_there_is(
         return real_advance(*parts)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(klamp.training.iteration.HostIteration, "advance", advance)
+    monkeypatch.setattr(klamp.training.iteration.Iteration, "advance", advance)
     with pytest.raises(klamp.Stopped) as stopped:
         a_line(tmp_path / "run", 1)
     latest = latest_checkpoint(tmp_path / "run").name

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import klamp
+from klamp.collection.collector import Summary, first_non_finite, summarize
 from klamp.collection.episodes import no_episodes
 from klamp.config.algorithms import PPO
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
-from klamp.mathematics.normalization import empty_moments
+from klamp.mathematics.normalization import empty_moments, kept_moments
 from klamp.runs.checkpoint import latest_checkpoint
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import start
@@ -49,6 +50,16 @@ def state(size: int = 3) -> TrainState:
     )
 
 
+def summary() -> Summary:
+    rows = rollout()
+    return summarize(
+        rows,
+        first_non_finite(rows),
+        kept_moments(rows.observation, rows.transitions()),
+        lambda index, earlier: "",
+    )
+
+
 def rollout() -> Rollout:
     generator = np.random.default_rng(0)
     observation = generator.normal(2.0, 3.0, (T, N, 3)).astype(np.float32)
@@ -69,7 +80,7 @@ def rollout() -> Rollout:
 
 
 def test_rows_without_weight_are_not_counted() -> None:
-    after = count(state(), rollout(), config(normalize_observation=True))
+    after = count(state(), summary())
     assert int(after.step) == T * N - 1
     assert int(after.update) == 1
     assert int(after.episodes.finished) == 1
@@ -96,17 +107,17 @@ def test_the_first_iteration_sees_observations_as_they_are() -> None:
     settings = config(normalize_observation=True)
     first = observation_scaling(settings, state())
     np.testing.assert_array_equal(first.factor, 1)
-    later = observation_scaling(settings, count(state(), rollout(), settings))
+    later = observation_scaling(settings, count(state(), summary()))
     kept = np.delete(rollout().observation.reshape(-1, 3), 3 * N, axis=0)
     np.testing.assert_allclose(later.factor, 1 / kept.std(axis=0), rtol=1e-5)
     assert observation_scaling(config(), state(0)) is None
 
 
 def test_rewards_are_scaled_by_the_return_and_only_if_asked() -> None:
-    same, factor = observe_rewards(config(), state(), rollout())
+    same, factor = observe_rewards(config(), state(), summary())
     assert float(factor) == 1.0
     assert same.reward_moments.samples == 0
-    after, factor = observe_rewards(config(normalize_reward=True), state(), rollout())
+    after, factor = observe_rewards(config(normalize_reward=True), state(), summary())
     assert after.reward_moments.samples == T * N - 1
     assert 0.3 < float(factor) < 3
     assert after.discounted_return.shape == (N,)

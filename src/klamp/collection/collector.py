@@ -5,7 +5,7 @@ counts and checks of it is the same on the host and on the device.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -63,6 +63,7 @@ class Collected(NamedTuple):
     summary: Summary
 
 
+@runtime_checkable
 class Collector(Protocol):
     """Steps environments with a policy, going on where the last rollout ended."""
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ NetworkBuilder = Callable[[Any, Any, PRNGKeyArray], ActorCritic]
 """``(observation_space, action_space, key)`` → the network; what ``train(network=…)`` takes."""
 
 
+@runtime_checkable
 class Spaces(Protocol):
     """The spaces that networks and policies are built from."""
 

@@ -1,5 +1,6 @@
 """Observations of any space as one vector: Gymnasium's own flattening is the reference."""
 
+import jax
 import numpy as np
 import pytest
 from environments import OBSERVATIONS
@@ -7,9 +8,12 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from klamp import EnvironmentFault
+from klamp.envs.device.batched import Together
 from klamp.envs.spaces.observations import (
+    MASK_KEY,
     as_batch,
     encoder,
+    host_encoder,
     masks_in_observation,
     part_size,
     seen_space,
@@ -72,7 +76,7 @@ def test_the_mask_is_no_observation() -> None:
 
 
 def test_a_discrete_value_outside_its_space_is_named() -> None:
-    encode = encoder(spaces.Discrete(3, start=5))
+    encode = host_encoder(spaces.Discrete(3, start=5))
     with pytest.raises(EnvironmentFault, match=r"environment 1, part 0, is 8; expected 5 to 7"):
         encode(np.array([5, 8]))
 
@@ -95,3 +99,42 @@ def test_what_fits_no_space_is_refused() -> None:
     assert as_batch(OBSERVATIONS["tuple"], (np.zeros(2),)) is None
     ragged = {"context": np.zeros(2), "noise": np.zeros((3, 2))}
     assert as_batch(OBSERVATIONS["dict"], ragged) is None
+
+
+ON_DEVICE = {
+    "box": spaces.Box(-1, 1, (2, 3), np.float32),
+    "doubles": spaces.Box(-1, 1, (3,), np.float64),
+    "image": spaces.Box(0, 255, (4, 4, 1), np.uint8),
+    "discrete": spaces.Discrete(4, start=2),
+    "several": spaces.MultiDiscrete([2, 3], start=[1, 0]),
+    "bits": spaces.MultiBinary(3),
+    "dict": spaces.Dict({"a": spaces.Discrete(2), "b": spaces.Box(0, 255, (2,), np.uint8)}),
+    "tuple": spaces.Tuple([spaces.Box(-1, 1, (2,)), spaces.MultiBinary(2)]),
+    "masked": spaces.Dict({"x": spaces.Box(-1, 1, (2,)), MASK_KEY: spaces.MultiBinary(3)}),
+}
+
+
+@pytest.mark.parametrize("name", ON_DEVICE)
+def test_the_device_sees_what_the_host_sees(name: str) -> None:
+    space = ON_DEVICE[name]
+    _, batch = batch_of(space, 5)
+    together = Together(Shows(space), 5)
+    array, mask = jax.jit(together._see)(batch)
+    encode = encoder(space)
+    assert array.shape == (5, *seen_space(space).shape)
+    np.testing.assert_allclose(array, batch if encode is None else encode(batch), rtol=1e-6)
+    if name == "image":
+        assert array.dtype == np.uint8
+    if name == "masked":
+        np.testing.assert_array_equal(mask, batch[MASK_KEY] == 1)
+    else:
+        assert mask is None
+
+
+class Shows:
+    """As much of an environment as tells what it shows."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, space: spaces.Space) -> None:
+        self.observation_space = space
