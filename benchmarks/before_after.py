@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import HERE, RESULTS, ROOT, environment
+from harness import RESULTS, ROOT, environment
 
 WORK: dict[str, Any] = {
     "seed": 0,
@@ -60,7 +60,7 @@ def seconds(root: Path, system: str, work: dict[str, Any], core: int) -> float:
     """Seconds for an environment step, of the checkout at ``root``."""
     with tempfile.TemporaryDirectory() as scratch:
         variables = environment(1, Path(scratch) / "cache")
-        variables["PYTHONPATH"] = os.pathsep.join((str(HERE), str(root / "src")))
+        variables["PYTHONPATH"] = os.pathsep.join((str(root / "benchmarks"), str(root / "src")))
         done = subprocess.run(
             [sys.executable, "-m", f"systems.{system}", json.dumps(work | {"cores": [core]})],
             cwd=scratch,

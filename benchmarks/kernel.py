@@ -126,11 +126,14 @@ def acting(run: Any, theta: Any) -> dict[str, Callable[[], Any]]:
     import jax
     import numpy as np
 
+    from klamp.collection.collector import BehaviorPolicy
+
     source, length = run.collector, WORK["rollout_length"]
+    behavior = BehaviorPolicy(theta, None, jax.random.key(2))
     noise = source._noise(jax.random.key(1))
-    seen = source.compile(theta, None).observation[0]
+    seen = source.compile(behavior).observation[0]
     act = source._act(theta, None, noise, seen)
-    step, translate = source.environments.step, source._to_environment
+    step, translate = source.environments.step, source._decode
     stored = [np.asarray(act(seen, t)) for t in range(length)]
     return {
         "an action": lambda: [np.asarray(act(seen, t)) for t in range(length)],
@@ -138,7 +141,7 @@ def acting(run: Any, theta: Any) -> dict[str, Callable[[], Any]]:
         "an action and a step, by turns": lambda: [
             step(translate(np.asarray(act(seen, t)))) for t in range(length)
         ],
-        "collection, a step": lambda: source.collect(theta, None, jax.random.key(2)),
+        "collection, a step": lambda: source.collect(behavior),
     }
 
 

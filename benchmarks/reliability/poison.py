@@ -63,7 +63,7 @@ def poisoned_rollout(run: Any, state: Any, kind: str, row: int, value: Any) -> t
 
     def collected(*_: Any, **__: Any) -> Any:
         buffer.reshape(len(buffer) * buffer.shape[1], -1)[row, 0] = value
-        return collector._buffers()
+        return collector._collected(normalized=True)
 
     collector.collect = collected
     after, metrics = run.advance(state)
@@ -77,13 +77,14 @@ def trial(run: Any, state: Any, draw: np.random.Generator, count: int) -> dict[s
     import jax
     import jax.numpy as jnp
 
+    from klamp.collection.collector import BehaviorPolicy
     from klamp.runtime.seeding import Purpose, key
     from klamp.training.state import observation_scaling
 
     update = poisoned_update(run)
-    collect = run.collector.collect
     seen = observation_scaling(run.config, state)
-    rollout = jax.tree.map(np.array, collect(state.theta, seen, key(0, Purpose.ACT)))
+    collected = run.collector.collect(BehaviorPolicy(state.theta, seen, key(0, Purpose.ACT)))
+    rollout = jax.tree.map(np.array, collected.rollout)
     one = jnp.asarray(1.0, jnp.float32)
     rows: dict[str, list[int]] = {kind: [0, 0, 0] for kind in (*IN_ROLLOUT, *IN_BATCH)}
     for number in range(count):

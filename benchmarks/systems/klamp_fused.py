@@ -1,4 +1,4 @@
-"""klamp over an environment written in JAX: collection and update as one compiled program.
+"""klamp over an environment written in JAX: collection and update are compiled programs.
 
 The environment is gymnax's CartPole-v1, as for rejax. Metrics reach the host at each iteration.
 """
@@ -29,7 +29,7 @@ def measure(work: Work) -> Measurement:
     found = versions("klamp", "gymnax", "jax", "jaxlib", "gymnasium", "numpy")
     return measurement(start_s, first, timed) | {
         "versions": found,
-        "not_split": "one compiled program",
+        "not_split": "collected and learnt on the device",
     }
 
 
