@@ -54,7 +54,7 @@ ROWS = {
     "B97 list for a number": f"{TRAIN} --seed 1 2",
     "B97 words for a switch": f"{TRAIN} --quiet yes",
     "B97 value for a switch": f"{TRAIN} --quiet=yes",
-    "B97 number with a unit": f"{TRAIN} --steps 10k",
+    "B97 number with an unknown unit": f"{TRAIN} --steps 10kb",
     "B97 option without a value": f"{TRAIN} --seed --quiet",
     "B97 fraction of a step": f"{TRAIN} --steps 1.5e0",
     "B99 folder is not there": "resume nowhere",

@@ -8,15 +8,16 @@ import contextlib
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from klamp.errors import ConfigError, closest
 
-WHOLE = ("--steps", "--schedule-steps", "--checkpoint-interval")
-"""Options that take 1e6 for 1000000."""
+UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+"""What may follow a whole number: `100k` is 100,000."""
 
 
 class Given(NamedTuple):
@@ -50,13 +51,12 @@ def parse(
     """
     import tyro
 
-    words = integral(words)
     known = options_of(kind)
     given, loose = read(words, known)
     _refuse_repeated(given, command)
     captured = io.StringIO()
     try:
-        with contextlib.redirect_stderr(captured):
+        with contextlib.redirect_stderr(captured), _whole_numbers():
             return tyro.cli(
                 kind,
                 args=words,
@@ -70,14 +70,13 @@ def parse(
         _refuse_unknown(given, known, command, elsewhere)
         _refuse_values(given, known, command)
         _refuse_loose(kind, loose, command)
-        _refuse_together(kind, given)
         raise ConfigError(_in_its_words(captured.getvalue(), command, words)) from None
 
 
 def given_fields(kind: Any, words: Sequence[str]) -> set[str]:
     """The fields of a dataclass, and of those in it, that the words give a value."""
     known = options_of(kind)
-    given, _ = read(integral(words), known)
+    given, _ = read(words, known)
     return {option.option[2:].replace("-", "_") for option in given if option.option in known}
 
 
@@ -91,16 +90,41 @@ def value_of(option: str, words: Sequence[str]) -> str | None:
     return None
 
 
-def integral(words: Sequence[str]) -> list[str]:
-    """`--steps 1e6` as `--steps 1000000`."""
-    found: list[str] = []
-    for before, word in zip(["", *words], words, strict=False):
-        name, equals, value = word.partition("=") if "=" in word else (before, "", word)
-        whole = name.replace("_", "-") in WHOLE and re.fullmatch(r"\d+(\.\d*)?[eE]\+?\d\d?", value)
-        if whole and float(value).is_integer():
-            value = str(int(float(value)))
-        found.append(f"{name}={value}" if equals else value)
-    return found
+def whole_number(word: str) -> int:
+    """`1000000`, `1_000_000`, `1e6`, `1000k` or `1M`; ``ValueError`` where it is none of them."""
+    number = r"([+-]?[\d_]+(?:\.\d*(?=[ekmg]))?(?:e\+?\d\d?)?)"
+    match = re.fullmatch(number + "([kmg]?)", word.lower())
+    if match is None:
+        raise ValueError(word)
+    # Decimal, since a float holds whole numbers up to 2⁵³ only.
+    try:
+        value = Decimal(match[1]) * UNITS[match[2]]
+    except InvalidOperation as error:
+        raise ValueError(word) from error
+    if value != value.to_integral_value():
+        raise ValueError(word)
+    return int(value)
+
+
+def _whole_numbers() -> Any:
+    """Have tyro read integers by ``whole_number``."""
+    import tyro
+
+    registry = tyro.constructors.ConstructorRegistry()
+
+    @registry.primitive_rule
+    def rule(info: Any) -> Any:
+        if info.type is not int:
+            return None
+        return tyro.constructors.PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="INT",
+            instance_from_str=lambda words: whole_number(words[0]),
+            is_instance=lambda value: isinstance(value, int),
+            str_from_instance=lambda value: [str(value)],
+        )
+
+    return registry
 
 
 def options_of(kind: Any) -> dict[str, Any]:
@@ -110,8 +134,17 @@ def options_of(kind: Any) -> dict[str, Any]:
         if hasattr(item.type, "__dataclass_fields__"):
             found |= options_of(item.type)
         elif not _is_positional(item.type):
-            found["--" + item.name.replace("_", "-")] = item.type
+            found["--" + item.name.replace("_", "-")] = _bare(item.type)
     return found
+
+
+def _bare(kind: Any) -> Any:
+    """A type without what an ``Annotated`` says besides."""
+    if get_origin(kind) is Annotated:
+        return get_args(kind)[0]
+    if type(None) in get_args(kind):
+        return _bare(next(part for part in get_args(kind) if part is not type(None))) | None
+    return kind
 
 
 def read(words: Sequence[str], known: dict[str, Any]) -> tuple[list[Given], list[str]]:
@@ -222,7 +255,7 @@ def _value(kind: Any, word: str) -> Any:
     if type(None) in get_args(kind):
         others = [part for part in get_args(kind) if part is not type(None)]
         return None if word == "None" else _value(others[0], word)
-    return kind(word)
+    return whole_number(word) if kind is int else kind(word)
 
 
 def _can_be(kind: Any, word: str) -> bool:
@@ -232,22 +265,6 @@ def _can_be(kind: Any, word: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _refuse_together(kind: Any, given: list[Given]) -> None:
-    """Values that can be read, but not used: the dataclasses themselves say why."""
-    words = {option.option: option.values for option in given}
-    for item in fields(kind):
-        if not hasattr(item.type, "__dataclass_fields__"):
-            continue
-        values: dict[str, Any] = {}
-        for name, inner in options_of(item.type).items():
-            if words.get(name):
-                read_as = [_value(inner, word) for word in words[name]]
-                several = get_origin(inner) is tuple
-                values[name[2:].replace("-", "_")] = tuple(read_as) if several else read_as[0]
-        preset: Any = item.default
-        replace(preset, **values)
 
 
 def _is_positional(kind: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import PRNGKeyArray
 
-from klamp.config.settings import Settings
+from klamp.config.settings import NetworkSettings
 from klamp.errors import ConfigError
 from klamp.networks.actor_critic import Actor, ActorCritic, Critic, Nothing, Trunk
 from klamp.networks.heads import action_head, has_gaussian
@@ -29,7 +29,7 @@ def is_image(space: Any) -> bool:
 
 
 def build_network(
-    observation: Any, action_space: Any, settings: Settings, *, key: PRNGKeyArray
+    observation: Any, action_space: Any, settings: NetworkSettings, *, key: PRNGKeyArray
 ) -> ActorCritic:
     """Actor and critic with equal hidden layers, or with the same, as ``settings`` describe them.
 
