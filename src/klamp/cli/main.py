@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from klamp.cli.comparison import compare
 from klamp.cli.evaluation import evaluate
+from klamp.cli.presets import presets
 from klamp.cli.training import resume, train
 from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest
 from klamp.runtime.streams import open_standard_files, patient_stderr
@@ -28,8 +29,13 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command(
         train,
-        "ENV [--algo NAME] [--steps N] [--seed S] [--seeds N] [--out DIR] …",
+        "ENV [--algo NAME] [--steps N] [--seed S] [--seeds N] [--out DIR] [--config FILE] …",
         "train a policy; ENV is a Gymnasium id such as CartPole-v1, or module:id",
+    ),
+    "presets": Command(
+        presets,
+        "[ENV] [--algo NAME]",
+        "the tuned settings; with ENV all settings of a run, as a file for `klamp train --config`",
     ),
     "resume": Command(
         resume,

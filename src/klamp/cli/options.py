@@ -8,16 +8,14 @@ import contextlib
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from decimal import Decimal, InvalidOperation
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
+from klamp.cli.whole_number import whole_number, whole_numbers
+from klamp.config.dialects import our_name
 from klamp.errors import ConfigError, closest
-
-UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
-"""What may follow a whole number: `100k` is 100,000."""
 
 
 class Given(NamedTuple):
@@ -56,7 +54,7 @@ def parse(
     _refuse_repeated(given, command)
     captured = io.StringIO()
     try:
-        with contextlib.redirect_stderr(captured), _whole_numbers():
+        with contextlib.redirect_stderr(captured), whole_numbers():
             return tyro.cli(
                 kind,
                 args=words,
@@ -90,43 +88,6 @@ def value_of(option: str, words: Sequence[str]) -> str | None:
     return None
 
 
-def whole_number(word: str) -> int:
-    """`1000000`, `1_000_000`, `1e6`, `1000k` or `1M`; ``ValueError`` where it is none of them."""
-    number = r"([+-]?[\d_]+(?:\.\d*(?=[ekmg]))?(?:e\+?\d\d?)?)"
-    match = re.fullmatch(number + "([kmg]?)", word.lower())
-    if match is None:
-        raise ValueError(word)
-    # Decimal, since a float holds whole numbers up to 2⁵³ only.
-    try:
-        value = Decimal(match[1]) * UNITS[match[2]]
-    except InvalidOperation as error:
-        raise ValueError(word) from error
-    if value != value.to_integral_value():
-        raise ValueError(word)
-    return int(value)
-
-
-def _whole_numbers() -> Any:
-    """Have tyro read integers by ``whole_number``."""
-    import tyro
-
-    registry = tyro.constructors.ConstructorRegistry()
-
-    @registry.primitive_rule
-    def rule(info: Any) -> Any:
-        if info.type is not int:
-            return None
-        return tyro.constructors.PrimitiveConstructorSpec(
-            nargs=1,
-            metavar="INT",
-            instance_from_str=lambda words: whole_number(words[0]),
-            is_instance=lambda value: isinstance(value, int),
-            str_from_instance=lambda value: [str(value)],
-        )
-
-    return registry
-
-
 def options_of(kind: Any) -> dict[str, Any]:
     """Every option of a dataclass and of the dataclasses in it, with its type."""
     found: dict[str, Any] = {}
@@ -134,7 +95,7 @@ def options_of(kind: Any) -> dict[str, Any]:
         if hasattr(item.type, "__dataclass_fields__"):
             found |= options_of(item.type)
         elif not _is_positional(item.type):
-            found["--" + item.name.replace("_", "-")] = _bare(item.type)
+            found[_option(item.name)] = _bare(item.type)
     return found
 
 
@@ -188,12 +149,26 @@ def _refuse_unknown(
 ) -> None:
     for option in given:
         if option.option not in (*known, "--help", "-h"):
-            found = elsewhere.get(option.option)
-            hint = f" It belongs to {found}." if found else closest(option.option, known)
+            ours = _ours(option.option, {*known, *elsewhere})
+            found = None if ours in known else elsewhere.get(ours or option.option)
+            called = f": it is called `{ours}` here" if ours else " here" if found else ""
+            hint = f" It belongs to {found}." if found else ""
+            near = "" if ours or found else closest(option.option, known)
             raise ConfigError(
-                f"`klamp {command}` has no option `{option.option}`{' here' if found else ''}."
-                f"{hint} `klamp {command} --help` lists them all."
+                f"`klamp {command}` has no option `{option.option}`{called}.{hint}{near} "
+                f"`klamp {command} --help` lists them all."
             )
+
+
+def _ours(option: str, known: set[str]) -> str | None:
+    """Our option, where one is given by the name that other libraries have for it."""
+    ours = our_name(option.lstrip("-").replace("-", "_"))
+    return found if ours and (found := _option(ours)) in known else None
+
+
+def _option(field: str) -> str:
+    """The option of a field."""
+    return "--" + field.replace("_", "-")
 
 
 def _refuse_values(given: list[Given], known: dict[str, Any], command: str) -> None:
@@ -214,13 +189,11 @@ def _refuse_values(given: list[Given], known: dict[str, Any], command: str) -> N
 def _refuse_loose(kind: Any, loose: list[str], command: str) -> None:
     """Words that belong to no option: too many of them, or none where one must be."""
     wanted = [item for item in fields(kind) if _is_positional(item.type)]
+    required = any(item.default is MISSING for item in wanted)
     names = " ".join(item.name.upper() for item in wanted)
     many = any(get_origin(get_args(item.type)[0]) is tuple for item in wanted)
-    if not loose and not many:
-        raise ConfigError(
-            f"`klamp {command}` was given no {names}. Write `klamp {command} {names} …`; "
-            f"`klamp {command} --help` shows how."
-        )
+    if not loose and required and not many:
+        refuse_missing(command, names)
     if len(loose) > len(wanted) and not many:
         listed = ", ".join(f"`{word}`" for word in loose)
         raise ConfigError(
@@ -228,6 +201,14 @@ def _refuse_loose(kind: Any, loose: list[str], command: str) -> None:
             f"no option: {listed}. An option such as `--seed 1` takes one value, and a switch such "
             "as `--quiet` none."
         )
+
+
+def refuse_missing(command: str, names: str) -> NoReturn:
+    """A command was not told what it is about."""
+    raise ConfigError(
+        f"`klamp {command}` was given no {names}. Write `klamp {command} {names} …`; "
+        f"`klamp {command} --help` shows how."
+    )
 
 
 def _expected(kind: Any) -> tuple[str, tuple[str, ...]]:
@@ -265,6 +246,13 @@ def _can_be(kind: Any, word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def environment_word() -> Any:
+    """The type of an ENV, which is given by its place."""
+    import tyro
+
+    return Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
 
 
 def _is_positional(kind: Any) -> bool:

@@ -5,22 +5,37 @@ from dataclasses import fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
 
-from klamp.cli.options import given_fields, options_of, parse, value_of
+from klamp.cli.config_file import ConfigFile, as_toml, environment_of, read_config_file
+from klamp.cli.options import (
+    environment_word,
+    given_fields,
+    options_of,
+    parse,
+    refuse_missing,
+    value_of,
+)
 from klamp.errors import NOT_SAVED, printable
 
 
 def train(words: list[str]) -> int:
     """`klamp train ENV …`: the options depend on the algorithm, their defaults on the preset."""
-    given = _train_options(words, env=words[0] if words else "-")
-    if given.env != words[0]:
-        # ENV stood behind some options, so the defaults shown to the parser were not its own.
-        given = _train_options(words, env=given.env)
-    from klamp.config.presets import configure
-    from klamp.runtime.signals import Signals, leave_saying
+    path, algo = value_of("--config", words), value_of("--algo", words)
+    file = ConfigFile() if path is None else read_config_file(Path(path), algo)
+    given = _train_options(words, file)
+    env = given.env or environment_of(file)
+    if not env:
+        refuse_missing("train", "ENV")
+    from klamp.config.presets import configure, sources
 
     values = _settings_of(given)
-    names = given_fields(type(given), words) & set(values)
-    config = configure(given.env, given.algo, {name: values[name] for name in names})
+    options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
+    config = configure(env, given.algo, {**file.settings, **options})
+    if given.dry_run:
+        known = dict.fromkeys(file.settings, file.path.name) | dict.fromkeys(options, "option")
+        print(as_toml(config, sources(config, known)))
+        return 0
+    from klamp.runtime.signals import Signals, leave_saying
+
     with Signals(leave_saying("nothing had been trained yet")) as signals:
         if given.seeds != 1:
             from klamp.training.seeds import count_up, train_seeds_config
@@ -45,23 +60,25 @@ def train(words: list[str]) -> int:
     return _ended(result)
 
 
-def _train_options(words: list[str], *, env: str) -> Any:
-    """The options of `klamp train`, with the preset of ``env`` for their defaults."""
-    import tyro
-
+def _train_options(words: list[str], file: ConfigFile) -> Any:
+    """The options of `klamp train`, with the preset's values for their defaults."""
     from klamp.config.algorithms import ALGORITHMS
     from klamp.config.presets import configure
     from klamp.config.settings import GROUPS
 
-    name = value_of("--algo", words) or "ppo"
+    name = value_of("--algo", words) or file.data.get("algo", "ppo")
+    first = words[0] if words and not words[0].startswith("-") else None
+    env = first or file.data.get("env", "-")
     preset = configure(env, name, {})
     defaults = vars(preset.settings) | vars(preset.algorithm)
     sections = {**GROUPS, name: ALGORITHMS[name]}
     options = make_dataclass(
         "TrainOptions",
         [
-            ("env", tyro.conf.Positional[str]),
+            ("env", environment_word(), ""),
             ("algo", str, name),
+            ("config", Path | None, None),
+            ("dry_run", bool, False),
             ("out", Path | None, None),
             ("seeds", int, 1),
             ("device", str, "auto"),
@@ -73,8 +90,13 @@ def _train_options(words: list[str], *, env: str) -> Any:
     options.__doc__ = """Train a policy.
 
     Args:
-        env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id.
+        env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id;
+            it may stand in the file of --config instead.
         algo: One of the algorithms by name.
+        config: A file of settings (.toml or .json, also the config.json of another run); options
+            go before it, and it before the preset.
+        dry_run: Print every setting and where it comes from, as a file that --config takes, and
+            train nothing.
         out: The run's folder, which must not exist, by default runs/ENV-ALGO-SEED; with --seeds
             the folder that theirs lie in.
         seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
@@ -83,12 +105,23 @@ def _train_options(words: list[str], *, env: str) -> Any:
         quiet: Show no progress.
     """
     description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
-    others = {
-        option: f"`--algo {other}`"
-        for other, kind in ALGORITHMS.items()
-        for option in options_of(kind)
-    }
+    others = {option: _listed(kinds) for option, kinds in _options_of_algorithms().items()}
     return parse(options, words, command="train", description=description, elsewhere=others)
+
+
+def _options_of_algorithms() -> dict[str, list[str]]:
+    """The options that belong to algorithms, with how each of these is asked for."""
+    from klamp.config.algorithms import ALGORITHMS
+
+    found: dict[str, list[str]] = {}
+    for name, kind in ALGORITHMS.items():
+        for option in options_of(kind):
+            found.setdefault(option, []).append(f"`--algo {name}`")
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _section(heading: str, kind: type[Any], values: dict[str, Any]) -> tuple[str, type[Any], Any]:
