@@ -55,7 +55,7 @@ def test_each_setting_says_where_it_comes_from() -> None:
         ("stepps = 1", "run.toml", "no setting `stepps`. Did you mean `steps`?"),
         ("gamma = 1", "run.toml", "it is called `discount` here"),
         ("max_grad_norm = 1", "run.toml", "it is called `max_gradient_norm` here"),
-        ("damping = 1", "run.toml", "`damping` belongs to NPG or TRPO, and the algorithm is PPO"),
+        ("damping = 1", "run.toml", "`damping` belongs to NPG or TRPO, but the algorithm is PPO"),
         ('algo = "pppo"', "run.toml", "Did you mean `ppo`?"),
         ("algo = 3", "run.toml", "`algo` in"),
         ("env = []", "run.toml", "`env` in"),

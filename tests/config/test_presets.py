@@ -70,7 +70,7 @@ def test_a_config_is_taken_as_it_is() -> None:
         (
             PPO(),
             {"n_epochs": 3},
-            "`n_epochs` is called `epochs` here, and belongs to the algorithm",
+            "`n_epochs` is called `epochs` here; it belongs to the algorithm",
         ),
         ("trpo", {"ent_coef": 0}, "belongs to REINFORCE or A2C or PPO or PPOPenalty"),
     ],

@@ -6,7 +6,7 @@ papers; docs/glossary.md has the table.
 
 ELSEWHERE: dict[str, tuple[str, ...]] = {
     "steps": ("total_timesteps", "total_steps", "num_timesteps"),
-    "num_envs": ("n_envs", "num_env", "num_envs_per_env_runner"),
+    "num_envs": ("n_envs", "num_envs_per_env_runner"),
     "rollout_length": ("n_steps", "num_steps", "rollout_fragment_length", "steps_per_epoch"),
     "discount": ("gamma",),
     "trace_decay": ("gae_lambda", "lam", "lambda", "lambda_", "gae_decay"),

@@ -141,7 +141,7 @@ def refuse_unknown(key: str, chosen: AlgorithmConfig, allowed: set[str]) -> None
         return
     kind, own = type(chosen).__name__, {item.name for item in fields(chosen)}
     ours = our_name(key)
-    said = f"`{key}`" if ours is None else f"`{key}` is called `{ours}` here, and"
+    said = f"`{key}`" if ours is None else f"`{key}` is called `{ours}` here; it"
     ours = ours or key
     if ours in own - allowed:
         raise ConfigError(f"{said} belongs to the algorithm: write `klamp.{kind}({ours}=…)`.")
@@ -150,7 +150,7 @@ def refuse_unknown(key: str, chosen: AlgorithmConfig, allowed: set[str]) -> None
     others = [of.__name__ for of in ALGORITHMS.values() if ours in of.__dataclass_fields__]
     if others:
         listed = " or ".join(others)
-        raise ConfigError(f"{said} belongs to {listed}, and the algorithm is {kind}. Leave it out.")
+        raise ConfigError(f"{said} belongs to {listed}, but the algorithm is {kind}.")
     raise ConfigError(
         f"There is no setting `{key}`.{closest(key, sorted(allowed))} `help(klamp.Settings)` lists "
         f"what all algorithms share, `help(klamp.{kind})` what belongs to this one."
