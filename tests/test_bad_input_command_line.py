@@ -13,7 +13,7 @@ import pytest
 from bad_environments import ACCEPTED, FAULTS, WARNED, bad
 from stored import Messages
 
-from klamp.cli.main import main
+from klamp.cli.main import COMMANDS, main
 
 MESSAGES = Messages("command_line")
 TRAIN = "train CartPole-v1"
@@ -38,6 +38,12 @@ ROWS = {
     "B96 option with underscores, misspelt": f"{TRAIN} --num_env 4",
     "B96 short option": f"{TRAIN} -s 4",
     "B96 option of another algorithm": f"{TRAIN} --algo trpo --clip 0.2",
+    "B96 option of four other algorithms": f"{TRAIN} --algo trpo --learning-rate 1",
+    "B96 option by another library's name": f"{TRAIN} --lr 1",
+    "B96 option of others by another library's name": f"{TRAIN} --algo trpo --ent-coef 0",
+    "B96 file of settings that is not there": f"{TRAIN} --config run.toml",
+    "B96 file of settings in no known form": f"{TRAIN} --config file",
+    "B96 preset of no algorithm": "presets CartPole-v1 --algo pppo",
     "B96 misspelt algorithm": f"{TRAIN} --algo pppo",
     "B96 algorithm without a name": f"{TRAIN} --algo",
     "B96 misspelt value": f"{TRAIN} --vectorization synch",
@@ -54,7 +60,7 @@ ROWS = {
     "B97 list for a number": f"{TRAIN} --seed 1 2",
     "B97 words for a switch": f"{TRAIN} --quiet yes",
     "B97 value for a switch": f"{TRAIN} --quiet=yes",
-    "B97 number with a unit": f"{TRAIN} --steps 10k",
+    "B97 number with an unknown unit": f"{TRAIN} --steps 10kb",
     "B97 option without a value": f"{TRAIN} --seed --quiet",
     "B97 fraction of a step": f"{TRAIN} --steps 1.5e0",
     "B99 folder is not there": "resume nowhere",
@@ -183,7 +189,7 @@ def test_b100_help_is_no_mistake(words: list[str], capsys: pytest.CaptureFixture
     assert not err
 
 
-@pytest.mark.parametrize("command", ["train", "resume", "eval", "compare"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_b100_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

@@ -98,6 +98,8 @@ class TextThatTells:
 CALLED: dict[str, Callable[[], Any]] = {
     "B1 misspelt keyword": lambda: klamp.train("CartPole-v1", learning_rat=3e-4),
     "B1 unknown keyword": lambda: klamp.train("CartPole-v1", "trpo", zzz=3e-4),
+    "B1 keyword of another library": lambda: klamp.train("CartPole-v1", gamma=0.9),
+    "B1 keyword of another algorithm": lambda: klamp.train("CartPole-v1", "trpo", n_epochs=3),
     "B1 keyword of the algorithm": lambda: klamp.train("CartPole-v1", klamp.PPO(), clip=0.1),
     "B1 unknown key": lambda: RunConfig.from_dict({"env": "CartPole-v1", "algo": "ppo", "clp": 1}),
     "B1 key of another algorithm": lambda: RunConfig.from_dict(
@@ -113,6 +115,7 @@ CALLED: dict[str, Callable[[], Any]] = {
     "B2 learning_rate=array": lambda: klamp.PPO(learning_rate=np.ones(2)),  # type: ignore[arg-type]
     "B2 learning_rate=None": lambda: klamp.PPO(learning_rate=None),  # type: ignore[arg-type]
     "B3 discount='0.9'": lambda: Settings(discount="0.9"),  # type: ignore[arg-type]
+    "Bx normalize_reward='no'": lambda: Settings(normalize_reward="no"),  # type: ignore[arg-type]
     "B3 dropout=1": lambda: Settings(dropout=1),
     "B5 seed=True": lambda: Settings(seed=True),
     "B5 seed=None": lambda: Settings(seed=None),  # type: ignore[arg-type]

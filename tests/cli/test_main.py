@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from klamp.cli.main import main
+from klamp.cli.main import COMMANDS, main
 from klamp.runs.checkpoint import latest_checkpoint
 
 
@@ -23,16 +23,44 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["resume", "--help"]])
+@pytest.mark.parametrize("words", [[command, "--help"] for command in COMMANDS] + [["--help"]])
 def test_help_needs_no_jax(words: list[str]) -> None:
     code = (
-        "import sys\nfrom klamp.cli.main import main\n"
+        "import sys\nfrom klamp.cli.main import COMMANDS, main\n"
         f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
         "assert 'jax' not in sys.modules and 'numpy' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "usage: klamp" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["presets", "Hopper-v5"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_whoever_reads_standard_output_may_have_seen_enough(
+    words: list[str], unbuffered: str
+) -> None:
+    """`klamp --help | head -1`, with the reader gone before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "klamp", *words],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_pipe_that_broke_elsewhere_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(words: list[str]) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setitem(COMMANDS, "resume", COMMANDS["resume"]._replace(run=broken))
+    with pytest.raises(BrokenPipeError):
+        main(["resume"])
 
 
 def test_every_setting_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,6 +120,12 @@ def test_train_eval_resume(
     assert "over 3 episodes" in capsys.readouterr().out
     assert main(["resume", str(folder), "--steps", "300", "--quiet"]) == 0
     assert json.loads((folder / "summary.json").read_text())["step"] >= 300
+
+    before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+    capsys.readouterr()
+    message = complaint(capsys, "resume", str(folder), "--steps", "200", "--quiet")
+    assert "384 steps are made already" in message
+    assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
 
 
 def test_no_state_of_standard_error_changes_a_run(tmp_path: Path) -> None:

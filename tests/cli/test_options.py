@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 import tyro
 
-from klamp.cli.options import integral, options_of, parse, read, value_of
+from klamp.cli.options import options_of, parse, read, value_of
 from klamp.errors import ConfigError
 
 
@@ -19,10 +19,6 @@ class Inner:
     share: float | None = None
     sizes: tuple[int, ...] = (3, 4)
     kind: Literal["first", "second"] = "first"
-
-    def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ConfigError(f"`steps` is {self.steps}.")
 
 
 OUTER = make_dataclass(
@@ -49,6 +45,7 @@ def parsed(text: str) -> Any:
         ("here --out a/b", "out", Path("a/b")),
         ("here --steps 1e3", "steps", 1000),
         ("here --steps=1e3", "steps", 1000),
+        ("here --steps 100k", "steps", 100_000),
         ("here --share -0.5", "share", -0.5),
         ("here --share None", "share", None),
         ("here --sizes 1 2 3 --quiet", "sizes", (1, 2, 3)),
@@ -74,28 +71,12 @@ def test_what_is_right_is_read(text: str, name: str, value: Any) -> None:
         ("here --sizes 1,2", "integers with spaces between them"),
         ("here --kind secund", "one of first, second. Did you mean `second`?"),
         ("here --quiet=yes", "as a switch"),
-        ("here --steps -3", "`steps` is -3."),
     ],
 )
 def test_what_is_wrong_is_said(text: str, wanted: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parsed(text)
     assert wanted in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("--steps 1e6", "--steps 1000000"),
-        ("--steps=2.5e3", "--steps=2500"),
-        ("--checkpoint_interval 1E+4", "--checkpoint_interval 10000"),
-        ("--steps 2.55e1", "--steps 2.55e1"),
-        ("--steps 1e400", "--steps 1e400"),
-        ("--clip 1e0 1e6", "--clip 1e0 1e6"),
-    ],
-)
-def test_whole_numbers_may_have_an_exponent(before: str, after: str) -> None:
-    assert integral(before.split()) == after.split()
 
 
 def test_every_word_belongs_somewhere() -> None:

@@ -26,6 +26,17 @@ def test_every_value_of_a_preset_is_a_setting() -> None:
         }
 
 
+@pytest.mark.parametrize("algo", list(ALGORITHMS))
+def test_versions_and_libraries_share_the_presets_of_a_task(algo: str) -> None:
+    def of(env: str) -> tuple[object, object]:
+        config = configure(env, algo, {})
+        return config.settings, config.algorithm
+
+    assert of("HalfCheetah-v4") == of("HalfCheetah-v5") == of("envpool:HalfCheetah-v4")
+    assert of("CartPole-v0") == of("gymnax:CartPole-v1") == of("phys2d/CartPole-v1")
+    assert of("CartPole-v1") != of("CartPole-v1x")
+
+
 def test_what_is_given_wins_over_the_preset() -> None:
     config = configure("Pendulum-v1", "trpo", {"discount": 0.5, "max_kl": 0.3})
     assert config.settings.discount == 0.5
@@ -54,6 +65,14 @@ def test_a_config_is_taken_as_it_is() -> None:
         (None, {"stepps": 1}, "Did you mean `steps`?"),
         (PPO(), {"clip": 0.1}, "klamp.PPO(clip=…)"),
         (TRPO(), {"nothing_like_it": 0.1}, "help(klamp.TRPO)"),
+        ("trpo", {"gamma": 0.9}, "no setting `gamma`: it is called `discount` here"),
+        ("ppo", {"lr": 0.9}, "no setting `lr`: it is called `learning_rate` here"),
+        (
+            PPO(),
+            {"n_epochs": 3},
+            "`n_epochs` is called `epochs` here; it belongs to the algorithm",
+        ),
+        ("trpo", {"ent_coef": 0}, "belongs to REINFORCE or A2C or PPO or PPOPenalty"),
     ],
 )
 def test_mistakes_are_named(algorithm: object, given: dict, wanted: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from klamp.config.algorithms import PPO, TRPO
 from klamp.config.run import RunConfig
-from klamp.config.settings import Settings
+from klamp.config.settings import GROUPS, Settings
 from klamp.errors import ConfigError
 
 BAD = [
@@ -71,3 +71,17 @@ def test_every_field_has_a_description() -> None:
         for field, following in zip(kind.body, kind.body[1:], strict=False):
             if isinstance(field, ast.AnnAssign):
                 assert isinstance(following, ast.Expr), f"{kind.name}.{ast.unparse(field)}"
+
+
+def test_each_setting_belongs_to_one_group() -> None:
+    names = [name for group in GROUPS.values() for name in group.__dataclass_fields__]
+    assert list(Settings.__dataclass_fields__) == names
+    assert all(issubclass(Settings, group) for group in GROUPS.values())
+
+
+@pytest.mark.parametrize("group", GROUPS.values())
+def test_a_group_is_checked_by_itself(group: type) -> None:
+    made = group()
+    for name in group.__dataclass_fields__:
+        with pytest.raises(ConfigError, match=f"`{name}` of {group.__name__} is"):
+            type(made)(**{name: object()})

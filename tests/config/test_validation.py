@@ -1,11 +1,19 @@
 """Checks accept what a setting may be, and name the field, its value and the remedy otherwise."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from klamp.config.validation import check, is_integer, is_number, require
+from klamp.config.validation import (
+    Count,
+    Share,
+    check,
+    check_fields,
+    is_integer,
+    is_number,
+    require,
+)
 from klamp.errors import ConfigError
 
 
@@ -58,3 +66,27 @@ def test_choices() -> None:
     check(Example(size="a"), choices={"size": ("a", "b")})
     with pytest.raises(ConfigError, match="one of 'a', 'b'"):
         check(Example(size="c"), choices={"size": ("a", "b")})
+
+
+@dataclass
+class Typed:
+    """Settings whose types say what they may be."""
+
+    size: Count = 1
+    share: Share | None = None
+    kind: Literal["a", "b"] = "a"
+    free: Any = None
+
+
+def test_the_type_of_a_field_is_its_check() -> None:
+    check_fields(Typed(size=3, share=0.5, kind="b", free=object()), Typed)
+    for name, bad, expected in (
+        ("size", 0, "an integer ≥ 1"),
+        ("size", None, "an integer ≥ 1"),
+        ("share", 2, "a number between 0 and 1"),
+        ("kind", "c", "one of 'a', 'b'"),
+    ):
+        with pytest.raises(
+            ConfigError, match=f"`{name}` of Typed is {bad!r}, but must be {expected}"
+        ):
+            check_fields(Typed(**{name: bad}), Typed)

@@ -137,9 +137,14 @@ def test_who_does_not_read_what_is_said_does_not_keep_it() -> None:
     assert said.startswith("x" * 1000)
 
 
-def test_the_second_signal_leaves_at_once() -> None:
+def test_the_second_signal_leaves_at_once_and_says_so() -> None:
     body = "klamp.runtime.signals.GRACE_S = 50\n    while True: time.sleep(0.01)"
-    assert run(body, signal.SIGTERM, signal.SIGTERM) == (-signal.SIGTERM, "")
+    code, said = run(body, signal.SIGTERM, signal.SIGTERM)
+    assert code == -signal.SIGTERM
+    assert said == (
+        "klamp: SIGTERM: asked twice, leaves at once; what came after the last checkpoint is not "
+        "saved\n"
+    )
 
 
 def test_no_thread_is_left_for_the_interpreter_to_unwind() -> None:

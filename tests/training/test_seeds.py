@@ -158,6 +158,11 @@ def test_a_folder_of_seeds_is_gone_on_with_by_its_name(
     for seed in (0, 1):
         assert read_metrics(tmp_path / f"seed-{seed}" / "metrics.jsonl")[-1]["step"] == 128
         assert read_config(tmp_path / f"seed-{seed}").settings.steps == 128
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
+    capsys.readouterr()
+    assert main(["resume", str(tmp_path), "--steps", "64", "--quiet"]) == 2
+    assert "`steps` is 64, but 128 steps are made already" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")} == before
     config = tmp_path / "seed-1" / "config.json"
     config.write_text(config.read_text().replace('"clip": 0.2', '"clip": 0.1'))
     capsys.readouterr()

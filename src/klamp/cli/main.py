@@ -1,28 +1,65 @@
-"""The command line. Each command imports what it needs, so that help answers at once."""
+"""The command line: which command runs, and with which code the process ends."""
 
+import os
+import select
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import make_dataclass
-from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from klamp.cli.options import given_fields, options_of, parse, value_of
-from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest, printable
+from klamp.cli.comparison import compare
+from klamp.cli.evaluation import evaluate
+from klamp.cli.presets import presets
+from klamp.cli.training import resume, train
+from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest
 from klamp.runtime.streams import open_standard_files, patient_stderr
+
+
+class Command(NamedTuple):
+    """What follows ``klamp``."""
+
+    run: Callable[[list[str]], int]
+    """Runs on the words after the command's name; returns the exit code. What it needs it imports
+    by itself, so that help answers at once."""
+    words: str
+    """What may follow its name."""
+    does: str
+    """What it does, in a line or two."""
+
+
+COMMANDS = {
+    "train": Command(
+        train,
+        "ENV [--algo NAME] [--steps N] [--seed S] [--seeds N] [--out DIR] [--config FILE] …",
+        "train a policy; ENV is a Gymnasium id such as CartPole-v1, or module:id",
+    ),
+    "presets": Command(
+        presets,
+        "[ENV] [--algo NAME]",
+        "the tuned settings; with ENV all settings of a run, as a file for `klamp train --config`",
+    ),
+    "resume": Command(
+        resume,
+        "DIR [--steps N]",
+        "go on with a run from its latest checkpoint, or with what is missing of many seeds",
+    ),
+    "eval": Command(
+        evaluate,
+        "DIR [--episodes N] [--seed S] [--stochastic] [--video FILE]",
+        "run whole episodes with a trained policy",
+    ),
+    "compare": Command(
+        compare,
+        "DIR …",
+        "runs side by side: a table with intervals, and a page with plots",
+    ),
+}
 
 USAGE = """\
 usage: klamp COMMAND …
 
 Trains policies within trust regions: TRPO, PPO and the family around them.
 
-  klamp train ENV [--algo NAME] [--steps N] [--seed S] [--seeds N] [--out DIR] …
-        train a policy; ENV is a Gymnasium id such as CartPole-v1, or module:id
-  klamp resume DIR [--steps N]
-        go on with a run from its latest checkpoint, or with what is missing of many seeds
-  klamp eval DIR [--episodes N] [--seed S] [--stochastic] [--video FILE]
-        run whole episodes with a trained policy
-  klamp compare DIR …
-        runs side by side: a table with intervals, and a page with plots
+{commands}
 
 Add --help to a command for all its options. A first run, in under 15 seconds:
 
@@ -33,12 +70,28 @@ not be written, as the last line says.
 """
 
 
+def usage() -> str:
+    """What `klamp --help` prints."""
+    lines = [f"  klamp {name} {of.words}\n        {of.does}" for name, of in COMMANDS.items()]
+    return USAGE.format(commands="\n".join(lines))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code, as ``USAGE`` has them."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     open_standard_files()
     with patient_stderr():
-        return _run(words)
+        try:
+            try:
+                return _run(words)
+            finally:
+                print(end="", flush=True)
+        except BrokenPipeError:
+            # `klamp --help | head -1`: whoever read standard output has seen enough of it.
+            if _is_read(sys.stdout.fileno()):
+                raise
+            _write_nowhere(sys.stdout.fileno())
+            return 0
 
 
 def _run(words: list[str]) -> int:
@@ -56,263 +109,31 @@ def _run(words: list[str]) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    commands: dict[str, Callable[[list[str]], int]] = {
-        "train": _train,
-        "resume": _resume,
-        "eval": _eval,
-        "compare": _compare,
-    }
     if not words or words[0] in ("-h", "--help", "help"):
-        print(USAGE)
+        print(usage())
         return 0
     if words[0] in ("--version", "version"):
         from importlib.metadata import version
 
         print(f"klamp {version('klamp')}")
         return 0
-    if words[0] not in commands:
+    if words[0] not in COMMANDS:
         raise ConfigError(
-            f"There is no command `{words[0]}`.{closest(words[0], list(commands))} "
-            f"Expected one of {', '.join(commands)}; `klamp --help` shows what they do."
+            f"There is no command `{words[0]}`.{closest(words[0], list(COMMANDS))} "
+            f"Expected one of {', '.join(COMMANDS)}; `klamp --help` shows what they do."
         )
-    return commands[words[0]](words[1:])
+    return COMMANDS[words[0]].run(words[1:])
 
 
-def _train(words: list[str]) -> int:
-    """`klamp train ENV …`: the options depend on the algorithm, their defaults on the preset."""
-    given = _train_options(words, env=words[0] if words else "-")
-    if given.env != words[0]:
-        # ENV stood behind some options, so the defaults shown to the parser were not its own.
-        given = _train_options(words, env=given.env)
-    from klamp.config.presets import configure
-    from klamp.runtime.signals import Signals, leave_saying
-
-    values = vars(given.settings) | vars(given.algorithm)
-    names = given_fields(type(given), words) & set(values)
-    config = configure(given.env, given.algo, {name: values[name] for name in names})
-    with Signals(leave_saying("nothing had been trained yet")) as signals:
-        if given.seeds != 1:
-            from klamp.training.seeds import count_up, train_seeds_config
-
-            seeds = count_up(config.settings.seed, given.seeds)
-            train_seeds_config(
-                config,
-                seeds,
-                out=given.out,
-                workers=None,
-                quiet=given.quiet,
-                device=given.device,
-                signals=signals,
-            )
-            return 0
-        from klamp.reporting.console import reporter
-        from klamp.reporting.reporter import Silent
-        from klamp.training.train import train_config
-
-        to = Silent() if given.quiet else reporter()
-        result = train_config(config, out=given.out, to=to, signals=signals, device=given.device)
-    return _ended(result)
+def _is_read(number: int) -> bool:
+    """Whether a pipe still has somebody at its other end."""
+    poll = select.poll()
+    poll.register(number, 0)
+    return not any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _train_options(words: list[str], *, env: str) -> Any:
-    """The options of `klamp train`, with the preset of ``env`` for their defaults."""
-    import tyro
-
-    from klamp.config.algorithms import ALGORITHMS
-    from klamp.config.presets import configure
-    from klamp.config.settings import Settings
-
-    name = value_of("--algo", words) or "ppo"
-    preset = configure(env, name, {})
-    options = make_dataclass(
-        "TrainOptions",
-        [
-            ("env", tyro.conf.Positional[str]),
-            ("algo", str, name),
-            ("out", Path | None, None),
-            ("seeds", int, 1),
-            ("device", str, "auto"),
-            ("quiet", bool, False),
-            ("settings", Settings, preset.settings),
-            ("algorithm", ALGORITHMS[name], preset.algorithm),
-        ],
-        frozen=True,
-    )
-    options.__doc__ = """Train a policy.
-
-    Args:
-        env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id.
-        algo: One of the algorithms by name.
-        out: The run's folder, which must not exist, by default runs/ENV-ALGO-SEED; with --seeds
-            the folder that theirs lie in.
-        seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
-            The same command goes on with what is missing of them.
-        device: cpu, gpu, or auto, which leaves it to JAX.
-        quiet: Show no progress.
-    """
-    description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
-    others = {
-        option: f"`--algo {other}`"
-        for other, kind in ALGORITHMS.items()
-        for option in options_of(kind)
-    }
-    return parse(options, words, command="train", description=description, elsewhere=others)
-
-
-def _resume(words: list[str]) -> int:
-    """`klamp resume DIR`."""
-    import tyro
-
-    options = make_dataclass(
-        "ResumeOptions",
-        [
-            ("folder", tyro.conf.Positional[Path]),
-            ("steps", int | None, None),
-            ("device", str, "auto"),
-            ("trust", bool, False),
-            ("quiet", bool, False),
-        ],
-    )
-    options.__doc__ = """Go on with a run.
-
-    Args:
-        folder: The run's folder, or that of many seeds.
-        steps: Train to this number of steps instead of the run's own.
-        device: cpu, gpu, or auto, which leaves it to JAX.
-        trust: Import the module that config.json names, though no klamp of yours wrote it there.
-        quiet: Show no progress.
-    """
-    given = parse(
-        options,
-        words,
-        command="resume",
-        description="Go on with a run from its latest checkpoint.",
-    )
-    from klamp.runtime.signals import Signals, leave_saying
-
-    where = f"go on with: klamp resume {given.folder}"
-    with Signals(
-        leave_saying(f"nothing was trained since the last checkpoint; {where}")
-    ) as signals:
-        from klamp.runs.folder import runs_of_seeds
-
-        if runs_of_seeds(given.folder):
-            from klamp.training.seeds import resume_seeds
-
-            resume_seeds(
-                given.folder,
-                steps=given.steps,
-                quiet=given.quiet,
-                device=given.device,
-                signals=signals,
-                trust=given.trust,
-            )
-            return 0
-        from klamp.reporting.console import reporter
-        from klamp.reporting.reporter import Silent
-        from klamp.training.resume import go_on
-
-        result = go_on(
-            given.folder,
-            steps=given.steps,
-            to=Silent() if given.quiet else reporter(),
-            signals=signals,
-            device=given.device,
-            trust=given.trust,
-        )
-    return _ended(result)
-
-
-def _ended(result: Any) -> int:
-    """The exit code of a run that came to its end."""
-    if result.unsaved is None:
-        return 0
-    print(f"klamp: {printable(result.unsaved)}", file=sys.stderr)
-    return NOT_SAVED
-
-
-def _eval(words: list[str]) -> int:
-    """`klamp eval DIR`."""
-    import tyro
-
-    options = make_dataclass(
-        "EvalOptions",
-        [
-            ("folder", tyro.conf.Positional[Path]),
-            ("episodes", int, 20),
-            ("seed", int, 0),
-            ("stochastic", bool, False),
-            ("video", Path | None, None),
-            ("trust", bool, False),
-        ],
-    )
-    options.__doc__ = """Run whole episodes with a trained policy.
-
-    Args:
-        folder: The run's folder.
-        episodes: Whole episodes to run.
-        seed: Seed of the episodes.
-        stochastic: Sample actions instead of taking the most probable ones.
-        video: Film one episode into this file, .mp4 or .gif.
-        trust: Import the module that config.json names, though no klamp of yours wrote it there.
-    """
-    given = parse(
-        options,
-        words,
-        command="eval",
-        description="Run whole episodes with a trained policy.",
-    )
-    from klamp.evaluation.evaluate import evaluate
-    from klamp.evaluation.video import check_video, record_video
-    from klamp.training.train import load
-
-    if given.video is not None:
-        check_video(given.video)
-    policy = load(given.folder, trust=given.trust)
-    result = evaluate(
-        policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
-    ).summary()
-    print(
-        f"{printable(policy.config.env)}: "
-        f"mean return {result['return_mean']:.1f} ± {result['return_std']:.1f} "
-        f"over {result['episodes']} episodes (from {result['return_min']:.1f} to "
-        f"{result['return_max']:.1f}; mean length {result['length_mean']:.1f})"
-    )
-    if given.video is not None:
-        total = record_video(policy, given.video, seed=given.seed)
-        print(f"Filmed an episode of return {total:.1f} into {printable(str(given.video))}")
-    return 0
-
-
-def _compare(words: list[str]) -> int:
-    """`klamp compare DIR …`."""
-    import tyro
-
-    options = make_dataclass(
-        "CompareOptions",
-        [
-            ("folders", tyro.conf.Positional[tuple[Path, ...]]),
-            ("out", Path, Path("compare.html")),
-        ],
-    )
-    options.__doc__ = """Runs side by side.
-
-    Args:
-        folders: Run folders; seeds of one environment and algorithm are pooled.
-        out: The page with plots.
-    """
-    given = parse(
-        options,
-        words,
-        command="compare",
-        description="Runs side by side: a table with intervals, and a page with plots.",
-    )
-    if not given.folders:
-        raise ConfigError(
-            "`klamp compare` was given no folders. Write `klamp compare DIR …` with the folders of "
-            "runs that have ended, such as `runs/*`."
-        )
-    from klamp.cli.compare import compare
-
-    print(compare(list(given.folders), given.out))
-    return 0
+def _write_nowhere(number: int) -> None:
+    """Let go of a pipe; what is still buffered is written when the interpreter ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)

@@ -8,15 +8,14 @@ import contextlib
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
+from klamp.cli.whole_number import whole_number, whole_numbers
+from klamp.config.dialects import our_name
 from klamp.errors import ConfigError, closest
-
-WHOLE = ("--steps", "--schedule-steps", "--checkpoint-interval")
-"""Options that take 1e6 for 1000000."""
 
 
 class Given(NamedTuple):
@@ -50,13 +49,12 @@ def parse(
     """
     import tyro
 
-    words = integral(words)
     known = options_of(kind)
     given, loose = read(words, known)
     _refuse_repeated(given, command)
     captured = io.StringIO()
     try:
-        with contextlib.redirect_stderr(captured):
+        with contextlib.redirect_stderr(captured), whole_numbers():
             return tyro.cli(
                 kind,
                 args=words,
@@ -70,14 +68,13 @@ def parse(
         _refuse_unknown(given, known, command, elsewhere)
         _refuse_values(given, known, command)
         _refuse_loose(kind, loose, command)
-        _refuse_together(kind, given)
         raise ConfigError(_in_its_words(captured.getvalue(), command, words)) from None
 
 
 def given_fields(kind: Any, words: Sequence[str]) -> set[str]:
     """The fields of a dataclass, and of those in it, that the words give a value."""
     known = options_of(kind)
-    given, _ = read(integral(words), known)
+    given, _ = read(words, known)
     return {option.option[2:].replace("-", "_") for option in given if option.option in known}
 
 
@@ -91,18 +88,6 @@ def value_of(option: str, words: Sequence[str]) -> str | None:
     return None
 
 
-def integral(words: Sequence[str]) -> list[str]:
-    """`--steps 1e6` as `--steps 1000000`."""
-    found: list[str] = []
-    for before, word in zip(["", *words], words, strict=False):
-        name, equals, value = word.partition("=") if "=" in word else (before, "", word)
-        whole = name.replace("_", "-") in WHOLE and re.fullmatch(r"\d+(\.\d*)?[eE]\+?\d\d?", value)
-        if whole and float(value).is_integer():
-            value = str(int(float(value)))
-        found.append(f"{name}={value}" if equals else value)
-    return found
-
-
 def options_of(kind: Any) -> dict[str, Any]:
     """Every option of a dataclass and of the dataclasses in it, with its type."""
     found: dict[str, Any] = {}
@@ -110,8 +95,17 @@ def options_of(kind: Any) -> dict[str, Any]:
         if hasattr(item.type, "__dataclass_fields__"):
             found |= options_of(item.type)
         elif not _is_positional(item.type):
-            found["--" + item.name.replace("_", "-")] = item.type
+            found[_option(item.name)] = _bare(item.type)
     return found
+
+
+def _bare(kind: Any) -> Any:
+    """A type without what an ``Annotated`` says besides."""
+    if get_origin(kind) is Annotated:
+        return get_args(kind)[0]
+    if type(None) in get_args(kind):
+        return _bare(next(part for part in get_args(kind) if part is not type(None))) | None
+    return kind
 
 
 def read(words: Sequence[str], known: dict[str, Any]) -> tuple[list[Given], list[str]]:
@@ -155,12 +149,26 @@ def _refuse_unknown(
 ) -> None:
     for option in given:
         if option.option not in (*known, "--help", "-h"):
-            found = elsewhere.get(option.option)
-            hint = f" It belongs to {found}." if found else closest(option.option, known)
+            ours = _ours(option.option, {*known, *elsewhere})
+            found = None if ours in known else elsewhere.get(ours or option.option)
+            called = f": it is called `{ours}` here" if ours else " here" if found else ""
+            hint = f" It belongs to {found}." if found else ""
+            near = "" if ours or found else closest(option.option, known)
             raise ConfigError(
-                f"`klamp {command}` has no option `{option.option}`{' here' if found else ''}."
-                f"{hint} `klamp {command} --help` lists them all."
+                f"`klamp {command}` has no option `{option.option}`{called}.{hint}{near} "
+                f"`klamp {command} --help` lists them all."
             )
+
+
+def _ours(option: str, known: set[str]) -> str | None:
+    """Our option, where one is given by the name that other libraries have for it."""
+    ours = our_name(option.lstrip("-").replace("-", "_"))
+    return found if ours and (found := _option(ours)) in known else None
+
+
+def _option(field: str) -> str:
+    """The option of a field."""
+    return "--" + field.replace("_", "-")
 
 
 def _refuse_values(given: list[Given], known: dict[str, Any], command: str) -> None:
@@ -181,13 +189,11 @@ def _refuse_values(given: list[Given], known: dict[str, Any], command: str) -> N
 def _refuse_loose(kind: Any, loose: list[str], command: str) -> None:
     """Words that belong to no option: too many of them, or none where one must be."""
     wanted = [item for item in fields(kind) if _is_positional(item.type)]
+    required = any(item.default is MISSING for item in wanted)
     names = " ".join(item.name.upper() for item in wanted)
     many = any(get_origin(get_args(item.type)[0]) is tuple for item in wanted)
-    if not loose and not many:
-        raise ConfigError(
-            f"`klamp {command}` was given no {names}. Write `klamp {command} {names} …`; "
-            f"`klamp {command} --help` shows how."
-        )
+    if not loose and required and not many:
+        refuse_missing(command, names)
     if len(loose) > len(wanted) and not many:
         listed = ", ".join(f"`{word}`" for word in loose)
         raise ConfigError(
@@ -195,6 +201,14 @@ def _refuse_loose(kind: Any, loose: list[str], command: str) -> None:
             f"no option: {listed}. An option such as `--seed 1` takes one value, and a switch such "
             "as `--quiet` none."
         )
+
+
+def refuse_missing(command: str, names: str) -> NoReturn:
+    """A command was not told what it is about."""
+    raise ConfigError(
+        f"`klamp {command}` was given no {names}. Write `klamp {command} {names} …`; "
+        f"`klamp {command} --help` shows how."
+    )
 
 
 def _expected(kind: Any) -> tuple[str, tuple[str, ...]]:
@@ -222,7 +236,7 @@ def _value(kind: Any, word: str) -> Any:
     if type(None) in get_args(kind):
         others = [part for part in get_args(kind) if part is not type(None)]
         return None if word == "None" else _value(others[0], word)
-    return kind(word)
+    return whole_number(word) if kind is int else kind(word)
 
 
 def _can_be(kind: Any, word: str) -> bool:
@@ -234,20 +248,11 @@ def _can_be(kind: Any, word: str) -> bool:
     return True
 
 
-def _refuse_together(kind: Any, given: list[Given]) -> None:
-    """Values that can be read, but not used: the dataclasses themselves say why."""
-    words = {option.option: option.values for option in given}
-    for item in fields(kind):
-        if not hasattr(item.type, "__dataclass_fields__"):
-            continue
-        values: dict[str, Any] = {}
-        for name, inner in options_of(item.type).items():
-            if words.get(name):
-                read_as = [_value(inner, word) for word in words[name]]
-                several = get_origin(inner) is tuple
-                values[name[2:].replace("-", "_")] = tuple(read_as) if several else read_as[0]
-        preset: Any = item.default
-        replace(preset, **values)
+def environment_word() -> Any:
+    """The type of an ENV, which is given by its place."""
+    import tyro
+
+    return Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
 
 
 def _is_positional(kind: Any) -> bool:

@@ -4,10 +4,13 @@ A preset is a function of nothing: the settings it returns are data, and ``confi
 every one of them, so a run never depends on a preset that changed later.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from klamp.config.algorithms import ALGORITHMS, REINFORCE, AlgorithmConfig
+from klamp.config.algorithms import ALGORITHMS, REINFORCE, AlgorithmConfig, algorithm_name
+from klamp.config.dialects import our_name
 from klamp.config.run import RunConfig, check_algorithm, check_environment_name
 from klamp.config.settings import Settings
 from klamp.config.unused import by_choices, refuse_unused
@@ -16,59 +19,63 @@ from klamp.errors import ConfigError, closest
 
 Values = dict[str, Any]
 
-_NORMALIZED: Values = {"normalize_observation": True}
+_VERSION = re.compile(r"-v[0-9]+$")
+
+NORMALIZED: Values = {"normalize_observation": True}
+"""Settings of every other task."""
 _MUJOCO: Values = {"normalize_observation": True, "normalize_reward": True, "steps": 1_000_000}
 
 SHARED: dict[str, Values] = {
-    "CartPole-v1": {"steps": 100_000},
-    "Acrobot-v1": {"steps": 200_000, **_NORMALIZED},
-    "MountainCar-v0": {"steps": 500_000, **_NORMALIZED},
-    "Pendulum-v1": {"steps": 200_000, "discount": 0.9, **_NORMALIZED},
-    "MountainCarContinuous-v0": {"steps": 100_000, **_NORMALIZED, "discount": 0.999},
-    "HalfCheetah-v5": {**_MUJOCO},
-    "Hopper-v5": {**_MUJOCO},
-    "Walker2d-v5": {**_MUJOCO},
-    "Ant-v5": {**_MUJOCO},
-    "Swimmer-v5": {**_MUJOCO, "discount": 0.9999},
+    "CartPole": {"steps": 100_000},
+    "Acrobot": {"steps": 200_000, **NORMALIZED},
+    "MountainCar": {"steps": 500_000, **NORMALIZED},
+    "Pendulum": {"steps": 200_000, "discount": 0.9, **NORMALIZED},
+    "MountainCarContinuous": {"steps": 100_000, **NORMALIZED, "discount": 0.999},
+    "HalfCheetah": {**_MUJOCO},
+    "Hopper": {**_MUJOCO},
+    "Walker2d": {**_MUJOCO},
+    "Ant": {**_MUJOCO},
+    "Swimmer": {**_MUJOCO, "discount": 0.9999},
 }
-"""Settings of an environment for every algorithm."""
+"""Settings of a task, whatever its version, for every algorithm."""
 
 OWN: dict[tuple[str, str], Values] = {
     # REINFORCE has no λ.
-    **{
-        ("MountainCar-v0", algo): {"trace_decay": 0.98}
-        for algo in ALGORITHMS
-        if algo != "reinforce"
-    },
+    **{("MountainCar", algo): {"trace_decay": 0.98} for algo in ALGORITHMS if algo != "reinforce"},
     # Six action dimensions: a KL per state of 0.04 is what others print as 0.007.
-    ("HalfCheetah-v5", "trpo"): {"max_kl": 0.04},
-    ("CartPole-v1", "npg"): {"steps": 150_000, "rollout_length": 128},
-    ("CartPole-v1", "ppo-kl"): {"steps": 150_000, "final_learning_rate": 0.0, "discount": 0.98},
+    ("HalfCheetah", "trpo"): {"max_kl": 0.04},
+    ("CartPole", "npg"): {"steps": 150_000, "rollout_length": 128},
+    ("CartPole", "ppo-kl"): {"steps": 150_000, "final_learning_rate": 0.0, "discount": 0.98},
     # One step a batch, so many small batches; the step size has to fall, or late steps undo all.
     # Raw returns near 100 make the value loss most of the joint gradient, and its clipping.
-    ("CartPole-v1", "a2c"): {
+    ("CartPole", "a2c"): {
         "steps": 500_000,
         "rollout_length": 64,
         "normalize_reward": True,
         "learning_rate": 2e-3,
         "final_learning_rate": 0.0,
     },
-    ("CartPole-v1", "reinforce"): {
+    ("CartPole", "reinforce"): {
         "steps": 300_000,
         "rollout_length": 128,
         "learning_rate": 3e-3,
     },
-    ("Pendulum-v1", "ppo-kl"): {"learning_rate": 1e-3, "final_learning_rate": 0.0},
+    ("Pendulum", "ppo-kl"): {"learning_rate": 1e-3, "final_learning_rate": 0.0},
 }
-"""Settings of an environment for one algorithm, over those of ``SHARED``."""
+"""Settings of a task for one algorithm, over those of ``SHARED``."""
 
 
 def preset(env: str, algo: str | None) -> Values:
     """All values that the preset of an environment sets, by name, and of an algorithm, if named."""
-    # The same task in another library wants the same settings.
-    task = env.removeprefix("gymnax:").removeprefix("phys2d/").removeprefix("envpool:")
+    task = task_of(env)
     own = {} if algo is None else OWN.get((task, algo), {})
-    return SHARED.get(task, _NORMALIZED) | own
+    return SHARED.get(task, NORMALIZED) | own
+
+
+def task_of(env: str) -> str:
+    """The task of an environment: it wants the same settings in every version and library."""
+    name = env.removeprefix("gymnax:").removeprefix("phys2d/").removeprefix("envpool:")
+    return _VERSION.sub("", name)
 
 
 def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) -> RunConfig:
@@ -83,11 +90,8 @@ def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) 
     name = algorithm if isinstance(algorithm, str) else None
     if algorithm is None:
         name = "ppo"
-    if name is not None and name not in ALGORITHMS:
-        raise ConfigError(
-            f"There is no algorithm `{name}`.{closest(name, list(ALGORITHMS))} "
-            f"Expected one of {', '.join(ALGORITHMS)}."
-        )
+    if name is not None:
+        check_algorithm_name(name)
     chosen: Any = ALGORITHMS[name]() if name is not None else algorithm
     check_algorithm(chosen)
     values = preset(env, name)
@@ -95,8 +99,7 @@ def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) 
     own = {item.name for item in fields(chosen)}
     allowed = shared | own if name is not None else shared
     for key in given:
-        if key not in allowed:
-            raise ConfigError(_unknown(key, own, sorted(allowed), type(chosen).__name__))
+        refuse_unknown(key, chosen, allowed)
     if name is not None:
         merged = values | given
         chosen = replace(chosen, **{key: merged[key] for key in own & set(merged)})
@@ -110,12 +113,45 @@ def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) 
     return RunConfig(env=env, algorithm=chosen, settings=settings)
 
 
-def _unknown(key: str, own: set[str], allowed: list[str], kind: str) -> str:
-    """Why a keyword is not one: misspelt, or a field of the algorithm's own config."""
-    if key in own:
-        return f"`{key}` belongs to the algorithm: write `klamp.{kind}({key}=…)`."
-    near = closest(key, allowed)
-    return (
-        f"There is no setting `{key}`.{near} `help(klamp.Settings)` lists what all algorithms "
-        f"share, `help(klamp.{kind})` what belongs to this one."
+def check_algorithm_name(name: str) -> None:
+    """Raise ``ConfigError`` where no algorithm has that name."""
+    if name not in ALGORITHMS:
+        raise ConfigError(
+            f"There is no algorithm `{name}`.{closest(name, list(ALGORITHMS))} "
+            f"Expected one of {', '.join(ALGORITHMS)}."
+        )
+
+
+def sources(config: RunConfig, given: Mapping[str, str]) -> dict[str, str]:
+    """Where each setting of a configuration comes from.
+
+    ``given`` says it of those that a person gave; the others are of the preset, or defaults.
+    """
+    algorithm, settings = config.algorithm, config.settings
+    found = {item.name: "default" for part in (settings, algorithm) for item in fields(part)}
+    if isinstance(algorithm, REINFORCE):
+        found |= dict.fromkeys(algorithm.estimates, "baseline")
+    found |= dict.fromkeys(preset(config.env, algorithm_name(algorithm)), "preset")
+    return {**found, **given}
+
+
+def refuse_unknown(key: str, chosen: AlgorithmConfig, allowed: set[str]) -> None:
+    """Raise ``ConfigError`` where a name is no setting: misspelt, of elsewhere, or misplaced."""
+    if key in allowed:
+        return
+    kind, own = type(chosen).__name__, {item.name for item in fields(chosen)}
+    ours = our_name(key)
+    said = f"`{key}`" if ours is None else f"`{key}` is called `{ours}` here; it"
+    ours = ours or key
+    if ours in own - allowed:
+        raise ConfigError(f"{said} belongs to the algorithm: write `klamp.{kind}({ours}=…)`.")
+    if ours in allowed:
+        raise ConfigError(f"There is no setting `{key}`: it is called `{ours}` here.")
+    others = [of.__name__ for of in ALGORITHMS.values() if ours in of.__dataclass_fields__]
+    if others:
+        listed = " or ".join(others)
+        raise ConfigError(f"{said} belongs to {listed}, but the algorithm is {kind}.")
+    raise ConfigError(
+        f"There is no setting `{key}`.{closest(key, sorted(allowed))} `help(klamp.Settings)` lists "
+        f"what all algorithms share, `help(klamp.{kind})` what belongs to this one."
     )

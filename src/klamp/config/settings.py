@@ -1,152 +1,92 @@
 """Every setting a person can choose: frozen dataclasses, checked when made, light to import.
 
-What all algorithms share is in ``Settings``; what belongs to one update alone is in the class of
-that algorithm, in ``config.algorithms``. The docstring under each field is also its help on the
+The settings that all algorithms share are stated in groups, each a dataclass with its own fields
+and checks; ``Settings`` inherits from all of them, so that its fields are flat. What belongs to
+one update alone is in the class of that algorithm, in ``config.algorithms``. The type of a field
+says what its values may be (``validation``), and the docstring under it is also its help on the
 command line. Nothing here imports JAX, so that ``klamp --help`` answers at once.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from klamp.config import choices
-from klamp.config.validation import check, is_integer, is_number, require
+from klamp.config.validation import (
+    Allowed,
+    Count,
+    Finite,
+    NotNegative,
+    NotNegativeInt,
+    Positive,
+    Share,
+    check_fields,
+    is_integer,
+    is_number,
+    require,
+)
+
+Seed = Annotated[
+    int,
+    Allowed("an integer from 0 to 2**63 − 1", lambda value: is_integer(value, 0) and value < 2**63),
+]
+ShareBelowOne = Annotated[
+    float, Allowed("a number from 0 to below 1", lambda value: is_number(value) and 0 <= value < 1)
+]
+Sizes = Annotated[
+    tuple[int, ...],
+    Allowed(
+        "a sequence of integers ≥ 1, such as (64, 64)",
+        lambda value: isinstance(value, tuple) and all(is_integer(size, 1) for size in value),
+    ),
+]
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What all algorithms share: the budget, the environments, the networks, the critic."""
+class TrainingSettings:
+    """How long the run is, and where its random numbers come from."""
 
-    steps: int = 100_000
+    steps: Count = 100_000
     """Environment steps to train for. The last rollout is completed, so a little more is done."""
-    schedule_steps: int | None = None
+    schedule_steps: Count | None = None
     """Steps over which what has a final value (final_learning_rate, final_clip) goes to it, and
     stays there; unset: all of the run's."""
-    seed: int = 0
+    seed: Seed = 0
     """Every random number of the run derives from it; 0 to 2⁶³ − 1."""
-    num_envs: int = 8
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        object.__setattr__(self, "steps", _integral(self.steps))
+        check_fields(self, TrainingSettings)
+
+    def progress(self, step: int) -> float:
+        """How far what is scheduled has come after so many steps, from 0 to 1."""
+        return min(step / (self.schedule_steps or self.steps), 1.0)
+
+
+@dataclass(frozen=True)
+class CollectionSettings:
+    """How the environments are stepped, and the scale of what they return."""
+
+    num_envs: Count = 8
     """Environments that are stepped together."""
-    rollout_length: int = 256
+    rollout_length: Count = 256
     """Steps of each environment between two updates; the batch is this times num_envs."""
-    discount: float = 0.99
-    """γ, the weight of a reward one step later; 0 to 1."""
-    trace_decay: float = 0.95
-    """λ of generalised advantage estimation: 0 trusts the critic, 1 the sampled returns."""
+    vectorization: choices.Vectorization = "auto"
+    """auto: the environment's own vector form for more than two, else one process; sync: one
+    process; async: one process an environment, for environments that take over a millisecond a
+    step. A script that asks for async must train under `if __name__ == "__main__":`."""
+    step_limit_s: Positive = 60.0
+    """Seconds that an environment of vectorization async may take for a step, before it is killed
+    and its episode played again in a new process."""
     normalize_observation: bool = False
     """Scale observations by their running mean and deviation. Advised unless they are near 1.
     Images and other bytes are not: they are divided by 255, whatever this says."""
     normalize_reward: bool = False
     """Scale rewards by the running deviation of the discounted return (reports stay raw)."""
-    advantage_estimator: choices.AdvantageEstimator = "gae"
-    """gae; monte-carlo: the return less the critic's value; return: the rewards that the rollout
-    saw, without a critic; standardized-return: those to mean 0 and deviation 1, less the value.
-    Under REINFORCE its baseline decides."""
-    value_target: choices.ValueTarget = "td-lambda"
-    """What the critic learns: the λ-return, or the (standardised, if so) Monte-Carlo return."""
-    advantage_normalization: choices.AdvantageNormalization = "batch"
-    """Standardise advantages over the whole batch, over each minibatch (A2C and REINFORCE have
-    one, NPG and TRPO none), or not at all."""
-    hidden_sizes: tuple[int, ...] = (64, 64)
-    """Widths of the hidden layers of the policy and of the critic; images get convolutions."""
-    activation: choices.Activation = "tanh"
-    """Nonlinearity of the hidden layers."""
-    shared_network: bool = False
-    """Policy and critic share the hidden layers, instead of each having its own."""
-    recurrent_size: int = 0
-    """Width of a gated recurrent unit that policy and critic share; 0: no memory."""
-    sequence_length: int = 32
-    """Steps that the gradient of a recurrent network reaches back; divides rollout_length."""
-    dropout: float = 0.0
-    """Share of the policy's hidden units left out, by one mask a transition that collection and
-    every part of the update see alike; 0: none. Evaluation leaves nothing out."""
-    initial_log_std: float = 0.0
-    """Log of the initial standard deviation of continuous actions, in units of the action."""
-    action_scale: choices.ActionScale = "learned"
-    """Standard deviation of continuous actions: learned, the same in every state; state, learned
-    as a function of the state; scheduled, from action_std by action_std_decay a step."""
-    action_std: float = 0.6
-    """The scheduled standard deviation at the first step."""
-    action_std_decay: float = 2e-7
-    """What a scheduled standard deviation loses each environment step."""
-    action_std_minimum: float = 0.1
-    """What a scheduled standard deviation does not fall below."""
-    mean_activation: choices.MeanActivation = "none"
-    """tanh keeps the mean of a Gaussian within ±1, in units of the action (its samples may lie
-    beyond); none leaves it as it is."""
-    action_bounds: choices.ActionBounds = "clip"
-    """How continuous actions keep to their bounds: clip, a Gaussian cut off on the way to the
-    environment; tanh, a Gaussian squashed into them; beta, a Beta distribution over them."""
-    critic_epochs: int = 10
-    """Passes over the batch that fit the critic by itself, after the step of TRPO, NPG and
-    REINFORCE with V; the others learn it together with the policy."""
-    critic_minibatch_size: int = 64
-    """Samples in each step of that fit; where the batch is below the default, all of it."""
-    critic_learning_rate: float = 1e-3
-    """Adam's step size of that fit."""
-    checkpoint_interval: int = 50_000
-    """Environment steps between two checkpoints; one is always made at the end."""
-    keep_checkpoint_every: int = 10
-    """Of so many checkpoints one stays for good, besides the last three and the best; 0: none."""
-    vectorization: choices.Vectorization = "auto"
-    """auto: the environment's own vector form for more than two, else one process; sync: one
-    process; async: one process an environment, for environments that take over a millisecond a
-    step. A script that asks for async must train under `if __name__ == "__main__":`."""
-    step_limit_s: float = 60.0
-    """Seconds that an environment of vectorization async may take for a step, before it is killed
-    and its episode played again in a new process."""
 
     def __post_init__(self) -> None:
-        """Check every field."""
-        if isinstance(self.hidden_sizes, list):
-            object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
-        object.__setattr__(self, "steps", _integral(self.steps))
-        check(
-            self,
-            positive=("critic_learning_rate", "action_std", "action_std_minimum", "step_limit_s"),
-            not_negative=("action_std_decay",),
-            shares=("discount", "trace_decay"),
-            counts=(
-                "steps",
-                "num_envs",
-                "rollout_length",
-                "critic_epochs",
-                "critic_minibatch_size",
-                "checkpoint_interval",
-                "sequence_length",
-                "schedule_steps",
-            ),
-            optional=("schedule_steps",),
-            choices={
-                "activation": ("tanh", "relu", "gelu", "silu", "elu"),
-                "vectorization": ("auto", "sync", "async"),
-                "advantage_normalization": ("batch", "minibatch", "off"),
-                "action_scale": ("learned", "state", "scheduled"),
-                "action_bounds": ("clip", "tanh", "beta"),
-                "mean_activation": ("none", "tanh"),
-                "advantage_estimator": ("gae", "monte-carlo", "return", "standardized-return"),
-                "value_target": ("td-lambda", "monte-carlo"),
-            },
-        )
-        scales_agree = (
-            self.advantage_estimator != "standardized-return" or self.value_target == "monte-carlo"
-        )
-        expected = "'monte-carlo' with standardized-return, whose scale the critic must share"
-        require(scales_agree, self, "value_target", expected)
-        require(
-            is_number(self.dropout) and 0 <= self.dropout < 1,
-            self,
-            "dropout",
-            "a number from 0 to below 1",
-        )
-        for name in ("recurrent_size", "keep_checkpoint_every"):
-            require(is_integer(getattr(self, name), 0), self, name, "an integer ≥ 0")
-        whole = f"a divisor of the rollout_length, {self.rollout_length}"
-        require(self.rollout_length % self.sequence == 0, self, "sequence_length", whole)
-        seed_fits = is_integer(self.seed, 0) and self.seed < 2**63
-        require(seed_fits, self, "seed", "an integer from 0 to 2**63 − 1")
-        require(is_number(self.initial_log_std), self, "initial_log_std", "a finite number")
-        sizes: Any = self.hidden_sizes
-        are_sizes = isinstance(sizes, tuple) and all(is_integer(size, 1) for size in sizes)
-        require(are_sizes, self, "hidden_sizes", "a sequence of integers ≥ 1, such as (64, 64)")
+        """Check every field, and that a rollout can be held."""
+        check_fields(self, CollectionSettings)
         least = ""
         if 2**31 <= self.batch < 10**30:
             # Two observations of one number, an action, reward, weight and two flags.
@@ -162,14 +102,142 @@ class Settings:
         """Steps of all environments between two updates."""
         return self.num_envs * self.rollout_length
 
-    def progress(self, step: int) -> float:
-        """How far what is scheduled has come after so many steps, from 0 to 1."""
-        return min(step / (self.schedule_steps or self.steps), 1.0)
+
+@dataclass(frozen=True)
+class AdvantageSettings:
+    """What an action is worth: advantages, and the targets of the critic."""
+
+    discount: Share = 0.99
+    """γ, the weight of a reward one step later; 0 to 1."""
+    trace_decay: Share = 0.95
+    """λ of generalised advantage estimation: 0 trusts the critic, 1 the sampled returns."""
+    advantage_estimator: choices.AdvantageEstimator = "gae"
+    """gae; monte-carlo: the return less the critic's value; return: the rewards that the rollout
+    saw, without a critic; standardized-return: those to mean 0 and deviation 1, less the value.
+    Under REINFORCE its baseline decides."""
+    value_target: choices.ValueTarget = "td-lambda"
+    """What the critic learns: the λ-return, or the (standardised, if so) Monte-Carlo return."""
+    advantage_normalization: choices.AdvantageNormalization = "batch"
+    """Standardise advantages over the whole batch, over each minibatch (A2C and REINFORCE have
+    one, NPG and TRPO none), or not at all."""
+
+    def __post_init__(self) -> None:
+        """Check every field, and that the critic learns the scale it is compared with."""
+        check_fields(self, AdvantageSettings)
+        scales_agree = (
+            self.advantage_estimator != "standardized-return" or self.value_target == "monte-carlo"
+        )
+        expected = "'monte-carlo' with standardized-return, whose scale the critic must share"
+        require(scales_agree, self, "value_target", expected)
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """The layers of policy and critic, and the distribution of actions."""
+
+    hidden_sizes: Sizes = (64, 64)
+    """Widths of the hidden layers of the policy and of the critic; images get convolutions."""
+    activation: choices.Activation = "tanh"
+    """Nonlinearity of the hidden layers."""
+    shared_network: bool = False
+    """Policy and critic share the hidden layers, instead of each having its own."""
+    recurrent_size: NotNegativeInt = 0
+    """Width of a gated recurrent unit that policy and critic share; 0: no memory."""
+    sequence_length: Count = 32
+    """Steps that the gradient of a recurrent network reaches back; divides rollout_length."""
+    dropout: ShareBelowOne = 0.0
+    """Share of the policy's hidden units left out, by one mask a transition that collection and
+    every part of the update see alike; 0: none. Evaluation leaves nothing out."""
+    initial_log_std: Finite = 0.0
+    """Log of the initial standard deviation of continuous actions, in units of the action."""
+    action_scale: choices.ActionScale = "learned"
+    """Standard deviation of continuous actions: learned, the same in every state; state, learned
+    as a function of the state; scheduled, from action_std by action_std_decay a step."""
+    action_std: Positive = 0.6
+    """The scheduled standard deviation at the first step."""
+    action_std_decay: NotNegative = 2e-7
+    """What a scheduled standard deviation loses each environment step."""
+    action_std_minimum: Positive = 0.1
+    """What a scheduled standard deviation does not fall below."""
+    mean_activation: choices.MeanActivation = "none"
+    """tanh keeps the mean of a Gaussian within ±1, in units of the action (its samples may lie
+    beyond); none leaves it as it is."""
+    action_bounds: choices.ActionBounds = "clip"
+    """How continuous actions keep to their bounds: clip, a Gaussian cut off on the way to the
+    environment; tanh, a Gaussian squashed into them; beta, a Beta distribution over them."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        if isinstance(self.hidden_sizes, list):
+            object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        check_fields(self, NetworkSettings)
 
     @property
     def sequence(self) -> int:
         """Rows of a batch that belong together: a sequence of a recurrent network, else one."""
         return self.sequence_length if self.recurrent_size else 1
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """The fit of the critic by itself, after the step of the policy."""
+
+    critic_epochs: Count = 10
+    """Passes over the batch that fit the critic by itself, after the step of TRPO, NPG and
+    REINFORCE with V; the others learn it together with the policy."""
+    critic_minibatch_size: Count = 64
+    """Samples in each step of that fit; where the batch is below the default, all of it."""
+    critic_learning_rate: Positive = 1e-3
+    """Adam's step size of that fit."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check_fields(self, CriticSettings)
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """When a run is saved, and what is kept of it."""
+
+    checkpoint_interval: Count = 50_000
+    """Environment steps between two checkpoints; one is always made at the end."""
+    keep_checkpoint_every: NotNegativeInt = 10
+    """Of so many checkpoints one stays for good, besides the last three and the best; 0: none."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check_fields(self, CheckpointSettings)
+
+
+GROUPS: dict[str, type[Any]] = {
+    "training": TrainingSettings,
+    "collection": CollectionSettings,
+    "advantages": AdvantageSettings,
+    "network": NetworkSettings,
+    "critic": CriticSettings,
+    "checkpoints": CheckpointSettings,
+}
+"""The groups by the headings that they have in `klamp train --help`."""
+
+
+# The fields of a dataclass come from its last base first.
+@dataclass(frozen=True)
+class Settings(
+    CheckpointSettings,
+    CriticSettings,
+    NetworkSettings,
+    AdvantageSettings,
+    CollectionSettings,
+    TrainingSettings,
+):
+    """What all algorithms share: the fields of every group, side by side."""
+
+    def __post_init__(self) -> None:
+        """Check each group, and what concerns two of them."""
+        for group in GROUPS.values():
+            group.__post_init__(self)
+        whole = f"a divisor of the rollout_length, {self.rollout_length}"
+        require(self.rollout_length % self.sequence == 0, self, "sequence_length", whole)
 
 
 def _integral(value: Any) -> Any:

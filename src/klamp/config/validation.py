@@ -1,7 +1,13 @@
-"""Checks of settings, with errors that name the setting, its value and what was expected."""
+"""Checks of settings, with errors that name the setting, its value and what was expected.
+
+The type of a field says what its values may be: ``steps: Count``, ``discount: Share``. Of a
+``Literal`` they are its words, and ``Count | None`` may also be None.
+"""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from klamp.errors import ConfigError, shown
 
@@ -30,6 +36,51 @@ def is_number(value: Any) -> bool:
 def is_integer(value: Any, at_least: int) -> bool:
     """Whether a setting is an integer of that size (True is none)."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+class Allowed(NamedTuple):
+    """What the values of a setting may be; stands in the ``Annotated`` type of its field."""
+
+    expected: str
+    """In words, after "must be"."""
+    holds: Callable[[Any], bool]
+    """Whether a value is one of these; it may be given anything."""
+
+
+Count = Annotated[int, Allowed("an integer ≥ 1", lambda value: is_integer(value, 1))]
+NotNegativeInt = Annotated[int, Allowed("an integer ≥ 0", lambda value: is_integer(value, 0))]
+Finite = Annotated[float, Allowed("a finite number", is_number)]
+Positive = Annotated[
+    float, Allowed("a finite number > 0", lambda value: is_number(value) and value > 0)
+]
+NotNegative = Annotated[
+    float, Allowed("a finite number ≥ 0", lambda value: is_number(value) and value >= 0)
+]
+Share = Annotated[
+    float, Allowed("a number between 0 and 1", lambda value: is_number(value) and 0 <= value <= 1)
+]
+
+
+def check_fields(config: Any, kind: type[Any]) -> None:
+    """Check the fields that ``kind`` has, in a config of that class or of one that inherits it."""
+    for item in fields(kind):
+        value = getattr(config, item.name)
+        optional = type(None) in get_args(item.type)
+        if not (optional and value is None):
+            for expected, holds in _allowed(item.type):
+                require(holds(value), config, item.name, expected)
+
+
+def _allowed(kind: Any) -> list[Allowed]:
+    """What the type of a field says that its values may be."""
+    if get_origin(kind) is Literal:
+        words = get_args(kind)
+        return [Allowed(f"one of {', '.join(map(repr, words))}", lambda value: value in words)]
+    if kind is bool:
+        return [Allowed("True or False", lambda value: isinstance(value, bool))]
+    if type(None) in get_args(kind):
+        return [mark for part in get_args(kind) for mark in _allowed(part)]
+    return [mark for mark in getattr(kind, "__metadata__", ()) if isinstance(mark, Allowed)]
 
 
 def check(

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from jaxtyping import PRNGKeyArray
 
 from klamp.config.run import RunConfig
-from klamp.config.settings import Settings
+from klamp.config.settings import NetworkSettings
 from klamp.config.unused import Decided, by_spaces, refuse_unused
 from klamp.envs.spaces.supported import leaves_of
 from klamp.errors import ConfigError
@@ -53,7 +53,7 @@ def is_image(space: Any) -> bool:
 
 
 def build_network(
-    observation: Any, action_space: Any, settings: Settings, *, key: PRNGKeyArray
+    observation: Any, action_space: Any, settings: NetworkSettings, *, key: PRNGKeyArray
 ) -> ActorCritic:
     """Actor and critic with equal hidden layers, or with the same, as ``settings`` describe them.
 

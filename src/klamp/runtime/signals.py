@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGUSR1 ask a run to stop; the second one leaves at once.
+"""SIGTERM, SIGINT and SIGUSR1 ask a run to stop; the second one says so and leaves at once.
 
 The loop looks at every step of the environments, and around every update, whether it has been
 asked. An update is one compiled program, and an environment may hang: where the loop has not
@@ -19,7 +19,7 @@ ASKED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GRACE_S = 6.0
 """Seconds for the loop to answer; then the thread saves and leaves."""
 SAY_S = 2.0
-"""Seconds that the thread's last line may take."""
+"""Seconds that a last line may take."""
 
 
 class StopAsked(Exception):
@@ -81,6 +81,9 @@ class Signals:
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
         if self.number:
+            name = signal.Signals(number).name
+            said = "asked twice, leaves at once; what came after the last checkpoint is not saved"
+            _say_in_time(f"{name}: {said}")
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self.number = number
@@ -101,15 +104,19 @@ class Signals:
             os.close(pipe)
             return
         stopped = self.last_resort(byte[0])
-        # Whoever reads standard error may have stopped to.
-        said = threading.Thread(target=_say, args=(stopped,), daemon=True)
-        said.start()
-        said.join(SAY_S)
+        _say_in_time(str(stopped))
         os._exit(stopped.code)
 
 
-def _say(stopped: Stopped) -> None:
-    print(f"klamp: {stopped}", file=sys.stderr, flush=True)
+def _say_in_time(text: str) -> None:
+    """Print a line, by a thread of its own: whoever reads standard error may have stopped to."""
+    said = threading.Thread(target=_say, args=(text,), daemon=True)
+    said.start()
+    said.join(SAY_S)
+
+
+def _say(text: str) -> None:
+    print(f"klamp: {text}", file=sys.stderr, flush=True)
 
 
 def leave_saying(what: str) -> Callable[[int], Stopped]:

@@ -162,12 +162,7 @@ def with_steps(config: RunConfig, steps: int, done: int) -> RunConfig:
     ends, horizon = final_values(config.algorithm), settings.schedule_steps or settings.steps
     kept = horizon if ends and horizon != steps else None
     changed = replace(config, settings=replace(settings, steps=steps, schedule_steps=kept))
-    if changed.settings.steps < done:
-        raise ConfigError(
-            f"`steps` is {steps:,}, but {done:,} steps are made already at the checkpoint that the "
-            "run goes on from. Give more steps, or name an earlier checkpoint: `klamp resume "
-            "RUN/checkpoints/step_… --steps …`."
-        )
+    refuse_fewer(steps, done)
     if steps > horizon and ends.get("learning_rate") == 0:
         raise ConfigError(
             f"`steps` is {steps:,}, but the learning rate of this run falls to 0 by step "
@@ -183,6 +178,16 @@ def with_steps(config: RunConfig, steps: int, done: int) -> RunConfig:
             stacklevel=5,
         )
     return changed
+
+
+def refuse_fewer(steps: int, done: int) -> None:
+    """Raise ``ConfigError`` where a run has made more steps than it is to have."""
+    if steps < done:
+        raise ConfigError(
+            f"`steps` is {steps:,}, but {done:,} steps are made already at the checkpoint that the "
+            "run goes on from. Give more steps, or name an earlier checkpoint: `klamp resume "
+            "RUN/checkpoints/step_… --steps …`."
+        )
 
 
 def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> TrainState:

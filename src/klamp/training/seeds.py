@@ -24,10 +24,12 @@ from klamp.envs.device.adapters import device_environment
 from klamp.envs.source import environment_name, environment_of
 from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped
 from klamp.reporting.seeds_progress import Progress
+from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
     begun,
     folder_of,
     locked,
+    nothing_trained,
     read_trusted_config,
     result_of,
     runs_of_seeds,
@@ -36,6 +38,7 @@ from klamp.runs.folder import (
 from klamp.runtime.device import cores, in_float32, use_device
 from klamp.runtime.device import cpu as on_cpu
 from klamp.runtime.signals import Signals, StopAsked
+from klamp.training.resume import refuse_fewer
 from klamp.training.seeds_processes import (
     DONE,
     Plan,
@@ -130,6 +133,8 @@ def resume_seeds(
     """Go on with what is missing of a folder of seeds, to their own number of steps or another."""
     plans: list[Plan] = []
     for run in runs_of_seeds(folder):
+        if steps is not None and not nothing_trained(run):
+            refuse_fewer(steps, verify(latest_checkpoint(run)).step)
         data = read_trusted_config(run, trust).to_dict() | (
             {} if steps is None else {"steps": steps}
         )

@@ -1,0 +1,60 @@
+"""`klamp eval`."""
+
+from dataclasses import make_dataclass
+from pathlib import Path
+
+from klamp.cli.options import parse
+from klamp.errors import printable
+
+
+def evaluate(words: list[str]) -> int:
+    """`klamp eval DIR`."""
+    import tyro
+
+    options = make_dataclass(
+        "EvalOptions",
+        [
+            ("folder", tyro.conf.Positional[Path]),
+            ("episodes", int, 20),
+            ("seed", int, 0),
+            ("stochastic", bool, False),
+            ("video", Path | None, None),
+            ("trust", bool, False),
+        ],
+    )
+    options.__doc__ = """Run whole episodes with a trained policy.
+
+    Args:
+        folder: The run's folder.
+        episodes: Whole episodes to run.
+        seed: Seed of the episodes.
+        stochastic: Sample actions instead of taking the most probable ones.
+        video: Film one episode into this file, .mp4 or .gif.
+        trust: Import the module that config.json names, though no klamp of yours wrote it there.
+    """
+    given = parse(
+        options,
+        words,
+        command="eval",
+        description="Run whole episodes with a trained policy.",
+    )
+    from klamp.evaluation import evaluate as evaluation
+    from klamp.evaluation.video import check_video, record_video
+    from klamp.training.train import load
+
+    if given.video is not None:
+        check_video(given.video)
+    policy = load(given.folder, trust=given.trust)
+    result = evaluation.evaluate(
+        policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
+    ).summary()
+    print(
+        f"{printable(policy.config.env)}: "
+        f"mean return {result['return_mean']:.1f} ± {result['return_std']:.1f} "
+        f"over {result['episodes']} episodes (from {result['return_min']:.1f} to "
+        f"{result['return_max']:.1f}; mean length {result['length_mean']:.1f})"
+    )
+    if given.video is not None:
+        total = record_video(policy, given.video, seed=given.seed)
+        print(f"Filmed an episode of return {total:.1f} into {printable(str(given.video))}")
+    return 0

@@ -1,0 +1,218 @@
+"""`klamp train` and `klamp resume`."""
+
+import sys
+from dataclasses import fields, is_dataclass, make_dataclass
+from pathlib import Path
+from typing import Any
+
+from klamp.cli.config_file import ConfigFile, as_toml, environment_of, read_config_file
+from klamp.cli.options import (
+    environment_word,
+    given_fields,
+    options_of,
+    parse,
+    refuse_missing,
+    value_of,
+)
+from klamp.errors import NOT_SAVED, printable
+
+
+def train(words: list[str]) -> int:
+    """`klamp train ENV …`: the options depend on the algorithm, their defaults on the preset."""
+    path, algo = value_of("--config", words), value_of("--algo", words)
+    file = ConfigFile() if path is None else read_config_file(Path(path), algo)
+    given = _train_options(words, file)
+    env = given.env or environment_of(file)
+    if not env:
+        refuse_missing("train", "ENV")
+    from klamp.config.presets import configure, sources
+
+    values = _settings_of(given)
+    options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
+    config = configure(env, given.algo, {**file.settings, **options})
+    if given.dry_run:
+        known = dict.fromkeys(file.settings, file.path.name) | dict.fromkeys(options, "option")
+        print(as_toml(config, sources(config, known)))
+        return 0
+    from klamp.runtime.signals import Signals, leave_saying
+
+    with Signals(leave_saying("nothing had been trained yet")) as signals:
+        if given.seeds != 1:
+            from klamp.training.seeds import count_up, train_seeds_config
+
+            seeds = count_up(config.settings.seed, given.seeds)
+            train_seeds_config(
+                config,
+                seeds,
+                out=given.out,
+                workers=None,
+                quiet=given.quiet,
+                device=given.device,
+                signals=signals,
+            )
+            return 0
+        from klamp.reporting.console import reporter
+        from klamp.reporting.reporter import Silent
+        from klamp.training.train import train_config
+
+        to = Silent() if given.quiet else reporter()
+        result = train_config(config, out=given.out, to=to, signals=signals, device=given.device)
+    return _ended(result)
+
+
+def _train_options(words: list[str], file: ConfigFile) -> Any:
+    """The options of `klamp train`, with the preset's values for their defaults."""
+    from klamp.config.algorithms import ALGORITHMS
+    from klamp.config.presets import configure
+    from klamp.config.settings import GROUPS
+
+    name = value_of("--algo", words) or file.data.get("algo", "ppo")
+    first = words[0] if words and not words[0].startswith("-") else None
+    env = first or file.data.get("env", "-")
+    preset = configure(env, name, {})
+    defaults = vars(preset.settings) | vars(preset.algorithm)
+    sections = {**GROUPS, name: ALGORITHMS[name]}
+    options = make_dataclass(
+        "TrainOptions",
+        [
+            ("env", environment_word(), ""),
+            ("algo", str, name),
+            ("config", Path | None, None),
+            ("dry_run", bool, False),
+            ("out", Path | None, None),
+            ("seeds", int, 1),
+            ("device", str, "auto"),
+            ("quiet", bool, False),
+            *(_section(heading, kind, defaults) for heading, kind in sections.items()),
+        ],
+        frozen=True,
+    )
+    options.__doc__ = """Train a policy.
+
+    Args:
+        env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id;
+            it may stand in the file of --config instead.
+        algo: One of the algorithms by name.
+        config: A file of settings (.toml or .json, also the config.json of another run); options
+            go before it, and it before the preset.
+        dry_run: Print every setting and where it comes from, as a file that --config takes, and
+            train nothing.
+        out: The run's folder, which must not exist, by default runs/ENV-ALGO-SEED; with --seeds
+            the folder that theirs lie in.
+        seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
+            The same command goes on with what is missing of them.
+        device: cpu, gpu, or auto, which leaves it to JAX.
+        quiet: Show no progress.
+    """
+    description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
+    others = {option: _listed(kinds) for option, kinds in _options_of_algorithms().items()}
+    return parse(options, words, command="train", description=description, elsewhere=others)
+
+
+def _options_of_algorithms() -> dict[str, list[str]]:
+    """The options that belong to algorithms, with how each of these is asked for."""
+    from klamp.config.algorithms import ALGORITHMS
+
+    found: dict[str, list[str]] = {}
+    for name, kind in ALGORITHMS.items():
+        for option in options_of(kind):
+            found.setdefault(option, []).append(f"`--algo {name}`")
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _section(heading: str, kind: type[Any], values: dict[str, Any]) -> tuple[str, type[Any], Any]:
+    """A group of settings as a field of the options, which tyro shows under a heading.
+
+    Its values are checked later, together with those of the other groups.
+    """
+    unchecked = make_dataclass(
+        kind.__name__,
+        [],
+        bases=(kind,),
+        frozen=True,
+        namespace={"__doc__": kind.__doc__, "__post_init__": lambda self: None},
+    )
+    defaults = {item.name: values[item.name] for item in fields(kind)}
+    return heading.replace("-", "_"), unchecked, unchecked(**defaults)
+
+
+def _settings_of(given: Any) -> dict[str, Any]:
+    """The values of all sections, side by side."""
+    sections = [part for part in vars(given).values() if is_dataclass(part)]
+    return {name: value for part in sections for name, value in vars(part).items()}
+
+
+def resume(words: list[str]) -> int:
+    """`klamp resume DIR`."""
+    import tyro
+
+    options = make_dataclass(
+        "ResumeOptions",
+        [
+            ("folder", tyro.conf.Positional[Path]),
+            ("steps", int | None, None),
+            ("device", str, "auto"),
+            ("trust", bool, False),
+            ("quiet", bool, False),
+        ],
+    )
+    options.__doc__ = """Go on with a run.
+
+    Args:
+        folder: The run's folder, or that of many seeds.
+        steps: Train to this number of steps instead of the run's own.
+        device: cpu, gpu, or auto, which leaves it to JAX.
+        trust: Import the module that config.json names, though no klamp of yours wrote it there.
+        quiet: Show no progress.
+    """
+    given = parse(
+        options,
+        words,
+        command="resume",
+        description="Go on with a run from its latest checkpoint.",
+    )
+    from klamp.runtime.signals import Signals, leave_saying
+
+    where = f"go on with: klamp resume {given.folder}"
+    with Signals(
+        leave_saying(f"nothing was trained since the last checkpoint; {where}")
+    ) as signals:
+        from klamp.runs.folder import runs_of_seeds
+
+        if runs_of_seeds(given.folder):
+            from klamp.training.seeds import resume_seeds
+
+            resume_seeds(
+                given.folder,
+                steps=given.steps,
+                quiet=given.quiet,
+                device=given.device,
+                signals=signals,
+                trust=given.trust,
+            )
+            return 0
+        from klamp.reporting.console import reporter
+        from klamp.reporting.reporter import Silent
+        from klamp.training.resume import go_on
+
+        result = go_on(
+            given.folder,
+            steps=given.steps,
+            to=Silent() if given.quiet else reporter(),
+            signals=signals,
+            device=given.device,
+            trust=given.trust,
+        )
+    return _ended(result)
+
+
+def _ended(result: Any) -> int:
+    """The exit code of a run that came to its end."""
+    if result.unsaved is None:
+        return 0
+    print(f"klamp: {printable(result.unsaved)}", file=sys.stderr)
+    return NOT_SAVED
