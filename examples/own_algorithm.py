@@ -18,6 +18,7 @@ import klamp
 from klamp.algorithms.minibatch_epochs import descend
 from klamp.mathematics import adam
 from klamp.mathematics.objectives import importance_ratio, log_prob_surrogate, value_loss
+from klamp.mathematics.schedules import scheduled
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class CISPO:
     epochs: int = 10
     minibatch_size: int = 64
     learning_rate: float = 1e-3
+    final_learning_rate: float = 0.0
     max_gradient_norm: float = 0.5
 
     def init(self, model, theta):
@@ -42,7 +44,7 @@ class CISPO:
         return value_loss(value, part.value_target, part.weight) - surrogate
 
     def update(self, context, theta, state, batch):
-        step_size = self.learning_rate * (1 - context.progress)
+        step_size = scheduled(self.learning_rate, self.final_learning_rate, context.progress)
         theta, state, _ = descend(
             self.loss, self, context, theta, state, batch, step_size=step_size
         )

@@ -1,5 +1,6 @@
 """A class of the user's own: what it must be, how it is named, and how it is found again."""
 
+import re
 import sys
 from dataclasses import dataclass
 from types import ModuleType
@@ -27,11 +28,6 @@ class Still:
         raise NotImplementedError
 
 
-@dataclass
-class Changing(Still):  # type: ignore[misc]
-    pass
-
-
 def fields_of(**values: Any) -> Any:
     kind = type("Mine", (Still,), {"__annotations__": dict.fromkeys(values, Any), **values})
     return dataclass(frozen=True)(kind)()
@@ -49,15 +45,13 @@ class Plain:
         (fields_of(discount=0.5), "`discount` of Mine has the name of what all runs have"),
         (fields_of(algo="x"), "`algo` of Mine"),
         (fields_of(rule=abs), "`rule` of Mine is <built-in function abs>"),
-        (fields_of(sizes=[1]), "Expected a finite number, a text"),
+        (fields_of(sizes=(1, [2])), "Expected a finite number, a text"),
         (fields_of(rate=float("inf")), "`rate` of Mine is inf"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_cannot_be_recorded_is_refused(algorithm: Any, said: str) -> None:
-    with pytest.raises(
-        ConfigError, match="^" if said.startswith("^") else said.replace("(", "\\(")
-    ):
+    with pytest.raises(ConfigError, match=re.escape(said)):
         check_algorithm(algorithm)
 
 

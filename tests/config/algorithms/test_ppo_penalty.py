@@ -1,4 +1,4 @@
-"""The settings of PPO with a penalty: refusals that name the field, and what is told of the algorithm."""
+"""The settings of PPO with a penalty: refusals that name the field."""
 
 from typing import Any
 
