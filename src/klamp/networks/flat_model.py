@@ -1,6 +1,7 @@
 """A network as pure functions of one flat vector θ, which the updates work on."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from klamp.mathematics.normalization import Scaling, normalize
 from klamp.networks.actor_critic import ActorCritic
 from klamp.types import Inputs
+
+PARTS = ("actor", "encoder", "critic")
+"""The fields of an ``ActorCritic``, in the order of θ."""
 
 
 class Section(eqx.Module):
@@ -39,7 +43,8 @@ class Model(eqx.Module):
     It is a pytree whose leaves are the arrays that are not trained (none, unless ``flatten`` is
     told so): an argument of ``jax.jit``, it carries them into the compiled program; closed over, it
     writes them into the program as constants. Its methods are pytrees as well, so that
-    ``trust_region_step(model.policy, …)`` takes them as arguments.
+    ``trust_region_step(model.policy, …)`` takes them as arguments. Inputs are whatever the network
+    takes: ``Inputs`` in a run, anything in a batch of your own.
     """
 
     unravel: Section
@@ -58,11 +63,11 @@ class Model(eqx.Module):
         """Whether policy and critic have parameters in common."""
         return self.critic_start < self.policy_end
 
-    def distribution(self, theta: Float[Array, " n"], inputs: Inputs) -> Any:
+    def distribution(self, theta: Float[Array, " n"], inputs: Any) -> Any:
         """π_θ(·|inputs)."""
         return self.policy(theta[: self.policy_end], inputs)
 
-    def value(self, theta: Float[Array, " n"], inputs: Inputs) -> Float[Array, "*B"]:
+    def value(self, theta: Float[Array, " n"], inputs: Any) -> Float[Array, "*B"]:
         """V_θ(inputs)."""
         return self.critic(theta[self.critic_start :], inputs)
 
@@ -106,11 +111,11 @@ class Model(eqx.Module):
 
         return jax.jit(decide)
 
-    def policy(self, part: Float[Array, " p"], inputs: Inputs) -> Any:
+    def policy(self, part: Float[Array, " p"], inputs: Any) -> Any:
         """π as a function of the policy's own part of θ: what a trust region constrains."""
         return self.unravel_policy(part).distribution(inputs)
 
-    def critic(self, part: Float[Array, " c"], inputs: Inputs) -> Float[Array, "*B"]:
+    def critic(self, part: Float[Array, " c"], inputs: Any) -> Float[Array, "*B"]:
         """V as a function of the critic's own part of θ."""
         return self.unravel_critic(part).value(inputs)
 
@@ -139,8 +144,7 @@ def flatten(
 
     def section(*names: str) -> tuple[Float[Array, " m"], Section]:
         def only(whole: ActorCritic) -> ActorCritic:
-            kept = {name: getattr(whole, name) for name in names}
-            return ActorCritic(**({"actor": None, "encoder": None, "critic": None} | kept))
+            return replace(whole, **{name: None for name in PARTS if name not in names})
 
         flat, unravel = ravel_pytree(only(trained))
         fixed = only(static)
@@ -148,7 +152,7 @@ def flatten(
             unravel, lambda parameters, held: eqx.combine(parameters, held, fixed), only(frozen)
         )
 
-    theta, whole = section("actor", "encoder", "critic")
+    theta, whole = section(*PARTS)
     policy, of_policy = section("actor", "encoder")
     critic, of_critic = section("encoder", "critic")
     return theta, Model(whole, of_policy, of_critic, policy.size, theta.size - critic.size)
