@@ -52,7 +52,7 @@ def short_name(algorithm: AlgorithmConfig) -> str:
 
 def algorithm_class(name: Any, given: type[Any] | None = None) -> type[Any]:
     """The class that ``algorithm_name`` names; see ``own_class``. Raises ``ConfigError``."""
-    if name in ALGORITHMS:
+    if isinstance(name, str) and name in ALGORITHMS:
         return ALGORITHMS[name]
     if isinstance(name, str) and ":" in name:
         return own_class(name, given)

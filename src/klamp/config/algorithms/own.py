@@ -70,10 +70,10 @@ def own_class(name: str, given: type[Any] | None = None) -> type[Any]:
 
     ``given`` is taken where it has that name but for the module. Raises ``ConfigError``.
     """
-    module, _, inside = name.partition(":")
+    module, _, inside = name.rpartition(":")
     if given is not None and given.__qualname__.rpartition(".")[2] == inside.rpartition(".")[2]:
         return given
-    found: Any = vars(sys.modules[module]).get(inside) if module in sys.modules else None
+    found: Any = getattr(sys.modules.get(module), "__dict__", {}).get(inside)
     if isinstance(found, type) and is_dataclass(found) and implements_itself(found):
         return found
     raise ConfigError(
