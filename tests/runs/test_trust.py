@@ -155,17 +155,17 @@ def test_the_key_is_made_once_and_for_nobody_else(state: Path) -> None:
     from klamp.runs.trust import is_signed, signed
 
     with ThreadPoolExecutor(16) as pool:
-        made = list(pool.map(lambda _: signed({"env": "a:b"}, "a"), range(64)))
+        made = list(pool.map(lambda _: signed({"env": "a:b"}), range(64)))
     assert all(each == made[0] for each in made)
-    assert is_signed(made[0], "a")
+    assert is_signed(made[0])
     (key,) = state.iterdir()
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert stat.S_IMODE(state.stat().st_mode) & 0o077 == 0
     assert key.read_bytes().hex() not in json.dumps(made[0])
     # A key that was damaged signs nothing, and nothing is signed by it.
     key.write_bytes(b"")
-    assert signed({"env": "a:b"}, "a") == {"env": "a:b"}
-    assert not is_signed(made[0], "a")
+    assert signed({"env": "a:b"}) == {"env": "a:b"}
+    assert not is_signed(made[0])
 
 
 def test_the_command_finds_modules_in_the_working_folder_after_all_others(

@@ -66,7 +66,7 @@ def environment_of(file: ConfigFile) -> str | None:
 
     env = file.data.get("env")
     module = None if env is None else module_of(env)
-    if module is None or is_signed(dict(file.data), module):
+    if module is None or is_signed(dict(file.data)):
         return env
     raise ConfigError(
         f"{file.path} names the environment `{env}`, and to make it would run the code of the "

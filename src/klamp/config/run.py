@@ -4,16 +4,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from klamp.config.algorithms import (
-    ALGORITHMS,
-    NPG,
-    PPO,
-    REINFORCE,
-    TRPO,
     AlgorithmConfig,
-    PPOPenalty,
+    algorithm_class,
     algorithm_name,
+    check_algorithm,
     final_values,
 )
+from klamp.config.algorithms.traits import traits_of
 from klamp.config.settings import Settings
 from klamp.config.validation import require
 from klamp.errors import ConfigError, closest, printable, shown
@@ -25,6 +22,11 @@ NAME_LIMIT = 300
 def _is_name(value: Any) -> bool:
     """Whether something may be the name of an environment or of a function."""
     return isinstance(value, str) and 0 < len(value) <= NAME_LIMIT and value.isprintable()
+
+
+def _frozen(value: Any) -> Any:
+    """A list of JSON as the tuple that it was."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value  # pyright: ignore
 
 
 def check_environment_name(env: Any) -> None:
@@ -39,15 +41,6 @@ def check_environment_name(env: Any) -> None:
         )
 
 
-def check_algorithm(algorithm: Any) -> None:
-    """Raise ``ConfigError`` where an algorithm is not the config of one."""
-    if type(algorithm) not in ALGORITHMS.values():
-        raise ConfigError(
-            f"The algorithm is {' '.join(repr(algorithm).split())}, but must be a config such as "
-            f"`klamp.TRPO(max_kl=0.01)`, or one of the names {', '.join(ALGORITHMS)}."
-        )
-
-
 def check_sizes(algorithm: AlgorithmConfig, settings: Settings) -> None:
     """Raise ``ConfigError`` where steps, rollout and minibatches do not fit together."""
     batch = settings.batch
@@ -59,16 +52,16 @@ def check_sizes(algorithm: AlgorithmConfig, settings: Settings) -> None:
     normalization = settings.advantage_normalization
     alone = "'off' where a batch has one step: one sample cannot be standardised"
     require(batch > 1 or normalization == "off", settings, "advantage_normalization", alone)
-    fits_critic = isinstance(algorithm, REINFORCE | NPG | TRPO)
-    parts = [(algorithm, "minibatch_size")] if isinstance(algorithm, PPO | PPOPenalty) else []
-    for part, name in [*parts, *([(settings, "critic_minibatch_size")] if fits_critic else [])]:
+    own = [(algorithm, "minibatch_size")] if hasattr(algorithm, "minibatch_size") else []
+    fits_critic = traits_of(algorithm).critic == "fit"
+    for part, name in [*own, *([(settings, "critic_minibatch_size")] if fits_critic else [])]:
         size, usual = getattr(part, name), type(part).__dataclass_fields__[name].default
         # A batch below the size that nobody chose is taken whole.
         require(size <= batch or size == usual, part, name, f"at most the batch, {total}")
         shorter = f"at least one sequence of {settings.sequence} steps (`sequence_length`)"
         require(size >= settings.sequence, part, name, shorter)
-    if normalization == "minibatch" and parts and settings.sequence == 1:
-        size = min(getattr(algorithm, "minibatch_size"), batch)  # noqa: B009 - of two types
+    if normalization == "minibatch" and own and settings.sequence == 1:
+        size = min(getattr(algorithm, "minibatch_size"), batch)  # noqa: B009 - where it has one
         more = "with `advantage_normalization` 'minibatch', for one sample cannot be standardised"
         require(size > 1, algorithm, "minibatch_size", f"at least 2 {more}")
         left = f"a size that leaves no single sample over ({total}) {more}"
@@ -89,12 +82,12 @@ class RunConfig:
     """The function that built networks of the user's own, by name; it is needed again to load."""
 
     def __post_init__(self) -> None:
-        """Check what no part can see alone; REINFORCE's settings become those of its baseline."""
+        """Check what no part can see alone; what the algorithm implies becomes the settings'."""
         check_environment_name(self.env)
         check_algorithm(self.algorithm)
-        if isinstance(self.algorithm, REINFORCE):
-            estimated = replace(self.settings, **self.algorithm.estimates)
-            object.__setattr__(self, "settings", estimated)
+        implied = traits_of(self.algorithm).implied_settings
+        if implied:
+            object.__setattr__(self, "settings", replace(self.settings, **implied))
         check_sizes(self.algorithm, self.settings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,21 +99,23 @@ class RunConfig:
         return flat if self.network is None else flat | {"network": self.network}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "RunConfig":
-        """The inverse of ``to_dict``; every key must be known and every value valid."""
+    def from_dict(cls, data: dict[str, Any], own_algorithm: type[Any] | None = None) -> "RunConfig":
+        """The inverse of ``to_dict``; every key must be known and every value valid.
+
+        ``own_algorithm`` is the class of a user's own algorithm, where no module holds it.
+        """
         rest = dict(data)
         env, name = rest.pop("env", None), rest.pop("algo", None)
         for other in ("klamp_version", "signature"):
             rest.pop(other, None)
         network = rest.pop("network", None)
-        if not isinstance(env, str) or not isinstance(name, str) or name not in ALGORITHMS:
+        if not isinstance(env, str):
             raise ConfigError(
-                f"The configuration names the environment {shown(env)} and the algorithm "
-                f"{shown(name)}; expected a string and one of {', '.join(ALGORITHMS)}."
+                f"The configuration names the environment {shown(env)}; expected a string."
             )
         if network is not None and not _is_name(network):
             raise ConfigError(f"`network` of the configuration is {shown(network)}, no name.")
-        kind = ALGORITHMS[name]
+        kind = algorithm_class(name, own_algorithm)
         own = {item.name for item in fields(kind)}
         shared = {item.name for item in fields(Settings)}
         unknown = sorted(set(rest) - own - shared)
@@ -134,7 +129,7 @@ class RunConfig:
             )
         return cls(
             env=env,
-            algorithm=kind(**{key: rest[key] for key in own & set(rest)}),
+            algorithm=kind(**{key: _frozen(rest[key]) for key in own & set(rest)}),
             settings=Settings(**{key: rest[key] for key in shared & set(rest)}),
             network=network,
         )

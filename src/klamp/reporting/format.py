@@ -1,6 +1,6 @@
 """The words in which a run is told."""
 
-from klamp.config.algorithms import algorithm_name
+from klamp.config.algorithms import short_name
 from klamp.config.run import RunConfig
 from klamp.errors import printable
 from klamp.runs.metrics_log import Metrics
@@ -13,7 +13,7 @@ def heading(config: RunConfig, folder: str) -> str:
     """What is trained, and where it is kept."""
     settings = config.settings
     return printable(
-        f"{config.env} · {algorithm_name(config.algorithm).upper()} · seed {settings.seed} · "
+        f"{config.env} · {short_name(config.algorithm).upper()} · seed {settings.seed} · "
         f"{settings.steps:,} steps · {settings.num_envs} environments × "
         f"{settings.rollout_length} steps · {folder}"
     )

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from klamp.config.algorithms import final_values
+from klamp.config.algorithms import AlgorithmConfig, final_values
 from klamp.config.run import RunConfig
 from klamp.errors import ConfigError, KlampWarning
 from klamp.networks import NetworkBuilder
@@ -40,6 +40,7 @@ def resume(
     *,
     steps: int | None = None,
     quiet: bool = False,
+    algorithm: AlgorithmConfig | None = None,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
@@ -50,8 +51,9 @@ def resume(
 
     ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken: what
     came after it is set aside (``KlampWarning``) once the run writes something.
-    ``network`` and ``environment`` are the run's own, where it was given such. ``trust`` has the
-    module be imported that the environment's name names, whoever wrote it there.
+    ``algorithm``, ``network`` and ``environment`` are the run's own, where it was given such (an
+    algorithm that can be imported need not be given again). ``trust`` has the modules be imported
+    that the names of environment and algorithm name, whoever wrote them there.
 
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
@@ -61,6 +63,7 @@ def resume(
             folder,
             steps=steps,
             to=Silent() if quiet else reporter(),
+            algorithm=algorithm,
             network=network,
             signals=signals,
             device=device,
@@ -77,6 +80,7 @@ def go_on(
     *,
     steps: int | None,
     to: Reporter,
+    algorithm: AlgorithmConfig | None = None,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
@@ -87,7 +91,7 @@ def go_on(
     use_device(device)
     path = Path(folder)
     root = run_of(path)
-    config = read_trusted_config(root, trust)
+    config = read_trusted_config(root, trust, algorithm)
     if nothing_trained(root):
         warnings.warn(
             f"{root} was stopped before its first step: nothing had been trained, so the "

@@ -43,7 +43,8 @@ def train(
     ``env`` is a Gymnasium id, ``module:id``, the id of an environment written in JAX such as
     ``gymnax:CartPole-v1``, or an object that is one (docs/jax-environments.md). ``algorithm`` is a
     config such as ``klamp.TRPO(max_kl=0.01)``, taken as it is, or a name such as ``"trpo"``, which
-    takes the preset's settings; PPO if left out. ``settings`` are the fields of ``klamp.Settings``
+    takes the preset's settings, or an object of your own class (examples/own_algorithm.py); PPO if
+    left out. ``settings`` are the fields of ``klamp.Settings``
     (``steps``, ``seed``, ``num_envs``, ``rollout_length``, ``discount``, …), over the preset's;
     with a config, over what the presets of all algorithms have in common for ``env``. A setting
     that would do nothing in this run is refused.
@@ -123,16 +124,18 @@ def told(result: Result) -> Result:
 def load(
     folder: str | Path,
     *,
+    algorithm: AlgorithmConfig | None = None,
     network: NetworkBuilder | None = None,
     environment: Any = None,
     trust: bool = False,
 ) -> TrainedPolicy:
     """The policy of a run's latest checkpoint, with its normaliser; no environment stays open.
 
-    ``network`` and ``environment`` are the run's own, where it was given such. ``trust`` has the
-    module be imported that the environment's name names, whoever wrote it there.
+    ``algorithm``, ``network`` and ``environment`` are the run's own, where it was given such (an
+    algorithm that can be imported need not be given again). ``trust`` has the modules be imported
+    that the names of environment and algorithm name, whoever wrote them there.
     """
-    config = read_trusted_config(run_of(Path(folder)), trust)
+    config = read_trusted_config(run_of(Path(folder)), trust, algorithm)
     path = latest_checkpoint(Path(folder))
     environments = make_host(
         environment_of(config, environment), 1, seed=0, purpose=Purpose.EVALUATE
