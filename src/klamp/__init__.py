@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from klamp.errors import KlampError as KlampError
     from klamp.errors import KlampWarning as KlampWarning
     from klamp.errors import NonFiniteError as NonFiniteError
+    from klamp.errors import ReporterFault as ReporterFault
     from klamp.errors import RunFolderError as RunFolderError
     from klamp.errors import Stopped as Stopped
     from klamp.evaluation.evaluate import evaluate as evaluate
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from klamp.mathematics.distributions import Categorical as Categorical
     from klamp.mathematics.distributions import DiagonalGaussian as DiagonalGaussian
     from klamp.mathematics.distributions import kl_divergence as kl_divergence
+    from klamp.training.callbacks import Reporter as Reporter
+    from klamp.training.callbacks import UpdateEvent as UpdateEvent
     from klamp.training.recorder import Result as Result
     from klamp.training.resume import resume as resume
     from klamp.training.seeds import train_seeds as train_seeds
@@ -62,6 +65,7 @@ _MODULES = {
         "KlampError",
         "KlampWarning",
         "NonFiniteError",
+        "ReporterFault",
         "RunFolderError",
         "Stopped",
     ),
@@ -69,6 +73,7 @@ _MODULES = {
     "evaluation.policy": ("TrainedPolicy",),
     "mathematics.advantages": ("discounted_returns", "gae", "standardize"),
     "mathematics.distributions": ("Categorical", "DiagonalGaussian", "kl_divergence"),
+    "training.callbacks": ("Reporter", "UpdateEvent"),
     "training.recorder": ("Result",),
     "training.resume": ("resume",),
     "training.seeds": ("train_seeds",),

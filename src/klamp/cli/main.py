@@ -19,7 +19,7 @@ Trains policies within trust regions: TRPO, PPO and the family around them.
         train a policy; ENV is a Gymnasium id such as CartPole-v1, or module:id
   klamp resume DIR [--steps N]
         go on with a run from its latest checkpoint, or with what is missing of many seeds
-  klamp eval DIR [--episodes N] [--seed S] [--stochastic] [--video FILE]
+  klamp eval DIR [--episodes N] [--checkpoint best|last|STEP] [--stochastic] [--video FILE]
         run whole episodes with a trained policy
   klamp compare DIR …
         runs side by side: a table with intervals, and a page with plots
@@ -101,16 +101,18 @@ def _train(words: list[str]) -> int:
                 out=given.out,
                 workers=None,
                 quiet=given.quiet,
+                report=given.log,
                 device=given.device,
                 signals=signals,
             )
             return 0
-        from klamp.reporting.console import reporter
-        from klamp.reporting.reporter import Silent
+        from klamp.training.callbacks import gather
         from klamp.training.train import train_config
 
-        to = Silent() if given.quiet else reporter()
-        result = train_config(config, out=given.out, to=to, signals=signals, device=given.device)
+        reporters = gather(given.log, quiet=given.quiet)
+        result = train_config(
+            config, out=given.out, reporters=reporters, signals=signals, device=given.device
+        )
     return _ended(result)
 
 
@@ -132,6 +134,7 @@ def _train_options(words: list[str], *, env: str) -> Any:
             ("out", Path | None, None),
             ("seeds", int, 1),
             ("device", str, "auto"),
+            ("log", tuple[str, ...], ()),
             ("quiet", bool, False),
             ("settings", Settings, preset.settings),
             ("algorithm", ALGORITHMS[name], preset.algorithm),
@@ -148,6 +151,7 @@ def _train_options(words: list[str], *, env: str) -> Any:
         seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
             The same command goes on with what is missing of them.
         device: cpu, gpu, or auto, which leaves it to JAX.
+        log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
         quiet: Show no progress.
     """
     description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
@@ -170,6 +174,7 @@ def _resume(words: list[str]) -> int:
             ("steps", int | None, None),
             ("device", str, "auto"),
             ("trust", bool, False),
+            ("log", tuple[str, ...], ()),
             ("quiet", bool, False),
         ],
     )
@@ -180,6 +185,7 @@ def _resume(words: list[str]) -> int:
         steps: Train to this number of steps instead of the run's own.
         device: cpu, gpu, or auto, which leaves it to JAX.
         trust: Import the module that config.json names, though no klamp of yours wrote it there.
+        log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
         quiet: Show no progress.
     """
     given = parse(
@@ -203,19 +209,19 @@ def _resume(words: list[str]) -> int:
                 given.folder,
                 steps=given.steps,
                 quiet=given.quiet,
+                report=given.log,
                 device=given.device,
                 signals=signals,
                 trust=given.trust,
             )
             return 0
-        from klamp.reporting.console import reporter
-        from klamp.reporting.reporter import Silent
+        from klamp.training.callbacks import gather
         from klamp.training.resume import go_on
 
         result = go_on(
             given.folder,
             steps=given.steps,
-            to=Silent() if given.quiet else reporter(),
+            reporters=gather(given.log, quiet=given.quiet),
             signals=signals,
             device=given.device,
             trust=given.trust,
@@ -240,6 +246,7 @@ def _eval(words: list[str]) -> int:
         [
             ("folder", tyro.conf.Positional[Path]),
             ("episodes", int, 20),
+            ("checkpoint", str, "last"),
             ("seed", int, 0),
             ("stochastic", bool, False),
             ("video", Path | None, None),
@@ -251,6 +258,7 @@ def _eval(words: list[str]) -> int:
     Args:
         folder: The run's folder.
         episodes: Whole episodes to run.
+        checkpoint: Whose policy: last, best (the highest mean return), or a step.
         seed: Seed of the episodes.
         stochastic: Sample actions instead of taking the most probable ones.
         video: Film one episode into this file, .mp4 or .gif.
@@ -268,7 +276,9 @@ def _eval(words: list[str]) -> int:
 
     if given.video is not None:
         check_video(given.video)
-    policy = load(given.folder, trust=given.trust)
+    named = given.checkpoint
+    chosen = int(named) if named.isdecimal() else named
+    policy = load(given.folder, checkpoint=chosen, trust=given.trust)
     result = evaluate(
         policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
     ).summary()

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from klamp.errors import ConfigError, closest
 
-WHOLE = ("--steps", "--schedule-steps", "--checkpoint-interval")
+WHOLE = ("--steps", "--schedule-steps", "--checkpoint-interval", "--eval-interval")
 """Options that take 1e6 for 1000000."""
 
 

@@ -93,12 +93,21 @@ class Settings:
     step_limit_s: float = 60.0
     """Seconds that an environment of vectorization async may take for a step, before it is killed
     and its episode played again in a new process."""
+    eval_interval: int | None = None
+    """Environment steps between two evaluations of the policy while it trains: whole episodes with
+    the most probable actions, in environments of their own. Unset: none."""
+    eval_episodes: int = 10
+    """Episodes of each evaluation; they begin from the same seeds every time."""
+    stop_at_return: float | None = None
+    """End the run when the mean return of an evaluation reaches this; without eval_interval, that
+    of the last 100 training episodes. Unset: train for all steps."""
 
     def __post_init__(self) -> None:
         """Check every field."""
         if isinstance(self.hidden_sizes, list):
             object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
-        object.__setattr__(self, "steps", _integral(self.steps))
+        for name in ("steps", "eval_interval"):
+            object.__setattr__(self, name, _integral(getattr(self, name)))
         check(
             self,
             positive=("critic_learning_rate", "action_std", "action_std_minimum", "step_limit_s"),
@@ -113,8 +122,10 @@ class Settings:
                 "checkpoint_interval",
                 "sequence_length",
                 "schedule_steps",
+                "eval_interval",
+                "eval_episodes",
             ),
-            optional=("schedule_steps",),
+            optional=("schedule_steps", "eval_interval"),
             choices={
                 "activation": ("tanh", "relu", "gelu", "silu", "elu"),
                 "vectorization": ("auto", "sync", "async"),
@@ -144,6 +155,8 @@ class Settings:
         seed_fits = is_integer(self.seed, 0) and self.seed < 2**63
         require(seed_fits, self, "seed", "an integer from 0 to 2**63 − 1")
         require(is_number(self.initial_log_std), self, "initial_log_std", "a finite number")
+        threshold = self.stop_at_return is None or is_number(self.stop_at_return)
+        require(threshold, self, "stop_at_return", "a finite number, or unset")
         sizes: Any = self.hidden_sizes
         are_sizes = isinstance(sizes, tuple) and all(is_integer(size, 1) for size in sizes)
         require(are_sizes, self, "hidden_sizes", "a sequence of integers ≥ 1, such as (64, 64)")

@@ -73,6 +73,8 @@ def by_choices(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unuse
         )
     if settings.vectorization != "async":
         yield Unused(("step_limit_s",), "only environments of `vectorization` 'async' are timed")
+    if settings.eval_interval is None:
+        yield Unused(("eval_episodes",), "without an `eval_interval` nothing is evaluated")
     if isinstance(algorithm, TRPO) and algorithm.max_backtracks == 0:
         yield Unused(("backtrack_ratio",), "with `max_backtracks` 0 no step is shortened")
     if isinstance(algorithm, PPO) and algorithm.epochs == 1:

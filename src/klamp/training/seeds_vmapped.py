@@ -14,9 +14,9 @@ import jax
 
 from klamp.config.run import RunConfig
 from klamp.errors import NonFiniteError, NotSaved, Stopped
-from klamp.reporting.reporter import Reporter
 from klamp.runs.folder import locked
 from klamp.runtime.signals import Signals, StopAsked
+from klamp.training.callbacks import Reporters
 from klamp.training.fused import Changed, FusedIteration
 from klamp.training.iteration import start
 from klamp.training.recorder import Running
@@ -26,7 +26,7 @@ from klamp.training.resume import begin_or_go_on
 def train_as_one(
     plans: list[tuple[RunConfig, Path]],
     environment: Any,
-    reporter: Callable[[RunConfig], Reporter],
+    reporters: Callable[[RunConfig], Reporters],
     signals: Signals,
 ) -> list[str]:
     """Train runs that differ in nothing but their seed; what failed, in words.
@@ -44,8 +44,9 @@ def train_as_one(
             held.enter_context(locked(folder))
             state, origin = begin_or_go_on(run, fresh, folder)
             runs.append(run)
-            running.append(Running(run, state, folder, reporter(config), origin))
+            running.append(Running(run, state, folder, reporters(config), origin, environment))
             held.callback(running[-1].close)
+            running[-1].begin()
 
         def stop(number: int) -> Stopped:
             stops = [one.stop(number) for one in running]
@@ -79,10 +80,15 @@ def _iterate(runs: list[FusedIteration], running: list[Running], signals: Signal
         tick = time.perf_counter()
         signals.check()
         changed = program(_arguments(runs, running))
-        for number in sorted(going_on):
+        taken = {
+            number: runs[number].take(running[number].state, changed[number])
+            for number in sorted(going_on)
+        }
+        seconds = time.perf_counter() - tick
+        for number, (state, reported) in taken.items():
             run, one = runs[number], running[number]
             try:
-                one.record(*run.take(one.state, changed[number]), tick)
+                one.record(state, reported, seconds, signals.check)
             except (NonFiniteError, NotSaved) as error:
                 going_on.remove(number)
                 failures.append(f"Seed {run.config.settings.seed}: {error}")
