@@ -199,3 +199,14 @@ def test_a_region_below_what_float32_resolves_is_explained_once(tmp_path: Path) 
     assert "`max_kl` is 1e-10 nats, but at update 1 float32 tells" in told[0]
     assert {line["outcome"] for line in result.metrics} == {"LINE_SEARCH_EXHAUSTED"}
     assert all(line["kl_resolution"] > 1e-10 for line in result.metrics)
+
+
+def test_a_result_is_shown_in_one_short_line(trained: klamp.Result) -> None:
+    mean = trained.summary["return_mean"]
+    step = f"{trained.summary['step']:,}"
+    folder = str(trained.folder)
+    assert repr(trained) == (
+        f"Result(CartPole-v1, ppo, {step} steps, mean return {mean:.1f}, folder={folder!r})"
+    )
+    none = replace(trained, summary=trained.summary | {"return_mean": None})
+    assert "no episode ended" in repr(none)
