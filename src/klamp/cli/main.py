@@ -188,12 +188,8 @@ def _resume(words: list[str]) -> int:
         log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
         quiet: Show no progress.
     """
-    given = parse(
-        options,
-        words,
-        command="resume",
-        description="Go on with a run from its latest checkpoint.",
-    )
+    what = "Go on with a run from its latest checkpoint."
+    given = parse(options, words, command="resume", description=what)
     from klamp.runtime.signals import Signals, leave_saying
 
     where = f"go on with: klamp resume {given.folder}"

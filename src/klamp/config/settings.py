@@ -160,6 +160,10 @@ class Settings:
         sizes: Any = self.hidden_sizes
         are_sizes = isinstance(sizes, tuple) and all(is_integer(size, 1) for size in sizes)
         require(are_sizes, self, "hidden_sizes", "a sequence of integers ≥ 1, such as (64, 64)")
+        self._check_batch()
+
+    def _check_batch(self) -> None:
+        """Raise ``ConfigError`` where no machine could hold a rollout."""
         least = ""
         if 2**31 <= self.batch < 10**30:
             # Two observations of one number, an action, reward, weight and two flags.
