@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from klamp.errors import KlampError as KlampError
     from klamp.errors import KlampWarning as KlampWarning
     from klamp.errors import NonFiniteError as NonFiniteError
+    from klamp.errors import ReporterFault as ReporterFault
     from klamp.errors import RunFolderError as RunFolderError
     from klamp.errors import Stopped as Stopped
     from klamp.evaluation.evaluate import evaluate as evaluate
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from klamp.mathematics.distributions import Categorical as Categorical
     from klamp.mathematics.distributions import DiagonalGaussian as DiagonalGaussian
     from klamp.mathematics.distributions import kl_divergence as kl_divergence
+    from klamp.training.callbacks import Reporter as Reporter
+    from klamp.training.callbacks import UpdateEvent as UpdateEvent
     from klamp.training.learning import initial_state as initial_state
     from klamp.training.learning import learn_from_batch as learn_from_batch
     from klamp.training.recorder import Result as Result
@@ -71,6 +74,7 @@ _MODULES = {
         "KlampError",
         "KlampWarning",
         "NonFiniteError",
+        "ReporterFault",
         "RunFolderError",
         "Stopped",
     ),
@@ -79,6 +83,7 @@ _MODULES = {
     "mathematics.advantages": ("discounted_returns", "gae", "standardize"),
     "mathematics.distributions": ("Categorical", "DiagonalGaussian", "kl_divergence"),
     "training.learning": ("initial_state", "learn_from_batch"),
+    "training.callbacks": ("Reporter", "UpdateEvent"),
     "training.recorder": ("Result",),
     "training.resume": ("resume",),
     "training.seeds": ("train_seeds",),

@@ -66,6 +66,15 @@ class NonFiniteError(KlampError, FloatingPointError):
     """NaN or infinity came up where it cannot be refused and stepped over."""
 
 
+class ReporterFault(KlampError, RuntimeError):
+    """A reporter of the user's own raised an exception, which is this one's cause.
+
+    The run has stopped, and was saved. ``result`` is the ``Result`` up to there.
+    """
+
+    result: Any = None
+
+
 class Stopped(KeyboardInterrupt):
     """A signal stopped the run; the text says whether it could be saved, and how to go on.
 

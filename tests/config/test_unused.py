@@ -44,7 +44,14 @@ OTHERS: dict[str, tuple[Any, ...]] = {
     "critic_epochs": (1,),
 }
 """Legal values besides the usual one, where halves, opposites and the other choices are none."""
-OUTSIDE = {"steps", "checkpoint_interval", "keep_checkpoint_every"}
+OUTSIDE = {
+    "steps",
+    "checkpoint_interval",
+    "keep_checkpoint_every",
+    "eval_interval",
+    "eval_episodes",
+    "stop_at_return",
+}
 """Settings that change how many iterations there are and what is kept of them, but no iteration."""
 CONTEXTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "continuous": (Walk(), {}),

@@ -68,6 +68,8 @@ def test_every_key_that_is_written_is_documented_and_no_other(trained: klamp.Res
         for options in ({}, *OPTIONS.get(algo, ())):
             for shared in (False, True):
                 written |= reported(kind(**options), shared_network=shared)
-    # Written by the loop where a schedule sets the scale (test_kinds reads it).
-    written |= {"action_std"}
+    # Written by the loop where a schedule sets the scale (test_kinds reads it), and where a run is
+    # evaluated or stopped (test_periodic and test_callbacks read them).
+    written |= {"action_std", "stopped"}
+    written |= {"eval_return_mean", "eval_return_std", "eval_length_mean"}
     assert written == documented()

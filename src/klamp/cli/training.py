@@ -47,16 +47,21 @@ def train(words: list[str]) -> int:
                 out=given.out,
                 workers=None,
                 quiet=given.quiet,
+                report=given.log,
                 device=given.device,
                 signals=signals,
             )
             return 0
-        from klamp.reporting.console import reporter
-        from klamp.reporting.reporter import Silent
+        from klamp.training.callbacks import gather
         from klamp.training.train import train_config
 
-        to = Silent() if given.quiet else reporter()
-        result = train_config(config, out=given.out, to=to, signals=signals, device=given.device)
+        result = train_config(
+            config,
+            out=given.out,
+            reporters=gather(given.log, quiet=given.quiet),
+            signals=signals,
+            device=given.device,
+        )
     return _ended(result)
 
 
@@ -82,6 +87,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             ("out", Path | None, None),
             ("seeds", int, 1),
             ("device", str, "auto"),
+            ("log", tuple[str, ...], ()),
             ("quiet", bool, False),
             *(_section(heading, kind, defaults) for heading, kind in sections.items()),
         ],
@@ -102,6 +108,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
         seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
             The same command goes on with what is missing of them.
         device: cpu, gpu, or auto, which leaves it to JAX.
+        log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
         quiet: Show no progress.
     """
     description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
@@ -157,6 +164,7 @@ def resume(words: list[str]) -> int:
             ("steps", int | None, None),
             ("device", str, "auto"),
             ("trust", bool, False),
+            ("log", tuple[str, ...], ()),
             ("quiet", bool, False),
         ],
     )
@@ -167,6 +175,7 @@ def resume(words: list[str]) -> int:
         steps: Train to this number of steps instead of the run's own.
         device: cpu, gpu, or auto, which leaves it to JAX.
         trust: Import the module that config.json names, though no klamp of yours wrote it there.
+        log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
         quiet: Show no progress.
     """
     given = parse(
@@ -190,19 +199,19 @@ def resume(words: list[str]) -> int:
                 given.folder,
                 steps=given.steps,
                 quiet=given.quiet,
+                report=given.log,
                 device=given.device,
                 signals=signals,
                 trust=given.trust,
             )
             return 0
-        from klamp.reporting.console import reporter
-        from klamp.reporting.reporter import Silent
+        from klamp.training.callbacks import gather
         from klamp.training.resume import go_on
 
         result = go_on(
             given.folder,
             steps=given.steps,
-            to=Silent() if given.quiet else reporter(),
+            reporters=gather(given.log, quiet=given.quiet),
             signals=signals,
             device=given.device,
             trust=given.trust,

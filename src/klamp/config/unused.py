@@ -60,6 +60,8 @@ def by_choices(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unuse
         )
     if settings.vectorization != "async":
         yield Unused(("step_limit_s",), "only environments of `vectorization` 'async' are timed")
+    if settings.eval_interval is None:
+        yield Unused(("eval_episodes",), "without an `eval_interval` nothing is evaluated")
 
 
 def _of_the_critic(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unused]:

@@ -1,5 +1,6 @@
 """How well a policy does: whole episodes, raw rewards, frozen normalisation."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,15 +56,21 @@ def evaluate(
         raise ConfigError(f"`episodes` is {episodes!r}, but must be an integer ≥ 1.")
     if not is_integer(seed, 0) or seed >= 2**63:
         raise ConfigError(f"`seed` is {seed!r}, but must be an integer from 0 to 2**63 − 1.")
-    copies = min(episodes, COPIES)
-    due = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
+    due = shared_out(episodes)
     source = environment_of(policy.config) if env is None else env
-    environments = make_host(source, copies, seed=seed, purpose=Purpose.EVALUATE)
+    environments = make_host(source, len(due), seed=seed, purpose=Purpose.EVALUATE)
     try:
         _check_fits(policy, environments)
-        return _run(policy.anew(seed), environments, due, deterministic)
+        first = environments.reset()
+        return run_episodes(policy.anew(seed), environments, first, due, deterministic)
     finally:
         environments.close()
+
+
+def shared_out(episodes: int) -> np.ndarray:
+    """The episodes that are due from each copy."""
+    copies = min(episodes, COPIES)
+    return np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
 
 
 def _check_fits(policy: TrainedPolicy, environments: HostEnvironments) -> None:
@@ -85,14 +92,25 @@ def _taken(space: Any) -> Any:
     return form(space), limits(space)
 
 
-def _run(policy: TrainedPolicy, environments: Any, due: np.ndarray, mode: bool) -> Evaluation:
-    """Step until each copy has finished the episodes due from it."""
+def run_episodes(
+    policy: TrainedPolicy,
+    environments: HostEnvironments,
+    observation: np.ndarray,
+    due: np.ndarray,
+    deterministic: bool,
+    check: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Step, from the first ``observation``, until each copy has finished the episodes due from it.
+
+    ``check`` is called at every step, and may raise.
+    """
     total, length = np.zeros(len(due)), np.zeros(len(due))
     returns: list[float] = []
     lengths: list[float] = []
-    observation, due = environments.reset(), due.copy()
+    due = due.copy()
     while due.any():
-        action = policy.act_on_rows(observation, mode, environments.action_mask)
+        check()
+        action = policy.act_on_rows(observation, deterministic, environments.action_mask)
         after = environments.step(action)
         total += np.where(after.valid, after.reward, 0)
         length += after.valid

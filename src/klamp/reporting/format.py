@@ -1,5 +1,8 @@
 """The words in which a run is told."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from klamp.config.algorithms import short_name
 from klamp.config.run import RunConfig
 from klamp.errors import printable
@@ -19,7 +22,7 @@ def heading(config: RunConfig, folder: str) -> str:
     )
 
 
-def progress_line(metrics: Metrics, steps: int) -> str:
+def progress_line(metrics: Mapping[str, Any], steps: int) -> str:
     """Steps, speed, return, KL, outcome, time left: one line."""
     mean, speed = metrics["return_mean"], metrics["steps_per_second"]
     left = max(steps - metrics["step"], 0) / max(speed, 1e-9)
@@ -35,12 +38,19 @@ def closing(summary: Metrics) -> str:
     """What was learnt, how long it took, and what can be done next."""
     mean, folder = summary["return_mean"], printable(summary["folder"])
     learnt = "no episode ended" if mean is None else f"mean return {mean:.1f}"
+    how = f"Stopped ({printable(summary['stopped'])})" if "stopped" in summary else "Done"
     return (
-        f"Done: {learnt} over the last {min(summary['episodes'], 100)} training episodes, "
-        f"{summary['step']:,} steps in {duration(summary['wall_s'])} "
-        f"({summary['compile_s']:.1f} s of it compiling).\n"
+        f"{how}: {learnt} over the last {min(summary['episodes'], 100)} training episodes, "
+        f"{summary['step']:,} steps in {duration(summary['wall_s'])} ({_of_it(summary)}).\n"
         f"The run lies in {folder}; see it act: klamp eval {folder}"
     )
+
+
+def _of_it(summary: Metrics) -> str:
+    """What of the time was not training."""
+    compiling, evaluating = summary["compile_s"], summary.get("eval_s", 0.0)
+    more = f", {evaluating:.1f} s evaluating" if evaluating else ""
+    return f"{compiling:.1f} s of it compiling{more}"
 
 
 def duration(seconds: float) -> str:

@@ -96,14 +96,16 @@ def begun(config: RunConfig, folder: Path) -> bool:
 
 
 def result_of(config: RunConfig, folder: Path) -> Metrics | None:
-    """The summary of a run that has made all its steps, with the checkpoint it is of; else None."""
+    """The summary of a run that has come to its end, with the checkpoint it is of; else None."""
     try:
         summary = read_object(folder / "summary.json", CONFIG_LIMIT)
         last = verify(named_as_steps(folder / "checkpoints")[-1])
     except (Unreadable, CheckpointError, IndexError):
         return None
-    done = last.step >= config.settings.steps and summary.get("step") == last.step
-    return summary if done and "return_mean" in summary else None
+    ended = last.step >= config.settings.steps or "stopped" in summary
+    return (
+        summary if ended and summary.get("step") == last.step and "return_mean" in summary else None
+    )
 
 
 def runs_of_seeds(folder: Path) -> list[Path]:

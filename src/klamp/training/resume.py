@@ -1,6 +1,7 @@
 """Going on with a run from one of its checkpoints, as if it had never been stopped."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,6 @@ from klamp.config.algorithms import AlgorithmConfig, final_values
 from klamp.config.run import RunConfig
 from klamp.errors import ConfigError, KlampWarning
 from klamp.networks import NetworkBuilder
-from klamp.reporting.console import reporter
-from klamp.reporting.reporter import Reporter, Silent
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
     aside_of,
@@ -27,9 +26,10 @@ from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.provenance import differences, fingerprint
 from klamp.runtime.signals import Signals
 from klamp.runtime.streams import patient_stderr
+from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import Iteration, start
-from klamp.training.recorder import Origin, Result
+from klamp.training.recorder import Origin, Result, Running
 from klamp.training.state import TrainState
 from klamp.training.train import run_to_end, told
 
@@ -41,6 +41,7 @@ def resume(
     steps: int | None = None,
     quiet: bool = False,
     algorithm: AlgorithmConfig | None = None,
+    report: Report | Sequence[Report] = (),
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
@@ -51,6 +52,7 @@ def resume(
 
     ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken: what
     came after it is set aside (``KlampWarning``) once the run writes something.
+    ``report`` is as in ``train``; a run does not remember who was told of it.
     ``algorithm``, ``network`` and ``environment`` are the run's own, where it was given such (an
     algorithm that can be imported need not be given again). ``trust`` has the modules be imported
     that the names of environment and algorithm name, whoever wrote them there.
@@ -62,7 +64,7 @@ def resume(
         go_on(
             folder,
             steps=steps,
-            to=Silent() if quiet else reporter(),
+            reporters=gather(report, quiet=quiet),
             algorithm=algorithm,
             network=network,
             signals=signals,
@@ -79,7 +81,7 @@ def go_on(
     folder: str | Path,
     *,
     steps: int | None,
-    to: Reporter,
+    reporters: Reporters,
     algorithm: AlgorithmConfig | None = None,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
@@ -102,7 +104,7 @@ def go_on(
     return resume_one(
         config,
         path,
-        to=to,
+        reporters=reporters,
         steps=steps,
         network=network,
         signals=signals,
@@ -116,7 +118,7 @@ def resume_one(
     config: RunConfig,
     path: Path,
     *,
-    to: Reporter,
+    reporters: Reporters,
     steps: int | None = None,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
@@ -133,7 +135,8 @@ def resume_one(
         run, fresh = start(config, network, like, environment)
         try:
             state, origin = begin_or_go_on(run, fresh, path)
-            return run_to_end(run, state, root, to, signals or Signals(), origin), run
+            running = Running(run, state, root, reporters, origin, environment)
+            return run_to_end(running, signals or Signals()), run
         finally:
             run.close()
 

@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from klamp.config.validation import is_integer
 from klamp.envs.checks.startup import check_environment
 from klamp.envs.device.adapters import device_environment
 from klamp.envs.source import environment_name, environment_of
-from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped
+from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped, shown
+from klamp.reporting.logs import LOGS, log_of
 from klamp.reporting.seeds_progress import Progress
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
@@ -38,6 +38,7 @@ from klamp.runs.folder import (
 from klamp.runtime.device import cores, in_float32, use_device
 from klamp.runtime.device import cpu as on_cpu
 from klamp.runtime.signals import Signals, StopAsked
+from klamp.training.callbacks import Reporters
 from klamp.training.resume import refuse_fewer
 from klamp.training.seeds_processes import (
     DONE,
@@ -58,6 +59,7 @@ def train_seeds(
     out: str | Path | None = None,
     workers: int | None = None,
     quiet: bool = False,
+    report: Sequence[str] = (),
     device: str = "auto",
     **settings: Any,
 ) -> list[Path]:
@@ -65,7 +67,9 @@ def train_seeds(
 
     ``seeds`` are numbers, or how many from ``seed`` (0) on. ``out`` is a folder that gets
     ``seed-0``, ``seed-1``, …; by default each run lies where ``train`` would put it. ``workers``
-    is the number of processes, by default one a core. A script must call this under
+    is the number of processes, by default one a core. ``report`` are names of logs, which each run
+    gets one of: a callback would run in other processes, where nothing of this one is seen; train
+    each seed by ``train`` to have one. A script must call this under
     ``if __name__ == "__main__":``. Called again, it goes on with what is missing: runs that have
     ended stay as they are, those that were interrupted are resumed, the others begin.
 
@@ -82,6 +86,7 @@ def train_seeds(
         out=out,
         workers=workers,
         quiet=quiet,
+        report=report,
         device=device,
         signals=Signals(),
         environment=own,
@@ -95,6 +100,20 @@ def count_up(first: int, seeds: int) -> list[int]:
     return list(range(first, first + seeds))
 
 
+def _names(report: Sequence[str]) -> list[str]:
+    """The logs that each run gets, all of which can be made here."""
+    names: list[Any] = [report] if isinstance(report, str) else list(report)
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"`report` has {shown(name)}, but many seeds take only {', '.join(LOGS)}: they are "
+                "trained in other processes, where a callback would see nothing of this one. Train "
+                "each seed by `klamp.train(…, seed=…, report=…)`."
+            )
+        log_of(name)
+    return names
+
+
 @in_float32
 def train_seeds_config(
     config: RunConfig,
@@ -105,9 +124,11 @@ def train_seeds_config(
     quiet: bool,
     device: str,
     signals: Signals,
+    report: Sequence[str] = (),
     environment: Any = None,
 ) -> list[Path]:
     """Train a complete configuration with each seed; go on where some were trained before."""
+    logs = _names(report)
     plans: list[Plan] = []
     for seed in seeds:
         one = replace(config, settings=replace(config.settings, seed=seed))
@@ -122,15 +143,23 @@ def train_seeds_config(
             if not held:
                 with locked(folder):
                     write_config(folder, one)
-        _go_on(plans, out, workers, quiet, device, signals, environment)
+        _go_on(plans, out, workers, quiet, device, signals, environment, logs)
     return [folder for _, folder in plans]
 
 
 @in_float32
 def resume_seeds(
-    folder: Path, *, steps: int | None, quiet: bool, device: str, signals: Signals, trust: bool
+    folder: Path,
+    *,
+    steps: int | None,
+    quiet: bool,
+    device: str,
+    signals: Signals,
+    trust: bool,
+    report: Sequence[str] = (),
 ) -> None:
     """Go on with what is missing of a folder of seeds, to their own number of steps or another."""
+    logs = _names(report)
     plans: list[Plan] = []
     for run in runs_of_seeds(folder):
         if steps is not None and not nothing_trained(run):
@@ -149,7 +178,7 @@ def resume_seeds(
     use_device(device)
     with signals:
         check_environment(environment_of(first), first.settings)
-        _go_on(plans, folder, None, quiet, device, signals, None)
+        _go_on(plans, folder, None, quiet, device, signals, None, logs)
 
 
 def _go_on(
@@ -160,6 +189,7 @@ def _go_on(
     device: str,
     signals: Signals,
     environment: Any,
+    logs: list[str],
 ) -> None:
     """Train whatever is not finished; raises ``KlampError`` where some of it stays so."""
     progress = Progress(plans[0][0], len(plans), sys.stderr if not quiet else None)
@@ -174,11 +204,15 @@ def _go_on(
         if not missing:
             return
         if as_one(environment_of(plans[0][0], environment), plans[0][0]):
-            tell = partial(Telling, lambda word: progress.hear(*word))
-            left = Unfinished(train_as_one(missing, environment, tell, signals), [])
+
+            def reporters(config: RunConfig) -> Reporters:
+                telling = Telling(lambda word: progress.hear(*word), config)
+                return Reporters(logs=[*map(log_of, logs), telling])
+
+            left = Unfinished(train_as_one(missing, environment, reporters, signals), [])
         else:
             count = min(workers or cores(), len(missing))
-            left = train_side_by_side(missing, count, device, progress.hear, signals)
+            left = train_side_by_side(missing, count, device, progress.hear, signals, logs)
     except (StopAsked, SeedsNotSaved) as asked:
         said, complete = "every run that had begun was saved", True
         if isinstance(asked, SeedsNotSaved):

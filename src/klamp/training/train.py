@@ -1,6 +1,7 @@
 """The loop: collect → prepare → update → report, saved so that it can be stopped at any moment."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,21 @@ from klamp.config.presets import configure
 from klamp.config.run import RunConfig
 from klamp.envs.checks.startup import check_environment
 from klamp.envs.source import environment_name, environment_of, make_host
-from klamp.errors import KlampWarning, NotSaved
+from klamp.errors import KlampWarning, NotSaved, ReporterFault
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import NetworkBuilder, flatten, name_of
 from klamp.networks.build import network_maker
-from klamp.reporting.console import reporter
-from klamp.reporting.reporter import Reporter, Silent
-from klamp.runs.checkpoint import latest_checkpoint
+from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
 from klamp.runs.folder import choose_folder, locked, read_trusted_config, run_of, write_config
 from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.seeding import Purpose, key
 from klamp.runtime.signals import Signals, StopAsked
 from klamp.runtime.streams import patient_stderr
+from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import Iteration, make_policy, start
-from klamp.training.recorder import Origin, Result, Running
-from klamp.training.state import TrainState, fresh_state
+from klamp.training.recorder import Result, Running
+from klamp.training.state import fresh_state
 
 
 def train(
@@ -34,6 +34,7 @@ def train(
     *,
     out: str | Path | None = None,
     quiet: bool = False,
+    report: Report | Sequence[Report] = (),
     network: NetworkBuilder | None = None,
     device: str = "auto",
     **settings: Any,
@@ -50,21 +51,30 @@ def train(
     that would do nothing in this run is refused.
     ``out`` is the run's folder, which must not exist (or be empty); by default
     ``runs/{env}-{algorithm}-{seed}``. Progress goes to standard error unless ``quiet``.
+    ``report`` is told of each update: objects with a method ``update(event)``, functions of the
+    event, and the names of logs, ``"csv"``, ``"tensorboard"`` and ``"wandb"`` (docs/callbacks.md).
     ``network(observation_space, action_space, key)`` builds networks of your own
     (docs/custom-networks.md); ``load`` and ``resume`` then need it again. ``device`` is ``cpu``,
     ``gpu``, or ``auto``, which leaves it to JAX.
 
-    Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do. Where
+    Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do, and
+    ``ReporterFault`` where one of ``report`` raises. Where
     a full disk keeps the end of the run from its folder, the result has it all the same
     (``Result.unsaved``, and a ``KlampWarning``).
     """
     config = configure(environment_name(env), algorithm, settings)
     if network is not None:
         config = replace(config, network=name_of(network))
-    to = Silent() if quiet else reporter()
     own = None if isinstance(env, str) else env
     return told(
-        train_config(config, out=out, to=to, network=network, device=device, environment=own)
+        train_config(
+            config,
+            out=out,
+            reporters=gather(report, quiet=quiet),
+            network=network,
+            device=device,
+            environment=own,
+        )
     )
 
 
@@ -74,7 +84,7 @@ def train_config(
     config: RunConfig,
     *,
     out: str | Path | None,
-    to: Reporter,
+    reporters: Reporters,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
@@ -85,7 +95,12 @@ def train_config(
     use_device(device)
     check_environment(environment_of(config, environment), config.settings)
     return train_one(
-        config, out=out, to=to, network=network, signals=signals, environment=environment
+        config,
+        out=out,
+        reporters=reporters,
+        network=network,
+        signals=signals,
+        environment=environment,
     )[0]
 
 
@@ -95,7 +110,7 @@ def train_one(
     config: RunConfig,
     *,
     out: str | Path | None,
-    to: Reporter,
+    reporters: Reporters,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     like: Iteration | None = None,
@@ -108,7 +123,8 @@ def train_one(
         with locked(folder):
             # Another process may have been faster.
             write_config(choose_folder(config, folder), config)
-            return run_to_end(run, state, folder, to, signals or Signals(), None), run
+            running = Running(run, state, folder, reporters, environment=environment)
+            return run_to_end(running, signals or Signals()), run
     finally:
         run.close()
 
@@ -125,18 +141,21 @@ def load(
     folder: str | Path,
     *,
     algorithm: AlgorithmConfig | None = None,
+    checkpoint: Choice = "last",
     network: NetworkBuilder | None = None,
     environment: Any = None,
     trust: bool = False,
 ) -> TrainedPolicy:
-    """The policy of a run's latest checkpoint, with its normaliser; no environment stays open.
+    """The policy of one of a run's checkpoints, with its normaliser; no environment stays open.
 
+    ``checkpoint`` is ``"last"``, ``"best"``, which is that of the highest mean return (of the
+    evaluations while it trained, where there were any, else of the training), or a step.
     ``algorithm``, ``network`` and ``environment`` are the run's own, where it was given such (an
     algorithm that can be imported need not be given again). ``trust`` has the modules be imported
     that the names of environment and algorithm name, whoever wrote them there.
     """
     config = read_trusted_config(run_of(Path(folder)), trust, algorithm)
-    path = latest_checkpoint(Path(folder))
+    path = chosen_checkpoint(Path(folder), checkpoint)
     environments = make_host(
         environment_of(config, environment), 1, seed=0, purpose=Purpose.EVALUATE
     )
@@ -150,24 +169,15 @@ def load(
         environments.close()
 
 
-def run_to_end(
-    run: Iteration,
-    state: TrainState,
-    folder: Path,
-    to: Reporter,
-    signals: Signals,
-    origin: Origin | None,
-) -> Result:
+def run_to_end(running: Running, signals: Signals) -> Result:
     """Iterate until the steps are done; keep metrics, checkpoints and the summary."""
-    running = Running(run, state, folder, to, origin)
     signals.last_resort = running.stop
     try:
         with signals:
-            to.start(run.config, str(folder))
+            running.begin()
             try:
                 signals.check()
-                if not running.done:
-                    running.compiled(run.compile(running.state))
+                running.compile()
                 while not running.done:
                     running.iterate(signals)
                 signals.check()
@@ -176,6 +186,8 @@ def run_to_end(
             except NotSaved as error:
                 error.result = running.result()
                 raise
+            except ReporterFault as fault:
+                raise running.failed(fault) from fault.__cause__
         return running.finish()
     finally:
         running.close()
