@@ -1,7 +1,5 @@
 """Environments by name, in every form."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from environments import probe
@@ -9,7 +7,7 @@ from environments import probe
 from klamp import EnvironmentFault
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.vector import VectorEnvironments
-from klamp.envs.source import make_host, takes_vector_form
+from klamp.envs.source import resolve
 from klamp.runtime.seeding import Purpose
 
 
@@ -22,14 +20,14 @@ from klamp.runtime.seeding import Purpose
 )
 def test_unknown_environments_are_explained(name: str, message: str) -> None:
     with pytest.raises(EnvironmentFault, match=message):
-        make_host(name, 1, seed=0, purpose=Purpose.CHECK)
+        resolve(name).host(1, seed=0, purpose=Purpose.CHECK)
 
 
 def test_asynchronous_and_synchronous_episodes_are_the_same() -> None:
     seen = []
     for vectorization in ("sync", "async"):
-        environments = make_host(
-            probe(), 2, seed=5, purpose=Purpose.EPISODE, vectorization=vectorization
+        environments = resolve(probe()).host(
+            2, seed=5, purpose=Purpose.EPISODE, vectorization=vectorization
         )
         rows = [np.array(environments.reset())]
         for _ in range(9):
@@ -42,9 +40,8 @@ def test_asynchronous_and_synchronous_episodes_are_the_same() -> None:
 def test_few_copies_are_stepped_in_turn() -> None:
     """Their vector form costs the same for any number; what has no other form keeps it."""
     for rows, kind in ((1, CopiedEnvironments), (2, CopiedEnvironments), (3, VectorEnvironments)):
-        made = make_host("CartPole-v1", rows, seed=0, purpose=Purpose.EPISODE)
+        made = resolve("CartPole-v1").host(rows, seed=0, purpose=Purpose.EPISODE)
         assert isinstance(made, kind)
         made.close()
-    only_together = SimpleNamespace(entry_point=None, vector_entry_point="here")
-    assert takes_vector_form(only_together, 1, "auto")
-    assert not takes_vector_form(only_together, 8, "sync")
+    assert resolve("CartPole-v1").together(8, "auto")
+    assert not resolve("CartPole-v1").together(8, "sync")

@@ -10,7 +10,7 @@ from jax_environments import Walk
 
 import klamp
 from klamp.config.algorithms import ALGORITHMS
-from klamp.envs.source import environment_name
+from klamp.envs.source import resolve
 from klamp.training.iteration import start
 from klamp.training.metrics import refused_metrics, report_metrics
 from klamp.trust_region.step import Outcome
@@ -39,9 +39,9 @@ def reported(algorithm: Any, **settings: Any) -> set[str]:
     """The keys of an algorithm's report; nothing is computed."""
     chosen = klamp.Settings(num_envs=2, rollout_length=8, hidden_sizes=(4,), **settings)
     environment = Walk()
-    config = klamp.RunConfig(environment_name(environment), algorithm, chosen)
+    config = klamp.RunConfig(resolve(environment).name, algorithm, chosen)
     with jax.disable_jit():
-        run, state = start(config, environment=environment)
+        run, state = start(config, environment=resolve(environment))
     report = jax.eval_shape(run.iterate, *run.arguments(state)).report._asdict()
     return {*report.pop("details"), *report}
 

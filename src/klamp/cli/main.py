@@ -84,12 +84,14 @@ def _train(words: list[str]) -> int:
     if given.env != words[0]:
         # ENV stood behind some options, so the defaults shown to the parser were not its own.
         given = _train_options(words, env=given.env)
+    from klamp.config.env_kwargs import env_kwargs_of
     from klamp.config.presets import configure
     from klamp.runtime.signals import Signals, leave_saying
 
     values = vars(given.settings) | vars(given.algorithm)
     names = given_fields(type(given), words) & set(values)
-    config = configure(given.env, given.algo, {name: values[name] for name in names})
+    chosen, arguments = {name: values[name] for name in names}, env_kwargs_of(given.env_kwargs)
+    config = configure(given.env, given.algo, chosen, env_kwargs=arguments, wrappers=given.wrappers)
     with Signals(leave_saying("nothing had been trained yet")) as signals:
         if given.seeds != 1:
             from klamp.training.seeds import count_up, train_seeds_config
@@ -121,6 +123,7 @@ def _train_options(words: list[str], *, env: str) -> Any:
     from klamp.config.algorithms import ALGORITHMS
     from klamp.config.presets import configure
     from klamp.config.settings import Settings
+    from klamp.envs.wrappers import KNOWN_IN_WORDS
 
     name = value_of("--algo", words) or "ppo"
     preset = configure(env, name, {})
@@ -129,6 +132,8 @@ def _train_options(words: list[str], *, env: str) -> Any:
         [
             ("env", tyro.conf.Positional[str]),
             ("algo", str, name),
+            ("env_kwargs", tuple[str, ...], ()),
+            ("wrappers", tuple[str, ...], ()),
             ("out", Path | None, None),
             ("seeds", int, 1),
             ("device", str, "auto"),
@@ -138,11 +143,14 @@ def _train_options(words: list[str], *, env: str) -> Any:
         ],
         frozen=True,
     )
-    options.__doc__ = """Train a policy.
+    options.__doc__ = f"""Train a policy.
 
     Args:
         env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id.
         algo: One of the algorithms by name.
+        env_kwargs: Arguments of the environment's constructor, KEY=VALUE, VALUE as JSON or text.
+        wrappers: What the environment is wrapped in, the innermost first, as NAME or NAME=VALUE.
+            {KNOWN_IN_WORDS}. Or your own, as module:name.
         out: The run's folder, which must not exist, by default runs/ENV-ALGO-SEED; with --seeds
             the folder that theirs lie in.
         seeds: How many seeds to train, from --seed on, side by side, each with its own folder.

@@ -4,6 +4,7 @@ A preset is a function of nothing: the settings it returns are data, and ``confi
 every one of them, so a run never depends on a preset that changed later.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -71,7 +72,14 @@ def preset(env: str, algo: str | None) -> Values:
     return SHARED.get(task, _NORMALIZED) | own
 
 
-def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) -> RunConfig:
+def configure(
+    env: str,
+    algorithm: AlgorithmConfig | str | None,
+    given: Values,
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str] = (),
+) -> RunConfig:
     """The configuration of a run: defaults, then the preset, then what the caller gave.
 
     An algorithm given by name, or not at all (PPO), gets the preset's settings. One given as a
@@ -107,7 +115,9 @@ def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) 
         decided = f"{value!r}, which the baseline {chosen.baseline!r} of REINFORCE stands for"
         require(getattr(settings, key) == value, settings, key, decided)
     refuse_unused(chosen, settings, by_choices(chosen, settings))
-    return RunConfig(env=env, algorithm=chosen, settings=settings)
+    return RunConfig(
+        env, chosen, settings, env_kwargs=dict(env_kwargs or {}), wrappers=tuple(wrappers)
+    )
 
 
 def _unknown(key: str, own: set[str], allowed: list[str], kind: str) -> str:

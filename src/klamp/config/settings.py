@@ -91,8 +91,8 @@ class Settings:
     process; async: one process an environment, for environments that take over a millisecond a
     step. A script that asks for async must train under `if __name__ == "__main__":`."""
     step_limit_s: float = 60.0
-    """Seconds that an environment of vectorization async may take for a step, before it is killed
-    and its episode played again in a new process."""
+    """Seconds that an environment may take for a step: at the start-up check, which then ends the
+    run; under vectorization async at all times, which then plays its episode again elsewhere."""
 
     def __post_init__(self) -> None:
         """Check every field."""

@@ -71,8 +71,6 @@ def by_choices(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unuse
             f"{kind} takes its step on the whole batch, so 'minibatch' would standardise nothing; "
             "'batch' and 'off' are the choices",
         )
-    if settings.vectorization != "async":
-        yield Unused(("step_limit_s",), "only environments of `vectorization` 'async' are timed")
     if isinstance(algorithm, TRPO) and algorithm.max_backtracks == 0:
         yield Unused(("backtrack_ratio",), "with `max_backtracks` 0 no step is shortened")
     if isinstance(algorithm, PPO) and algorithm.epochs == 1:

@@ -20,14 +20,14 @@ from typing import Any
 import filelock
 
 from klamp.config.algorithms import algorithm_name
-from klamp.config.environment_name import module_of
+from klamp.config.environment_name import title_of
 from klamp.config.run import RunConfig
 from klamp.errors import CheckpointError, ConfigError, KlampWarning, RunFolderError, shown
 from klamp.runs.atomic_write import sync, write_atomically
 from klamp.runs.bounded_read import Unreadable, read_object
 from klamp.runs.checkpoint import foreign, later_than, named_as_steps, step_of, verify
 from klamp.runs.metrics_log import Metrics, metrics_of, to_json
-from klamp.runs.trust import is_signed, signed
+from klamp.runs.trust import code_of, is_signed, modules_of, signed
 
 CONFIG_LIMIT = 2**20
 """Bytes that a `config.json` may have."""
@@ -41,7 +41,8 @@ _DEBRIS = re.compile(r"\..*\.\d+\.tmp")
 
 def folder_of(config: RunConfig, out: str | Path | None) -> Path:
     """Where a run lies: in ``out``, or below `runs` by its environment, algorithm and seed."""
-    name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
+    env = title_of(config.env).replace(":", "-").replace("/", "-")
+    name = f"{env}-{algorithm_name(config.algorithm)}"
     return Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
 
 
@@ -121,10 +122,10 @@ def run_of(folder: Path) -> Path:
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    """`config.json`, with the version that wrote it, and signed where it names a module."""
+    """`config.json`, with the version that wrote it, and signed where it names code."""
     data = {"klamp_version": version("klamp")} | config.to_dict()
-    if (module := module_of(config.env)) is not None:
-        data = signed(data, module)
+    if code_of(config):
+        data = signed(data, modules_of(config))
     with _writable(folder):
         write_atomically(folder / "config.json", json.dumps(data, indent=1) + "\n")
 
@@ -134,23 +135,23 @@ def read_config(folder: Path) -> RunConfig:
     return RunConfig.from_dict(_data_of(folder))
 
 
-def read_trusted_config(folder: Path, trust: bool) -> RunConfig:
+def read_trusted_config(folder: Path, trust: bool, *given: str) -> RunConfig:
     """The same before its environment is made; ``ConfigError`` where that would run strange code.
 
-    A module is imported where this user's klamp wrote its name there, where it is imported already,
-    or where the user says ``trust``.
+    Code is run where this user's klamp wrote its name there, or where the user says ``trust``; a
+    module of registered environments also where it is imported already. ``given`` says which of
+    `environment` and `wrappers` the user gives again, so that their names lead to nothing.
     """
     data = _data_of(folder)
     config = RunConfig.from_dict(data)
-    module = module_of(config.env)
-    if module is None or trust or module in sys.modules or is_signed(data, module):
+    code = code_of(config, given, imported=sys.modules)
+    if trust or not code or is_signed(data, modules_of(config)):
         return config
     raise ConfigError(
-        f"{folder / 'config.json'} names the environment `{config.env}`, and to make it would run "
-        f"the code of the module `{module}`. No `klamp train` of yours signed that: the run is "
-        "another's, its config.json was changed, or the module lies elsewhere now. Nothing was "
-        "imported. Look at the module; if you trust it, add `--trust` (in Python, `trust=True`, or "
-        "import it before)."
+        f"{folder / 'config.json'} names {code[0]}. No `klamp train` of yours signed that: the "
+        "run is another's, its config.json was changed, or the module lies elsewhere now. Nothing "
+        "was imported. Look at it; if you trust it, add `--trust` (in Python, `trust=True`, or "
+        "give the run's own again: `environment=…`, `wrappers=…`)."
     )
 
 

@@ -1,8 +1,10 @@
 """Whether this user's own klamp wrote a `config.json`: asked before code that it names is run.
 
-An environment called `module:id` is made by importing the module. Its run's `config.json` bears an
-HMAC-SHA256 of what it says and of where the module lies, by a key that only this user has, so
-that a folder from elsewhere imports nothing unless its user says so.
+An environment called `module:id` is made by importing the module, one called `factory:module:name`
+and a wrapper called `module:name` by calling what the module holds, and text among the arguments of
+a constructor may be the name of a file. Such a run's `config.json` bears an HMAC-SHA256 of what it
+says and of where the modules lie, by a key that only this user has, so that a folder from elsewhere
+imports nothing unless its user says so.
 """
 
 import contextlib
@@ -14,10 +16,15 @@ import os
 import secrets
 import site
 import sysconfig
+from collections.abc import Collection, Container, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from klamp.config.env_kwargs import has_text
+from klamp.config.environment_name import FACTORY, code_module, module_of
+from klamp.config.run import RunConfig
+from klamp.errors import shown
 from klamp.runs.atomic_write import sync
 from klamp.runs.bounded_read import Unreadable, read_bounded
 
@@ -27,23 +34,55 @@ SIGNATURE = "signature"
 KEY_BYTES = 32
 
 
-def signed(data: dict[str, Any], module: str) -> dict[str, Any]:
+def code_of(
+    config: RunConfig, given: Collection[str] = (), imported: Container[str] = ()
+) -> list[str]:
+    """What a configuration names that is run, or may be read, to make its environment; in words.
+
+    ``given`` says which of `environment` and `wrappers` the user gives anew. A module that is
+    ``imported`` already has registered its environments, and is run no further by their ids.
+    """
+    found: list[str] = []
+    runs = "and to make it would run the code of the module"
+    module = None if "environment" in given else module_of(config.env)
+    if module is not None and (config.env.startswith(FACTORY) or module not in imported):
+        found.append(f"the environment `{config.env}`, {runs} `{module}`")
+    for name in config.wrappers if "wrappers" not in given else ():
+        if (module := code_module(name)) is not None:
+            found.append(f"the wrapper `{name}`, {runs} `{module}`")
+    if has_text(config.env_kwargs):
+        found.append(
+            f"text among the `env_kwargs` of the environment `{config.env}`, "
+            f"{shown(config.env_kwargs)}, which its constructor may take for the name of a file"
+        )
+    return found
+
+
+def modules_of(config: RunConfig) -> list[str]:
+    """The modules that a configuration names, whose places are signed with it."""
+    named = [module_of(config.env), *map(code_module, config.wrappers)]
+    return [module for module in named if module is not None]
+
+
+def signed(data: dict[str, Any], modules: Sequence[str]) -> dict[str, Any]:
     """A configuration with its signature; without one where no key can be kept."""
     key = _kept_key() or _new_key()
-    return data if key is None else data | {SIGNATURE: _sum(key, data, module)}
+    return data if key is None else data | {SIGNATURE: _sum(key, data, modules)}
 
 
-def is_signed(data: dict[str, Any], module: str) -> bool:
-    """Whether a configuration is as this user's klamp wrote it, and ``module`` where it was."""
+def is_signed(data: dict[str, Any], modules: Sequence[str]) -> bool:
+    """Whether a configuration is as this user's klamp wrote it, and ``modules`` where they were."""
     key, said = _kept_key(), data.get(SIGNATURE)
     if key is None or not isinstance(said, str) or not said.isascii():
         return False
     rest = {name: value for name, value in data.items() if name != SIGNATURE}
-    return hmac.compare_digest(said, _sum(key, rest, module))
+    return hmac.compare_digest(said, _sum(key, rest, modules))
 
 
-def _sum(key: bytes, data: dict[str, Any], module: str) -> str:
-    text = json.dumps({"config": data, "module_lies_in": _place(module)}, sort_keys=True)
+def _sum(key: bytes, data: dict[str, Any], modules: Sequence[str]) -> str:
+    places = [_place(module) for module in modules]
+    lies_in = places[0] if len(places) == 1 else places
+    text = json.dumps({"config": data, "module_lies_in": lies_in}, sort_keys=True)
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 

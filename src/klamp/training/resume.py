@@ -1,6 +1,7 @@
 """Going on with a run from one of its checkpoints, as if it had never been stopped."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 from klamp.config.algorithms import final_values
 from klamp.config.run import RunConfig
+from klamp.envs.source import EnvironmentSource, given_again, source_of
+from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError, KlampWarning
 from klamp.networks import NetworkBuilder
 from klamp.reporting.console import reporter
@@ -44,14 +47,16 @@ def resume(
     signals: Signals | None = None,
     device: str = "auto",
     environment: Any = None,
+    wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
     ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken: what
     came after it is set aside (``KlampWarning``) once the run writes something.
-    ``network`` and ``environment`` are the run's own, where it was given such. ``trust`` has the
-    module be imported that the environment's name names, whoever wrote it there.
+    ``network``, ``environment`` and ``wrappers`` are the run's own, where no file leads to what it
+    was given. ``trust`` has the modules be imported that its `config.json` names, whoever wrote
+    them there.
 
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
@@ -65,6 +70,7 @@ def resume(
             signals=signals,
             device=device,
             environment=environment,
+            wrappers=wrappers,
             trust=trust,
         )
     )
@@ -81,13 +87,14 @@ def go_on(
     signals: Signals | None = None,
     device: str = "auto",
     environment: Any = None,
+    wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> Result:
     """``resume``, for a caller that says by itself what could not be saved."""
     use_device(device)
     path = Path(folder)
     root = run_of(path)
-    config = read_trusted_config(root, trust)
+    config = read_trusted_config(root, trust, *given_again(environment, wrappers))
     if nothing_trained(root):
         warnings.warn(
             f"{root} was stopped before its first step: nothing had been trained, so the "
@@ -102,7 +109,7 @@ def go_on(
         steps=steps,
         network=network,
         signals=signals,
-        environment=environment,
+        environment=source_of(config, environment, wrappers),
     )[0]
 
 
@@ -117,7 +124,7 @@ def resume_one(
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     like: Iteration | None = None,
-    environment: Any = None,
+    environment: EnvironmentSource | None = None,
 ) -> tuple[Result, Iteration]:
     """The same with a configuration that was read before; ``like`` lends what it compiled."""
     root = run_of(path)
