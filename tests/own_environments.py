@@ -21,12 +21,13 @@ class Line(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        self.at = int(self.np_random.integers(self.length))
+        self.at, self.steps = int(self.np_random.integers(self.length)), 0
         return self._see(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self.at += 1 if action else -1
-        return self._see(), self.pull * self.at, not 0 <= self.at < self.length, False, {}
+        self.at, self.steps = self.at + (1 if action else -1), self.steps + 1
+        ended = not 0 <= self.at < self.length
+        return self._see(), self.pull * self.at, ended, self.steps == 20, {}
 
     def _see(self) -> np.ndarray:
         return np.array([np.clip(self.at, 0, self.length), self.length], np.float32)
