@@ -108,3 +108,9 @@ def closest(name: str, known: Iterable[str], count: int = 1) -> str:
     if len(near) > 1:
         near = [", ".join(near[:-1]), near[-1]]
     return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an exception without line breaks, with a full stop."""
+    text = " ".join(str(error).split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -12,7 +12,7 @@ from jax_environments import Walk
 
 import klamp
 from klamp.config.presets import configure
-from klamp.envs.source import environment_name
+from klamp.envs.source import resolve
 from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.runs.checkpoint import checkpoints, verify
 from klamp.runs.folder import read_config
@@ -40,7 +40,7 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 def run(kind: str, folder: Path, *report: Any, **more: Any) -> klamp.Result:
     env, settings = KINDS[kind]
-    config = configure(environment_name(env), PPO, SMALL | settings | more)
+    config = configure(resolve(env).name, PPO, SMALL | settings | more)
     result, LENT[kind] = train_one(
         config,
         out=folder,
@@ -57,7 +57,7 @@ def resume(kind: str, folder: Path) -> klamp.Result:
 
 
 def own(env: Any) -> Any:
-    return None if isinstance(env, str) else env
+    return None if isinstance(env, str) else resolve(env)
 
 
 def lines(result: klamp.Result, *without: str) -> list[dict]:

@@ -5,7 +5,7 @@ every one of them, so a run never depends on a preset that changed later.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -79,7 +79,14 @@ def task_of(env: str) -> str:
     return _VERSION.sub("", name)
 
 
-def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) -> RunConfig:
+def configure(
+    env: str,
+    algorithm: AlgorithmConfig | str | None,
+    given: Values,
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str] = (),
+) -> RunConfig:
     """The configuration of a run: defaults, then the preset, then what the caller gave.
 
     An algorithm given by name, or not at all (PPO), gets the preset's settings. One given as a
@@ -111,7 +118,9 @@ def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) 
         decided = f"{value!r}, which {traits.implied_by} stands for"
         require(getattr(settings, key) == value, settings, key, decided)
     refuse_unused(chosen, settings, by_choices(chosen, settings))
-    return RunConfig(env=env, algorithm=chosen, settings=settings)
+    return RunConfig(
+        env, chosen, settings, env_kwargs=dict(env_kwargs or {}), wrappers=tuple(wrappers)
+    )
 
 
 def check_algorithm_name(name: str) -> None:

@@ -11,6 +11,7 @@ from klamp.config.algorithms import (
     final_values,
 )
 from klamp.config.algorithms.traits import traits_of
+from klamp.config.env_kwargs import checked_env_kwargs
 from klamp.config.settings import Settings
 from klamp.config.validation import require
 from klamp.errors import ConfigError, closest, printable, shown
@@ -35,10 +36,16 @@ def check_environment_name(env: Any) -> None:
         found = printable(" ".join(repr(env).split()), NAME_LIMIT)
         raise ConfigError(
             f"The environment is {found}, but must be a name: a Gymnasium id such as "
-            "'CartPole-v1', or 'module:id'. Register an environment of your own by "
-            "`gymnasium.register(id=…, entry_point=…)`, so that each copy is made anew, and give "
-            "its id."
+            "'CartPole-v1', or 'module:id'. For an environment of your own give its class, or a "
+            "function that makes one, so that each copy is made anew; or register it by "
+            "`gymnasium.register(id=…, entry_point=…)`, and give its id."
         )
+
+
+def _check_wrapper_names(names: Any) -> None:
+    """Raise ``ConfigError`` where recorded wrappers are no list of names."""
+    if not isinstance(names, list | tuple) or not all(map(_is_name, names)):
+        raise ConfigError(f"`wrappers` of the configuration is {shown(names)}, no list of names.")
 
 
 def check_sizes(algorithm: AlgorithmConfig, settings: Settings) -> None:
@@ -73,18 +80,25 @@ class RunConfig:
     """All that is needed to build a run again; what `config.json` holds."""
 
     env: str
-    """The environment: a Gymnasium id, or `module:id`."""
+    """The environment by name: a Gymnasium id, `module:id`, or `factory:module:name` of a class."""
     algorithm: AlgorithmConfig
     """The update and its settings."""
     settings: Settings = field(default_factory=Settings)
     """What all algorithms share."""
     network: str | None = None
     """The function that built networks of the user's own, by name; it is needed again to load."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Arguments of the environment's constructor, as JSON holds them."""
+    wrappers: tuple[str, ...] = ()
+    """What the environment is wrapped in, the innermost first: names, or ``module:name``."""
 
     def __post_init__(self) -> None:
         """Check what no part can see alone; what the algorithm implies becomes the settings'."""
         check_environment_name(self.env)
         check_algorithm(self.algorithm)
+        object.__setattr__(self, "env_kwargs", checked_env_kwargs(self.env_kwargs))
+        _check_wrapper_names(self.wrappers)
+        object.__setattr__(self, "wrappers", tuple(self.wrappers))
         implied = traits_of(self.algorithm).implied_settings
         if implied:
             object.__setattr__(self, "settings", replace(self.settings, **implied))
@@ -96,7 +110,9 @@ class RunConfig:
         for part in (self.settings, self.algorithm):
             flat |= {item.name: getattr(part, item.name) for item in fields(part)}
         flat["hidden_sizes"] = list(self.settings.hidden_sizes)
-        return flat if self.network is None else flat | {"network": self.network}
+        given: dict[str, Any] = {"network": self.network, "env_kwargs": self.env_kwargs}
+        given["wrappers"] = list(self.wrappers)
+        return flat | {name: value for name, value in given.items() if value}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], own_algorithm: type[Any] | None = None) -> "RunConfig":
@@ -109,6 +125,7 @@ class RunConfig:
         for other in ("klamp_version", "signature"):
             rest.pop(other, None)
         network = rest.pop("network", None)
+        env_kwargs, wrappers = rest.pop("env_kwargs", {}), rest.pop("wrappers", ())
         if not isinstance(env, str):
             raise ConfigError(
                 f"The configuration names the environment {shown(env)}; expected a string."
@@ -132,4 +149,6 @@ class RunConfig:
             algorithm=kind(**{key: _frozen(rest[key]) for key in own & set(rest)}),
             settings=Settings(**{key: rest[key] for key in shared & set(rest)}),
             network=network,
+            env_kwargs=env_kwargs,
+            wrappers=wrappers,
         )

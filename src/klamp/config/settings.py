@@ -76,8 +76,8 @@ class CollectionSettings:
     process; async: one process an environment, for environments that take over a millisecond a
     step. A script that asks for async must train under `if __name__ == "__main__":`."""
     step_limit_s: Positive = 60.0
-    """Seconds that an environment of vectorization async may take for a step, before it is killed
-    and its episode played again in a new process."""
+    """Seconds that an environment may take for a step: at the start-up check, which then ends the
+    run; under vectorization async at all times, which then plays its episode again elsewhere."""
     normalize_observation: bool = False
     """Scale observations by their running mean and deviation. Advised unless they are near 1.
     Images and other bytes are not: they are divided by 255, whatever this says."""

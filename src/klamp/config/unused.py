@@ -58,8 +58,6 @@ def by_choices(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unuse
             f"{kind} takes its step on the whole batch, so 'minibatch' would standardise nothing; "
             "'batch' and 'off' are the choices",
         )
-    if settings.vectorization != "async":
-        yield Unused(("step_limit_s",), "only environments of `vectorization` 'async' are timed")
     if settings.eval_interval is None:
         yield Unused(("eval_episodes",), "without an `eval_interval` nothing is evaluated")
 

@@ -1,14 +1,15 @@
 """How well a policy does: whole episodes, raw rewards, frozen normalisation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from klamp.config.validation import is_integer
 from klamp.envs.host.interface import HostEnvironments
-from klamp.envs.source import environment_of, make_host
+from klamp.envs.source import source_to_evaluate
 from klamp.envs.spaces.supported import form, limits
+from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.runtime.device import in_float32
@@ -44,8 +45,14 @@ def evaluate(
     episodes: int = 20,
     seed: int = 0,
     deterministic: bool = True,
+    env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str | Wrap] | None = None,
 ) -> Evaluation:
     """Run ``episodes`` whole episodes of ``env`` (that of the training, if left out).
+
+    ``env`` is whatever ``klamp.train`` takes, or an environment that Gymnasium has made, which is
+    made again from its ``spec``, as it is. Any other has the wrappers of the training, and that of
+    the training its arguments, unless ``wrappers`` and ``env_kwargs`` are given.
 
     Episodes are shared out evenly over parallel copies beforehand: taking whichever end first
     would favour short ones. The seeds are those of evaluation, never of training; the same ``seed``
@@ -57,8 +64,8 @@ def evaluate(
     if not is_integer(seed, 0) or seed >= 2**63:
         raise ConfigError(f"`seed` is {seed!r}, but must be an integer from 0 to 2**63 − 1.")
     due = shared_out(episodes)
-    source = environment_of(policy.config) if env is None else env
-    environments = make_host(source, len(due), seed=seed, purpose=Purpose.EVALUATE)
+    source = source_to_evaluate(policy.config, env, env_kwargs, wrappers)
+    environments = source.host(len(due), seed=seed, purpose=Purpose.EVALUATE)
     try:
         _check_fits(policy, environments)
         first = environments.reset()

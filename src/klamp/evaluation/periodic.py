@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from klamp.config.run import RunConfig
 from klamp.envs.host.interface import HostEnvironments, Position
-from klamp.envs.source import environment_of, make_host
+from klamp.envs.source import EnvironmentSource, source_of
 from klamp.evaluation.evaluate import run_episodes, shared_out
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.runtime.seeding import Purpose
@@ -24,9 +23,9 @@ class PeriodicEvaluation:
     ``evaluate``, whose figures remain unbiased for a policy that was chosen by these.
     """
 
-    def __init__(self, config: RunConfig, environment: Any = None) -> None:
-        """``environment`` is the run's own where it was given as an object."""
-        self._config, self._environment = config, environment
+    def __init__(self, config: RunConfig, source: EnvironmentSource | None = None) -> None:
+        """``source`` is where the run's own environments come from; None: as it names them."""
+        self._config, self._source = config, source
         self._environments: HostEnvironments | None = None
         self._start: Position | None = None
         self.took_s = 0.0
@@ -63,8 +62,8 @@ class PeriodicEvaluation:
         """The environments, made where there are none yet, and their first observation."""
         settings = self._config.settings
         if self._environments is None or self._start is None:
-            self._environments = make_host(
-                environment_of(self._config, self._environment),
+            source = self._source or source_of(self._config)
+            self._environments = source.host(
                 copies,
                 seed=settings.seed,
                 purpose=Purpose.EVALUATE_WHILE_TRAINING,

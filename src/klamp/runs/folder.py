@@ -10,8 +10,9 @@ import json
 import os
 import platform
 import re
+import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from typing import Any
 import filelock
 
 from klamp.config.algorithms import AlgorithmConfig, short_name
+from klamp.config.algorithms.own import module_of_algorithm
+from klamp.config.environment_name import title_of
 from klamp.config.run import RunConfig
 from klamp.errors import (
     CheckpointError,
@@ -31,7 +34,7 @@ from klamp.runs.atomic_write import sync, write_atomically
 from klamp.runs.bounded_read import Unreadable, read_object
 from klamp.runs.checkpoint import foreign, later_than, named_as_steps, step_of, verify
 from klamp.runs.metrics_log import Metrics, metrics_of, to_json
-from klamp.runs.trust import modules_of, refuse_strange, signed
+from klamp.runs.trust import code_of, is_signed, signed
 from klamp.runtime.importing import import_named
 
 CONFIG_LIMIT = 2**20
@@ -46,7 +49,8 @@ _DEBRIS = re.compile(r"\..*\.\d+\.tmp")
 
 def folder_of(config: RunConfig, out: str | Path | None) -> Path:
     """Where a run lies: in ``out``, or below `runs` by its environment, algorithm and seed."""
-    name = f"{config.env.replace(':', '-').replace('/', '-')}-{short_name(config.algorithm)}"
+    env = title_of(config.env).replace(":", "-").replace("/", "-")
+    name = f"{env}-{short_name(config.algorithm)}"
     return Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
 
 
@@ -129,9 +133,9 @@ def run_of(folder: Path) -> Path:
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    """`config.json`, with the version that wrote it, and signed where it names a module."""
+    """`config.json`, with the version that wrote it, and signed where it names code."""
     data = {"klamp_version": version("klamp")} | config.to_dict()
-    if modules_of(data):
+    if code_of(data):
         data = signed(data)
     with _writable(folder):
         write_atomically(folder / "config.json", json.dumps(data, indent=1) + "\n")
@@ -146,20 +150,32 @@ def read_config(folder: Path, own_algorithm: type[Any] | None = None) -> RunConf
 
 
 def read_trusted_config(
-    folder: Path, trust: bool, algorithm: AlgorithmConfig | None = None
+    folder: Path,
+    trust: bool,
+    given: Sequence[str] = (),
+    algorithm: AlgorithmConfig | None = None,
 ) -> RunConfig:
     """The same before its environment is made; ``ConfigError`` where that would run strange code.
 
-    A module is imported where this user's klamp wrote its name there, where it is imported already,
-    or where the user says ``trust``. ``algorithm`` is the run's own, where it was given as a class
-    of the user's that cannot be imported.
+    Code is run where this user's klamp wrote its name there, or where the user says ``trust``; a
+    module of registered environments or of an algorithm also where it is imported already.
+    ``given`` says which of `environment` and `wrappers` the user gives again, so that their names
+    lead to nothing; ``algorithm`` is the run's own, where it is given again.
     """
     data = _data_of(folder)
-    named = modules_of(data)
-    if not trust:
-        refuse_strange(data, named, folder / "config.json")
-    if "algorithm" in named and algorithm is None:
-        import_named(named["algorithm"], f"The algorithm {shown(data['algo'])} of {folder}")
+    again = [*given, *(["algorithm"] if algorithm is not None else [])]
+    code = code_of(data, again, imported=sys.modules)
+    if code and not trust and not is_signed(data):
+        raise ConfigError(
+            f"{folder / 'config.json'} names {code[0]}. No `klamp train` of yours signed that: the "
+            "run is another's, its config.json was changed, or the module lies elsewhere now. "
+            "Nothing was imported. Look at it; if you trust it, add `--trust` (in Python, "
+            "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
+            "`algorithm=…`)."
+        )
+    module = module_of_algorithm(data.get("algo"))
+    if module is not None and algorithm is None:
+        import_named(module, f"The algorithm {shown(data['algo'])} of {folder}")
     config = RunConfig.from_dict(data, None if algorithm is None else type(algorithm))
     if algorithm is not None and algorithm != config.algorithm:
         raise ConfigError(

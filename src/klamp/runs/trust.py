@@ -1,9 +1,10 @@
 """Whether this user's own klamp wrote a `config.json`: asked before code that it names is run.
 
-An environment called `module:id` is made by importing the module, and so is an algorithm called
-`module:Class`. Their run's `config.json` bears an
-HMAC-SHA256 of what it says and of where the module lies, by a key that only this user has, so
-that a folder from elsewhere imports nothing unless its user says so.
+An environment called `module:id` is made by importing the module; one called `factory:module:name`,
+an algorithm called `module:Class` and a wrapper called `module:name` by calling what the module
+holds; and text among the arguments of a constructor may be the name of a file. Such a run's
+`config.json` bears an HMAC-SHA256 of what it says and of where the modules lie, by a key that only
+this user has, so that a folder from elsewhere imports nothing unless its user says so.
 """
 
 import contextlib
@@ -14,16 +15,16 @@ import json
 import os
 import secrets
 import site
-import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Collection, Container
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from klamp.config.algorithms.own import module_of_algorithm
-from klamp.config.environment_name import module_of
-from klamp.errors import ConfigError, printable
+from klamp.config.env_kwargs import has_text
+from klamp.config.environment_name import FACTORY, code_module, module_of
+from klamp.errors import printable, shown
 from klamp.runs.atomic_write import sync
 from klamp.runs.bounded_read import Unreadable, read_bounded
 
@@ -32,36 +33,53 @@ SIGNATURE = "signature"
 
 KEY_BYTES = 32
 
+_GIVEN_AS = {"environment": "environment", "algorithm": "algorithm", "wrapper": "wrappers"}
+"""The argument by which a user gives each part again."""
+
 KEYS = {"environment": "env", "algorithm": "algo"}
 """What of a configuration may name a module, and where."""
 
-_PLACES = {"environment": "module_lies_in", "algorithm": "algorithm_lies_in"}
-"""What is signed of a module beside its name."""
+
+def code_of(
+    data: dict[str, Any], given: Collection[str] = (), imported: Container[str] = ()
+) -> list[str]:
+    """What a configuration names that is run, or may be read, to make its parts; in words.
+
+    ``data`` is as `config.json` holds it, and may hold anything. ``given`` says which of
+    `environment`, `algorithm` and `wrappers` the user gives anew. A module that is ``imported``
+    already has registered its environments, and is run no further by their ids.
+    """
+    found: list[str] = []
+    env = _text(data.get("env"))
+    for what, name, module in _named(data):
+        if _GIVEN_AS[what] in given:
+            continue
+        if module not in imported or name.startswith(FACTORY) or what == "wrapper":
+            found.append(
+                f"the {what} `{printable(name, 300)}`, and to make it would run the code of the "
+                f"module `{printable(module, 300)}`"
+            )
+    if has_text(data.get("env_kwargs")):
+        found.append(
+            f"text among the `env_kwargs` of the environment `{printable(env, 300)}`, "
+            f"{shown(data['env_kwargs'])}, which its constructor may take for the name of a file"
+        )
+    return found
 
 
-def modules_of(data: dict[str, Any]) -> dict[str, str]:
-    """The modules that a configuration names, by what they are imported for."""
-    env = data.get("env")
-    found = {
-        "environment": module_of(env) if isinstance(env, str) else None,
-        "algorithm": module_of_algorithm(data.get("algo")),
-    }
-    return {what: module for what, module in found.items() if module is not None}
+def _named(data: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The code that a configuration names: what it is for, its name, and its module."""
+    wrappers = data.get("wrappers")
+    several: Any = wrappers if isinstance(wrappers, list | tuple) else ()
+    names = [("environment", _text(data.get("env")), module_of)]
+    names += [("algorithm", _text(data.get("algo")), module_of_algorithm)]
+    names += [("wrapper", _text(name), code_module) for name in several]
+    found = [(what, name, find(name)) for what, name, find in names]
+    return [(what, name, module) for what, name, module in found if module is not None]
 
 
-def refuse_strange(data: dict[str, Any], modules: Mapping[str, str], path: Path) -> None:
-    """Raise ``ConfigError`` where a module that ``path`` names is neither imported nor signed."""
-    strange = [what for what, module in modules.items() if module not in sys.modules]
-    if not strange or is_signed(data):
-        return
-    what, name = strange[0], data[KEYS[strange[0]]]
-    raise ConfigError(
-        f"{path} names the {what} `{printable(name, 300)}`, and to make it would run the code of "
-        f"the module `{printable(modules[what], 300)}`. No `klamp train` of yours signed that: the "
-        "run is another's, its config.json was changed, or the module lies elsewhere now. Nothing "
-        "was imported. Look at the module; if you trust it, add `--trust` (in Python, "
-        "`trust=True`, or import it before)."
-    )
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def signed(data: dict[str, Any]) -> dict[str, Any]:
@@ -80,8 +98,8 @@ def is_signed(data: dict[str, Any]) -> bool:
 
 
 def _sum(key: bytes, data: dict[str, Any]) -> str:
-    places = {_PLACES[what]: _place(module) for what, module in modules_of(data).items()}
-    text = json.dumps({"config": data, **places}, sort_keys=True)
+    places = [[what, _place(module)] for what, _, module in _named(data)]
+    text = json.dumps({"config": data, "modules_lie_in": places}, sort_keys=True)
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 

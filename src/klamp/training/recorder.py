@@ -5,12 +5,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from klamp.collection.episodes import WINDOW
 from klamp.collection.host import never
 from klamp.config.algorithms import algorithm_name
 from klamp.config.settings import Settings
+from klamp.envs.source import EnvironmentSource
 from klamp.errors import KlampWarning, NonFiniteError, NotSaved, ReporterFault, Stopped
 from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.evaluation.policy import TrainedPolicy
@@ -73,11 +74,11 @@ class Running:
         folder: Path,
         reporters: Reporters,
         origin: Origin | None = None,
-        environment: Any = None,
+        environment: EnvironmentSource | None = None,
     ) -> None:
         """``origin``: the checkpoint that the run goes on from; None at its start.
 
-        ``environment`` is the run's own where it was given as an object.
+        ``environment`` is where the run's own come from; None: as it names them.
         """
         self._run, self._folder, self._reporters = run, folder, reporters
         self._evaluation = PeriodicEvaluation(run.config, environment)

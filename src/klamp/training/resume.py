@@ -9,6 +9,8 @@ from typing import Any
 
 from klamp.config.algorithms import AlgorithmConfig, final_values
 from klamp.config.run import RunConfig
+from klamp.envs.source import EnvironmentSource, given_again, source_of
+from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError, KlampWarning
 from klamp.networks import NetworkBuilder
 from klamp.runs.checkpoint import latest_checkpoint, verify
@@ -46,16 +48,17 @@ def resume(
     signals: Signals | None = None,
     device: str = "auto",
     environment: Any = None,
+    wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
     ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken: what
     came after it is set aside (``KlampWarning``) once the run writes something.
-    ``report`` is as in ``train``; a run does not remember who was told of it.
-    ``algorithm``, ``network`` and ``environment`` are the run's own, where it was given such (an
-    algorithm that can be imported need not be given again). ``trust`` has the modules be imported
-    that the names of environment and algorithm name, whoever wrote them there.
+    ``report`` is as in ``train``; a run does not remember who was told of it. ``algorithm``,
+    ``network``, ``environment`` and ``wrappers`` are the run's own, where no file leads to what it
+    was given. ``trust`` has the modules be imported that its `config.json` names, whoever wrote
+    them there.
 
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
@@ -70,6 +73,7 @@ def resume(
             signals=signals,
             device=device,
             environment=environment,
+            wrappers=wrappers,
             trust=trust,
         )
     )
@@ -87,13 +91,14 @@ def go_on(
     signals: Signals | None = None,
     device: str = "auto",
     environment: Any = None,
+    wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> Result:
     """``resume``, for a caller that says by itself what could not be saved."""
     use_device(device)
     path = Path(folder)
     root = run_of(path)
-    config = read_trusted_config(root, trust, algorithm)
+    config = read_trusted_config(root, trust, given_again(environment, wrappers), algorithm)
     if nothing_trained(root):
         warnings.warn(
             f"{root} was stopped before its first step: nothing had been trained, so the "
@@ -108,7 +113,7 @@ def go_on(
         steps=steps,
         network=network,
         signals=signals,
-        environment=environment,
+        environment=source_of(config, environment, wrappers),
     )[0]
 
 
@@ -123,7 +128,7 @@ def resume_one(
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     like: Iteration | None = None,
-    environment: Any = None,
+    environment: EnvironmentSource | None = None,
 ) -> tuple[Result, Iteration]:
     """The same with a configuration that was read before; ``like`` lends what it compiled."""
     root = run_of(path)

@@ -9,18 +9,19 @@ folders tell what is missing, and the same command goes on with it.
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from klamp.config.algorithms import AlgorithmConfig
+from klamp.config.environment_name import OBJECT
 from klamp.config.presets import configure
 from klamp.config.run import RunConfig
 from klamp.config.validation import is_integer
 from klamp.envs.checks.startup import check_environment
-from klamp.envs.device.adapters import device_environment
-from klamp.envs.source import environment_name, environment_of
+from klamp.envs.source import EnvironmentSource, resolve, source_of
+from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped, shown
 from klamp.reporting.logs import LOGS, log_of
 from klamp.reporting.seeds_progress import Progress
@@ -61,6 +62,8 @@ def train_seeds(
     quiet: bool = False,
     report: Sequence[str] = (),
     device: str = "auto",
+    env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str | Wrap] = (),
     **settings: Any,
 ) -> list[Path]:
     """Train with each seed, many at once; the folders, one a seed.
@@ -76,10 +79,16 @@ def train_seeds(
     An environment written in JAX is trained as one program for all seeds where there is a GPU, or
     where it is given as an object; the runs then differ from those trained alone by rounding.
     """
-    config = configure(environment_name(env), algorithm, settings)
+    source = resolve(env, env_kwargs, wrappers)
+    config = configure(
+        source.name,
+        algorithm,
+        settings,
+        env_kwargs=source.env_kwargs,
+        wrappers=source.wrappers,
+    )
     first = config.settings.seed
     numbers = count_up(first, seeds) if isinstance(seeds, int) else list(seeds)
-    own = None if isinstance(env, str) else env
     return train_seeds_config(
         config,
         numbers,
@@ -89,7 +98,7 @@ def train_seeds(
         report=report,
         device=device,
         signals=Signals(),
-        environment=own,
+        environment=source,
     )
 
 
@@ -125,7 +134,7 @@ def train_seeds_config(
     device: str,
     signals: Signals,
     report: Sequence[str] = (),
-    environment: Any = None,
+    environment: EnvironmentSource | None = None,
 ) -> list[Path]:
     """Train a complete configuration with each seed; go on where some were trained before."""
     logs = _names(report)
@@ -136,14 +145,14 @@ def train_seeds_config(
     there = [begun(*plan) for plan in plans]
     use_device(device)
     with signals:
-        source = environment_of(config, environment)
+        source = environment or source_of(config)
         check_environment(source, config.settings)
         # Nothing is made before each folder is known to be free, or to hold that very run.
         for (one, folder), held in zip(plans, there, strict=True):
             if not held:
                 with locked(folder):
                     write_config(folder, one)
-        _go_on(plans, out, workers, quiet, device, signals, environment, logs)
+        _go_on(plans, out, workers, quiet, device, signals, source, logs)
     return [folder for _, folder in plans]
 
 
@@ -177,8 +186,9 @@ def resume_seeds(
             )
     use_device(device)
     with signals:
-        check_environment(environment_of(first), first.settings)
-        _go_on(plans, folder, None, quiet, device, signals, None, logs)
+        source = source_of(first)
+        check_environment(source, first.settings)
+        _go_on(plans, folder, None, quiet, device, signals, source, logs)
 
 
 def _go_on(
@@ -188,7 +198,7 @@ def _go_on(
     quiet: bool,
     device: str,
     signals: Signals,
-    environment: Any,
+    source: EnvironmentSource,
     logs: list[str],
 ) -> None:
     """Train whatever is not finished; raises ``KlampError`` where some of it stays so."""
@@ -203,16 +213,16 @@ def _go_on(
     try:
         if not missing:
             return
-        if as_one(environment_of(plans[0][0], environment), plans[0][0]):
+        if as_one(source, plans[0][0]):
 
             def reporters(config: RunConfig) -> Reporters:
                 telling = Telling(lambda word: progress.hear(*word), config)
                 return Reporters(logs=[*map(log_of, logs), telling])
 
-            left = Unfinished(train_as_one(missing, environment, reporters, signals), [])
+            left = Unfinished(train_as_one(missing, source, reporters, signals), [])
         else:
             count = min(workers or cores(), len(missing))
-            left = train_side_by_side(missing, count, device, progress.hear, signals, logs)
+            left = train_side_by_side(missing, source, count, device, progress.hear, signals, logs)
     except (StopAsked, SeedsNotSaved) as asked:
         said, complete = "every run that had begun was saved", True
         if isinstance(asked, SeedsNotSaved):
@@ -237,8 +247,8 @@ def _listed(seeds: list[int]) -> str:
     return ", ".join(str(seed) for seed in seeds)
 
 
-def as_one(source: Any, config: RunConfig) -> bool:
+def as_one(source: EnvironmentSource, config: RunConfig) -> bool:
     """Whether the runs become one program: on a CPU that is no faster than one after the other."""
-    if device_environment(source, config.settings.vectorization) is None:
+    if source.device(config.settings.vectorization) is None:
         return False
-    return not isinstance(source, str) or not on_cpu()
+    return config.env.startswith(OBJECT) or not on_cpu()

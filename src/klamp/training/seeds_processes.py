@@ -15,7 +15,10 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cloudpickle
+
 from klamp.config.run import RunConfig
+from klamp.envs.source import EnvironmentSource
 from klamp.errors import KlampError, Stopped
 from klamp.reporting.logs import log_of
 from klamp.reporting.reporter import Told
@@ -61,12 +64,12 @@ class SeedsNotSaved(Exception):
 class Member:
     """A process, the pipe to it, and the run that it was given."""
 
-    def __init__(self, device: str, logs: Sequence[str]) -> None:
+    def __init__(self, device: str, environment: bytes, logs: Sequence[str]) -> None:
         context: Any = multiprocessing.get_context(METHOD)
         if METHOD == "forkserver":
             context.set_forkserver_preload(["klamp.training.seeds_processes", "klamp.algorithms"])
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, device, logs))
+        self.process = context.Process(target=_work, args=(theirs, device, environment, logs))
         self.process.start()
         theirs.close()
         self.ready = False
@@ -97,6 +100,7 @@ class Member:
 
 def train_side_by_side(
     plans: list[Plan],
+    source: EnvironmentSource,
     count: int,
     device: str,
     hear: Callable[[str, int, int, float | None], None],
@@ -108,7 +112,9 @@ def train_side_by_side(
     After a signal all runs are saved, and ``StopAsked`` is raised, or ``SeedsNotSaved``.
     """
     waiting, failed = deque(plans), list[str]()
-    crew = [Member(device, logs) for _ in range(min(count, len(plans)))]
+    # A class or function of a script's own travels by cloudpickle alone.
+    environment = cloudpickle.dumps(source)
+    crew = [Member(device, environment, logs) for _ in range(min(count, len(plans)))]
     try:
         while crew:
             signals.check()
@@ -120,7 +126,8 @@ def train_side_by_side(
                 except (EOFError, OSError):
                     failed += member.obituary()
                     # One that died before it was ready would do so again.
-                    crew += [Member(device, logs)] if member.ready and waiting else []
+                    if member.ready and waiting:
+                        crew.append(Member(device, environment, logs))
                     member.pipe.close()
                     continue
                 if kind == READY:
@@ -172,7 +179,7 @@ class Telling:
         self._tell((DONE, self._seed, summary["step"], summary["return_mean"]))
 
 
-def _work(pipe: Any, device: str, logs: Sequence[str]) -> None:
+def _work(pipe: Any, device: str, environment: bytes, logs: Sequence[str]) -> None:
     """Train one seed after the other; the next has what the last compiled."""
     # Ctrl-C reaches the whole group; the parent passes it on, once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -185,6 +192,7 @@ def _work(pipe: Any, device: str, logs: Sequence[str]) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     run: Any = None
+    source: EnvironmentSource = cloudpickle.loads(environment)
     use_device(device)
     while (plan := _next(pipe, tell)) is not None:
         config, folder = plan
@@ -192,7 +200,9 @@ def _work(pipe: Any, device: str, logs: Sequence[str]) -> None:
             there = read_config(folder)
             reporters = Reporters(logs=[*map(log_of, logs), Telling(tell, config)])
             steps = None if there == config else config.settings.steps
-            result, run = resume_one(there, folder, reporters=reporters, steps=steps, like=run)
+            result, run = resume_one(
+                there, folder, reporters=reporters, steps=steps, like=run, environment=source
+            )
             if result.unsaved is not None:
                 tell((FAILED, config.settings.seed, result.unsaved, None))
         except Stopped as stopped:

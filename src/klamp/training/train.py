@@ -1,7 +1,7 @@
 """The loop: collect → prepare → update → report, saved so that it can be stopped at any moment."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from klamp.config.algorithms import AlgorithmConfig
 from klamp.config.presets import configure
 from klamp.config.run import RunConfig
 from klamp.envs.checks.startup import check_environment
-from klamp.envs.source import environment_name, environment_of, make_host
+from klamp.envs.source import EnvironmentSource, given_again, resolve, source_of
+from klamp.envs.wrappers import Wrap
 from klamp.errors import KlampWarning, NotSaved, ReporterFault
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import NetworkBuilder, flatten, name_of
@@ -37,12 +38,17 @@ def train(
     report: Report | Sequence[Report] = (),
     network: NetworkBuilder | None = None,
     device: str = "auto",
+    env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str | Wrap] = (),
     **settings: Any,
 ) -> Result:
     """Train a policy and keep the run in a folder of its own.
 
-    ``env`` is a Gymnasium id, ``module:id``, the id of an environment written in JAX such as
-    ``gymnax:CartPole-v1``, or an object that is one (docs/jax-environments.md). ``algorithm`` is a
+    ``env`` is a Gymnasium id, ``module:id``, a class or function that makes an environment
+    (docs/environments.md), the id of an environment written in JAX such as ``gymnax:CartPole-v1``,
+    or an object that is one (docs/jax-environments.md). ``env_kwargs`` are arguments of the
+    environment's constructor; ``wrappers`` are names such as ``"frame-stack=4"``, or callables
+    ``env → env``, the innermost first. ``algorithm`` is a
     config such as ``klamp.TRPO(max_kl=0.01)``, taken as it is, or a name such as ``"trpo"``, which
     takes the preset's settings, or an object of your own class (examples/own_algorithm.py); PPO if
     left out. ``settings`` are the fields of ``klamp.Settings``
@@ -62,10 +68,16 @@ def train(
     a full disk keeps the end of the run from its folder, the result has it all the same
     (``Result.unsaved``, and a ``KlampWarning``).
     """
-    config = configure(environment_name(env), algorithm, settings)
+    source = resolve(env, env_kwargs, wrappers)
+    config = configure(
+        source.name,
+        algorithm,
+        settings,
+        env_kwargs=source.env_kwargs,
+        wrappers=source.wrappers,
+    )
     if network is not None:
         config = replace(config, network=name_of(network))
-    own = None if isinstance(env, str) else env
     return told(
         train_config(
             config,
@@ -73,7 +85,7 @@ def train(
             reporters=gather(report, quiet=quiet),
             network=network,
             device=device,
-            environment=own,
+            environment=source,
         )
     )
 
@@ -88,19 +100,20 @@ def train_config(
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
-    environment: Any = None,
+    environment: EnvironmentSource | None = None,
 ) -> Result:
     """Train a complete configuration from the beginning."""
     choose_folder(config, out)
     use_device(device)
-    check_environment(environment_of(config, environment), config.settings)
+    source = environment or source_of(config)
+    check_environment(source, config.settings)
     return train_one(
         config,
         out=out,
         reporters=reporters,
         network=network,
         signals=signals,
-        environment=environment,
+        environment=source,
     )[0]
 
 
@@ -114,7 +127,7 @@ def train_one(
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     like: Iteration | None = None,
-    environment: Any = None,
+    environment: EnvironmentSource | None = None,
 ) -> tuple[Result, Iteration]:
     """The same with an environment that was checked before; ``like`` lends what it compiled."""
     folder = choose_folder(config, out)
@@ -144,21 +157,22 @@ def load(
     checkpoint: Choice = "last",
     network: NetworkBuilder | None = None,
     environment: Any = None,
+    wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> TrainedPolicy:
     """The policy of one of a run's checkpoints, with its normaliser; no environment stays open.
 
     ``checkpoint`` is ``"last"``, ``"best"``, which is that of the highest mean return (of the
     evaluations while it trained, where there were any, else of the training), or a step.
-    ``algorithm``, ``network`` and ``environment`` are the run's own, where it was given such (an
-    algorithm that can be imported need not be given again). ``trust`` has the modules be imported
-    that the names of environment and algorithm name, whoever wrote them there.
+    ``algorithm``, ``network``, ``environment`` and ``wrappers`` are the run's own, where no file
+    leads to what it was given. ``trust`` has the modules be imported that its `config.json` names,
+    whoever wrote them there.
     """
-    config = read_trusted_config(run_of(Path(folder)), trust, algorithm)
+    again = given_again(environment, wrappers)
+    config = read_trusted_config(run_of(Path(folder)), trust, again, algorithm)
     path = chosen_checkpoint(Path(folder), checkpoint)
-    environments = make_host(
-        environment_of(config, environment), 1, seed=0, purpose=Purpose.EVALUATE
-    )
+    source = source_of(config, environment, wrappers)
+    environments = source.host(1, seed=0, purpose=Purpose.EVALUATE)
     try:
         draw = network_maker(config, environments, network)
         theta, model = flatten(draw(key(config.settings.seed, Purpose.INITIALISE)))

@@ -11,7 +11,15 @@ from klamp.errors import ConfigError, shown
 MAIN = "__main__"
 """The module of a class that was defined in a script, which no other process can import."""
 
-RESERVED = {"env", "algo", "network", "klamp_version", "signature"}
+RESERVED = {
+    "env",
+    "algo",
+    "network",
+    "env_kwargs",
+    "wrappers",
+    "klamp_version",
+    "signature",
+}
 """What else `config.json` has beside the settings."""
 
 
