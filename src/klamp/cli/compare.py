@@ -27,8 +27,8 @@ def compare(words: list[str]) -> int:
         folders: Folders of runs, of seeds, or of several of these; running and stopped runs count
             as far as they are. Runs that differ in nothing but the seed are pooled.
         out: The page with plots.
-        threshold: The return that steps are counted to; by default the lowest that an algorithm
-            has reached in the end.
+        threshold: The return that steps are counted to; by default the highest that the median
+            seed of every algorithm has reached.
     """
     given = parse(
         options,

@@ -60,7 +60,6 @@ def test_the_score_of_seeds_and_of_one_and_of_none(tmp_path: Path) -> None:
     assert score(none) is None
     assert pairs([none, one]) == []
     assert threshold_of([none], None) is None
-    assert threshold_of([none, one, many], None) == 5.0
     assert threshold_of([none], 3.0) == 3.0
 
 
@@ -94,3 +93,18 @@ def test_steps_to_a_return(tmp_path: Path) -> None:
     assert steps_to(group, 5.0) == (200.0, 2)
     assert steps_to(group, 9.0) == (np.inf, 1)
     assert steps_to(group, 1.0) == (100.0, 3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_the_median_seed_of_every_group_has_reached_the_threshold(
+    count: int, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(count)
+    groups = groups_of(
+        *(seeds(tmp_path / x, list(generator.normal(9, 1, count)), algo=x) for x in "abc")
+    )
+    threshold = threshold_of(groups, None)
+    assert threshold is not None
+    assert all(np.isfinite(steps_to(group, threshold)[0]) for group in groups)
+    # A little higher, and one of them has not.
+    assert not all(np.isfinite(steps_to(group, threshold + 1e-9)[0]) for group in groups)

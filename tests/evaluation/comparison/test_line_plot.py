@@ -76,5 +76,16 @@ def test_every_mark_has_a_line_and_its_name() -> None:
     assert "δ = 0.01" in text
 
 
+def test_names_of_marks_do_not_lie_on_one_another() -> None:
+    marks = tuple((0.01 + n * 1e-5, f"δ = {n}") for n in range(40))
+    axes = Axes("kl", "x", "nats", marks=marks)
+    text = line_plot(axes, [curve("c", np.arange(2.0), np.array([0.001, 0.03]))])
+    places = sorted(float(y) for y in re.findall(r'<text class="mark" x="[^"]*" y="([^"]*)"', text))
+    assert text.count('<line class="mark"') == 40
+    assert 3 < len(places) < 40
+    assert min(np.diff(places)) >= 14.9
+    assert TOP < places[0]
+
+
 def test_colours_are_told_apart() -> None:
     assert len({colour_class(number) for number in range(24)}) == 24

@@ -35,7 +35,7 @@ def test_the_page_says_what_was_compared(tmp_path: Path) -> None:
     for part in (
         "klamp compare &#x27;runs/&lt;b&gt;&#x27;", "1 May 2026", "klamp 0.1.0",
         "there is no such folder", "ppo, clip=0.2", "too few", "seed-1", "none", "δ",
-        "what differs", "All settings", "lowest to the\nhighest seed",
+        "What differs", "All settings", "lowest to the\nhighest seed",
     ):  # fmt: skip
         assert part in text
     cells = [cell.text for cell in body_of(text).iter("td")]

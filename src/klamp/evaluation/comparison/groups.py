@@ -127,11 +127,18 @@ def _pair(one: Group, other: Group) -> Pair:
 def threshold_of(groups: list[Group], asked: float | None) -> float | None:
     """The return that the steps of an environment's groups are counted to, if there is one.
 
-    It is ``asked`` where that is given, else the lowest interquartile mean of the groups: what
-    every one of them has reached in the end.
+    It is ``asked`` where that is given, else what the median seed of every group has reached at
+    some time: the lowest of these medians.
     """
-    scores = [found.iqm for group in groups if (found := score(group)) is not None]
-    return asked if asked is not None else min(scores, default=None)
+    if asked is not None:
+        return asked
+    medians: list[float] = []
+    for group in groups:
+        returns = [run.columns["return_mean"] for run in group.runs]
+        best = sorted(float(np.nanmax(each)) for each in returns if not np.isnan(each).all())
+        # The lower of two middle seeds, since the steps are those of the slower one.
+        medians += [best[(len(best) - 1) // 2]] if best else []
+    return min(medians, default=None)
 
 
 def steps_to(group: Group, threshold: float) -> tuple[float, int]:

@@ -9,7 +9,9 @@ from klamp.evaluation.comparison.curves import Curve
 from klamp.evaluation.comparison.figures import round_ticks, tick_labels
 
 WIDTH, HEIGHT = 480, 280
-LEFT, RIGHT, TOP, BOTTOM = 66, 14, 12, 46
+LEFT, RIGHT, TOP, BOTTOM = 66, 24, 12, 46
+NAME = 15
+"""Height that the name of a mark needs."""
 COLOURS = 8
 """Colours that the page has; a curve beyond takes one of them again, dashed."""
 
@@ -59,7 +61,7 @@ def line_plot(axes: Axes, curves: list[Curve]) -> str:
         *_horizontal(axes, frame),
         *_vertical(axes, frame),
         *(_drawn(curve, frame) for curve in curves),
-        *(_mark(height, name, frame) for height, name in axes.marks),
+        *_marks(axes, frame),
         "</svg>",
     ]
     return "".join(parts)
@@ -80,11 +82,10 @@ def _heights(axes: Axes, curves: list[Curve]) -> tuple[float, float]:
 
 def _horizontal(axes: Axes, frame: _Frame) -> list[str]:
     ticks = round_ticks(*frame.x, 5)
-    # One that would end beyond the picture is left out.
     places = frame.across(ticks)
     parts = [
         f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM}" '
-        f'y2="{HEIGHT - BOTTOM + 4}"/><text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}" '
+        f'y2="{HEIGHT - BOTTOM + 4}"/><text x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" '
         f'text-anchor="middle">{label}</text>'
         for x, label in zip(places, tick_labels(ticks), strict=True)
     ]
@@ -106,14 +107,22 @@ def _vertical(axes: Axes, frame: _Frame) -> list[str]:
             f'text-anchor="middle">{_text(axes.up)}</text>']  # fmt: skip
 
 
-def _mark(height: float, name: str, frame: _Frame) -> str:
-    """A line across with its name at its right end."""
-    y = float(frame.up(np.array(height)))
-    return (
-        f'<line class="mark" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text class="mark" x="{WIDTH - RIGHT - 3}" y="{max(y - 4, TOP + 9):.1f}" '
-        f'text-anchor="end">{_text(name)}</text>'
-    )
+def _marks(axes: Axes, frame: _Frame) -> list[str]:
+    """Lines across, each with its name at its right end, as far as the names have room."""
+    parts: list[str] = []
+    free = float(HEIGHT)
+    for height, name in sorted(axes.marks):
+        y = float(frame.up(np.array(height)))
+        across = f'x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"'
+        parts.append(f'<line class="mark" {across}/>')
+        place = min(max(y - 4, TOP + NAME), free - NAME)
+        if place >= TOP + NAME:
+            free = place
+            parts.append(
+                f'<text class="mark" x="{WIDTH - RIGHT - 3}" y="{place:.1f}" '
+                f'text-anchor="end">{_text(name)}</text>'
+            )
+    return parts
 
 
 def _drawn(curve: Curve, frame: _Frame) -> str:

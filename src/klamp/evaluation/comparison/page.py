@@ -152,9 +152,9 @@ def _differences(groups: list[Group]) -> str:
     found = {name: values for name, values in differences(groups).items() if name != "algo"}
     if not found:
         return ""
-    head = ("what differs", *(group.label for group in groups))
+    head = ("setting", *(group.label for group in groups))
     rows = [(name, *values) for name, values in list(found.items())[:SETTINGS]]
-    return _rows(head, rows)
+    return f"<h3>What differs</h3>{_rows(head, rows)}"
 
 
 def _settings(number: int, groups: list[Group]) -> str:
