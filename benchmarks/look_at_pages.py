@@ -4,9 +4,10 @@
     python benchmarks/look_at_pages.py compare.html [--pictures DIR] [--chromium PROGRAM]
     python benchmarks/look_at_pages.py http://127.0.0.1:8765/
 
-At 1280 and 390 pixels, light and dark, as it opens and with everything unfolded and switched: console
-errors, requests beyond the page's own address, a page wider than the screen, texts that are cut off,
-texts of a plot that leave it or lie on one another, and whether the plots are there without a script.
+At 1280 and 390 pixels, light and dark, as it opens and with everything unfolded and switched:
+console errors, requests beyond the page's own address, a page wider than the screen (tables that
+scroll by themselves apart), texts that are cut off, texts of a plot that leave it or lie on one
+another, and whether the plots are there without a script.
 """
 
 import argparse
@@ -23,14 +24,17 @@ WRONG = """() => {
   for (const e of document.querySelectorAll("body *")) {
     const box = e.getBoundingClientRect(), text = (e.textContent || "").slice(0, 40);
     if (hidden(e) || !box.width) continue;
-    if (box.right > width + 1) wrong.push(`beyond the screen: ${e.tagName} ${text}`);
-    const alone = !e.closest("svg") && !e.children.length && getComputedStyle(e).display != "inline";
-    if (alone && e.scrollWidth > e.clientWidth + 1) wrong.push(`cut off: ${e.tagName} ${text}`);
+    const scrolls = e.closest(".wide")?.scrollWidth > e.closest(".wide")?.clientWidth;
+    if (box.right > width + 1 && !scrolls) wrong.push(`beyond the screen: ${e.tagName} ${text}`);
+    const alone = !e.closest("svg") && !e.children.length;
+    if (alone && getComputedStyle(e).display != "inline" && e.scrollWidth > e.clientWidth + 1)
+      wrong.push(`cut off: ${e.tagName} ${text}`);
   }
   for (const plot of document.querySelectorAll("svg.plot")) {
     const frame = plot.getBoundingClientRect();
     if (!frame.width) continue;
-    const texts = [...plot.querySelectorAll("text")].map(t => [t.textContent, t.getBoundingClientRect()]);
+    const texts = [...plot.querySelectorAll("text")].map(
+      t => [t.textContent, t.getBoundingClientRect()]);
     texts.forEach(([name, a], place) => {
       if (a.left < frame.left - .5 || a.right > frame.right + .5 || a.top < frame.top - .5 ||
           a.bottom > frame.bottom + .5) wrong.push(`leaves its plot: ${name}`);
@@ -76,9 +80,11 @@ def look(
     page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     page.on(
         "request",
-        lambda made: wrong.append(f"request: {made.url}")
-        if made.url not in own and not made.url.startswith("data:")
-        else None,
+        lambda made: (
+            wrong.append(f"request: {made.url}")
+            if made.url not in own and not made.url.startswith("data:")
+            else None
+        ),
     )
     page.goto(url)
     page.wait_for_timeout(1500)

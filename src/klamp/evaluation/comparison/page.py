@@ -121,7 +121,7 @@ def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
         + "</tr>"
         for row in rows
     )
-    return f"<table><tr>{titles}</tr>{cells}</table>"
+    return f'<div class="wide"><table><tr>{titles}</tr>{cells}</table></div>'
 
 
 def _folded(name: str, number: int, title: str, content: str) -> str:
