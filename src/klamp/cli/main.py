@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from klamp.cli.comparison import compare
+from klamp.cli.board import board
+from klamp.cli.compare import compare
 from klamp.cli.evaluation import evaluate
 from klamp.cli.presets import presets
 from klamp.cli.training import resume, train
@@ -49,9 +50,10 @@ COMMANDS = {
     ),
     "compare": Command(
         compare,
-        "DIR …",
+        "DIR … [--out FILE] [--threshold RETURN]",
         "runs side by side: a table with intervals, and a page with plots",
     ),
+    "board": Command(board, "[RUNS] [--port N]", "a local page that follows runs as they train"),
 }
 
 USAGE = """\
