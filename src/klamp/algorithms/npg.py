@@ -82,6 +82,8 @@ def natural_step(
     details = direction.metrics(jnp.ones_like(max_kl), unit)
     details |= {
         "gain_actual": jnp.where(accepted, there.gain * unit, 0),
+        "kl_tried": there.kl,
+        "gain_tried": there.gain * unit,
         "step_scale": jnp.where(accepted, details["step_scale"], 0),
         "backtracks": jnp.asarray(0),
         "kl_resolution": resolution(rounding),

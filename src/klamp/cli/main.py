@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from klamp.cli.comparison import compare
 from klamp.cli.evaluation import evaluate
+from klamp.cli.explain import explain
 from klamp.cli.presets import presets
 from klamp.cli.training import resume, train
 from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest
@@ -51,6 +52,11 @@ COMMANDS = {
         compare,
         "DIR …",
         "runs side by side: a table with intervals, and a page with plots",
+    ),
+    "explain": Command(
+        explain,
+        "RUN [--update K]",
+        "what a run did, what is wrong with it and what to try; or what happened in one update",
     ),
 }
 

@@ -212,7 +212,12 @@ def resume(words: list[str]) -> int:
 
 def _ended(result: Any) -> int:
     """The exit code of a run that came to its end."""
+    from klamp.reporting.format import refusals
+
     if result.unsaved is None:
-        return 0
+        if (problem := refusals(result.summary)) is None:
+            return 0
+        print(f"klamp: {problem}", file=sys.stderr)
+        return 2
     print(f"klamp: {printable(result.unsaved)}", file=sys.stderr)
     return NOT_SAVED

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from typing import TextIO
 
 from klamp.config.run import RunConfig
-from klamp.reporting.format import LINE_EVERY_S, closing, heading, progress_line
+from klamp.reporting.format import (
+    LINE_EVERY_S,
+    MADE,
+    closing,
+    heading,
+    progress_line,
+    refused_at_once,
+)
 from klamp.reporting.reporter import Reporter
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.streams import patient
@@ -20,6 +27,7 @@ class Lines:
         self._file, self._clock = patient(file), clock
         self._last = -math.inf
         self._steps = 1
+        self._outcome = MADE[0]
 
     def start(self, config: RunConfig, folder: str) -> None:
         """Name the run."""
@@ -27,7 +35,10 @@ class Lines:
         print(heading(config, folder), file=self._file, flush=True)
 
     def update(self, metrics: Metrics) -> None:
-        """A line, unless one was written just now."""
+        """A line, unless one was written just now; the first refused update of a row at once."""
+        self._outcome, before = metrics["outcome"], self._outcome
+        if metrics["outcome"] not in (*MADE, before):
+            print(refused_at_once(metrics), file=self._file, flush=True)
         now = self._clock()
         if now - self._last >= LINE_EVERY_S:
             self._last = now
@@ -59,6 +70,7 @@ class Panel:
         )
         self._task = self._progress.add_task("", total=1, figures="compiling …")
         self._steps = 1
+        self._outcome = MADE[0]
 
     def start(self, config: RunConfig, folder: str) -> None:
         """Name the run and show the bar."""
@@ -68,7 +80,10 @@ class Panel:
         self._progress.start()
 
     def update(self, metrics: Metrics) -> None:
-        """Move the bar."""
+        """Move the bar; above it the first refused update of a row."""
+        self._outcome, before = metrics["outcome"], self._outcome
+        if metrics["outcome"] not in (*MADE, before):
+            self._console.print(refused_at_once(metrics))
         figures = progress_line(metrics, self._steps)
         self._progress.update(self._task, completed=metrics["step"], figures=figures)
 

@@ -9,6 +9,10 @@ LINE_EVERY_S = 2.0
 """Seconds between two lines where the output is not a terminal."""
 
 
+MADE = ("ACCEPTED", "PROJECTED")
+"""Outcomes of updates that were made; all others left θ as it was."""
+
+
 def heading(config: RunConfig, folder: str) -> str:
     """What is trained, and where it is kept."""
     settings = config.settings
@@ -36,11 +40,43 @@ def closing(summary: Metrics) -> str:
     mean, folder = summary["return_mean"], printable(summary["folder"])
     learnt = "no episode ended" if mean is None else f"mean return {mean:.1f}"
     return (
-        f"Done: {learnt} over the last {min(summary['episodes'], 100)} training episodes, "
+        f"{_how(summary)}: {learnt} over the last {min(summary['episodes'], 100)} training "
+        "episodes, "
         f"{summary['step']:,} steps in {duration(summary['wall_s'])} "
-        f"({summary['compile_s']:.1f} s of it compiling).\n"
+        f"({summary['compile_s']:.1f} s of it compiling).{_refused(summary)}\n"
         f"The run lies in {folder}; see it act: klamp eval {folder}"
     )
+
+
+def refused_at_once(metrics: Metrics) -> str:
+    """What is told of an update that was refused, when it happens."""
+    why = metrics.get("non_finite")
+    what = metrics["outcome"] if why is None else f"{metrics['outcome']}, {why}"
+    return printable(f"update {metrics['update']:,} was refused ({what}); θ is as it was")
+
+
+def refusals(summary: Metrics) -> str | None:
+    """What is wrong with a run of whose updates more than half were refused; None of any other."""
+    refused, folder = summary.get("updates_refused", 0), printable(summary["folder"])
+    if 2 * refused <= summary.get("update", 0):
+        return None
+    return (
+        f"{refused:,} of the {summary['update']:,} updates of {folder} were refused, and taught "
+        f"the policy nothing. `klamp explain {folder}` says why, and what to try."
+    )
+
+
+def _how(summary: Metrics) -> str:
+    return "Done" if refusals(summary) is None else "Most updates were refused"
+
+
+def _refused(summary: Metrics) -> str:
+    """How many updates were refused, and where the reason is found; nothing where none was."""
+    refused = summary.get("updates_refused", 0)
+    if not refused:
+        return ""
+    why = f"why: klamp explain {printable(summary['folder'])}"
+    return f"\n{refused:,} of {summary['update']:,} updates were refused; {why}"
 
 
 def duration(seconds: float) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from klamp.errors import KlampWarning, NonFiniteError, NotSaved, Stopped
 from klamp.evaluation.policy import TrainedPolicy
+from klamp.reporting.format import MADE
 from klamp.reporting.reporter import Reporter
 from klamp.runs.atomic_write import write_atomically
 from klamp.runs.folder import metrics_until
@@ -153,6 +154,7 @@ class Running:
         written = int(self.state.update) - len(waiting)
         metrics = metrics_until(self._folder / "metrics.jsonl", written) + waiting
         summary = _counters(self.state) | self.spent._asdict() | {"folder": str(self._folder)}
+        summary["updates_refused"] = sum(line.get("outcome") not in MADE for line in metrics)
         if metrics and metrics[-1]["update"] == int(self.state.update):
             # Where lines were lost, the last one is not of this policy.
             summary = metrics[-1] | summary

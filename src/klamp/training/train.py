@@ -15,6 +15,7 @@ from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import NetworkBuilder, flatten, name_of
 from klamp.networks.build import network_maker
 from klamp.reporting.console import reporter
+from klamp.reporting.format import refusals
 from klamp.reporting.reporter import Reporter, Silent
 from klamp.runs.checkpoint import latest_checkpoint
 from klamp.runs.folder import choose_folder, locked, read_trusted_config, run_of, write_config
@@ -113,9 +114,10 @@ def train_one(
 
 
 def told(result: Result) -> Result:
-    """Warn of a result that is not all in its folder."""
-    if result.unsaved is not None:
-        warnings.warn(result.unsaved, KlampWarning, stacklevel=3)
+    """Warn of a result that is not all in its folder, or of updates that were mostly refused."""
+    for problem in (result.unsaved, refusals(result.summary)):
+        if problem is not None:
+            warnings.warn(problem, KlampWarning, stacklevel=3)
     return result
 
 
