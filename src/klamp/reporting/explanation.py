@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, printable
 from klamp.reporting.anomalies.detection import anomalies
 from klamp.reporting.anomalies.finding import Finding
 from klamp.reporting.anomalies.history import FEWEST, History, median
@@ -29,7 +29,8 @@ def explain_run(run: History, folder: Path) -> str:
     if found[MOST:]:
         names = ", ".join(one.name for one in found[MOST:])
         parts.append(_filled(f"Besides: {names}, which may follow from these."))
-    parts.append(_filled(f"One update by itself: klamp explain {folder} --update {_odd(run)}"))
+    name = printable(str(folder))
+    parts.append(_filled(f"One update by itself: klamp explain {name} --update {_odd(run)}"))
     return "\n\n".join(parts)
 
 

@@ -13,10 +13,11 @@ REFUSED_SHARE = 0.1
 """Share of updates that may be refused without a word: near the end of a run that has nothing left
 to gain a few are. Healthy runs have below 0.02."""
 
-LONG_CLIP, LONG_KL, FEW_EFFECTIVE = 0.5, 0.15, 0.7
-"""Medians of the second half above which an update has left what its batch tells: the share of
-ratios outside 1 ± ε, the KL in nats, and the effective sample size below which. Healthy runs reach
-0.3, 0.05 and 0.9; at a KL of 0.15 a Gaussian's mean has moved by half a standard deviation."""
+LONG_CLIP, LONG_KL, LONG_SHARE = 0.5, 0.05, 0.1
+"""An update has left what its batch tells where half of the ratios that should keep to 1 ± ε do
+not, or where the KL is above 0.05 nats: a Gaussian's mean has then moved by a third of a standard
+deviation, and a tenth of the batch is lost to the importance weights. A run has such updates where
+it is the median one of the second half, or, by KL, more than this share of all."""
 
 SHORT_KL = 1e-4
 """Nats; a run whose median update is shorter than this has hardly moved in a thousand updates.
@@ -155,26 +156,39 @@ def beyond_bound(run: History) -> Iterator[Finding]:
 
 def too_long(run: History) -> Iterator[Finding]:
     """Updates that go beyond what their batch can tell."""
-    clip, kl = median(run.recent("clip_fraction")), median(run.recent("kl"))
-    effective = median(run.recent("effective_sample_size"))
-    if not (clip > LONG_CLIP or kl > LONG_KL or effective < FEW_EFFECTIVE):
+    clipped = run.setting("clip") is not None
+    clip, kl = median(run.recent("clip_fraction")), run.told("kl")
+    long = float(np.mean(kl > LONG_KL)) if len(kl) >= FEWEST else 0.0
+    if not (long > LONG_SHARE or (clipped and clip > LONG_CLIP)):
         return
-    if run.setting("epochs") is not None:
-        remedy = (
-            "A smaller --learning-rate, fewer --epochs, --target-kl 0.02 to stop the epochs, or "
-            "--max-kl 0.02 to draw updates back."
-        )
-    elif run.setting("max_kl") is not None:
-        remedy = f"A smaller --max-kl: it is {run.setting('max_kl'):g} nats, and 0.01 is usual."
-    else:
-        remedy = "A smaller --learning-rate, or a trust region: --algo trpo."
+    effective = run.told("effective_sample_size")
+    seen = f"The KL is above {LONG_KL:g} nats in {long:.0%} of the updates, {np.median(kl):.2g} in "
+    seen += f"the median one and {kl.max():.2g} in the longest"
+    if len(effective):
+        seen += f", which leaves {effective.min():.0%} of its batch to the importance weights"
+    if clipped:
+        seen += f"; {clip:.0%} of the ratios are outside the clipping range (median of "
+        seen += f"{run.recent_updates()})"
     yield finding(
         "updates-too-long",
         "Updates leave the neighbourhood in which their batch says anything.",
-        f"Medians of {run.recent_updates()}: {clip:.0%} of the ratios outside the clipping range, "
-        f"KL {kl:.3g} nats, {effective:.0%} of the batch left by the importance weights.",
-        remedy,
+        f"{seen}.",
+        _shorter(run),
     )
+
+
+def _shorter(run: History) -> str:
+    """What makes the updates of this algorithm shorter."""
+    bound, rate = run.setting("max_kl"), run.setting("learning_rate")
+    if run.setting("epochs") is not None:
+        return (
+            f"A smaller --learning-rate: it is {rate:g}; fewer --epochs than "
+            f"{run.setting('epochs')}, --target-kl 0.02 to stop them, or --max-kl 0.02 to draw "
+            "updates back."
+        )
+    if bound is not None:
+        return f"A smaller --max-kl: it is {bound:g} nats, and 0.01 is usual."
+    return f"A smaller --learning-rate than {rate:g}, or a trust region: --algo trpo."
 
 
 def too_short(run: History) -> Iterator[Finding]:
