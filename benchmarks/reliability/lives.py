@@ -139,7 +139,7 @@ def live(case: Case, steps: int, folder: Path, kill: Kill) -> None:
         import warnings
 
         import klamp
-        from klamp.reporting.reporter import Silent
+        from klamp.training.callbacks import Reporters
         from klamp.training.train import train_config
 
         warnings.simplefilter("error", klamp.KlampWarning)
@@ -148,7 +148,7 @@ def live(case: Case, steps: int, folder: Path, kill: Kill) -> None:
         if (folder / "config.json").exists():
             klamp.resume(folder, quiet=True)
         else:
-            train_config(configuration(case, steps), out=folder, to=Silent())
+            train_config(configuration(case, steps), out=folder, reporters=Reporters())
 
 
 def processes() -> Any:

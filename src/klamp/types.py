@@ -83,22 +83,35 @@ class Rollout(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B samples, flat, ready for any update. The last two fields serve the critic."""
+    """Samples, ready for any update. The last two fields serve the critic, and may be None.
+
+    The samples lie along the axes of ``advantage``, B: one axis of rows, or two, [S, A], of
+    sequences and the places in each where an action may have been chosen. ``weight``, ``action``,
+    ``old`` and the critic's fields begin with the same axes. The first axis is the unit of
+    minibatches and of subsampling, and all that ``inputs`` must have in common with the others: of
+    a sequence they may show more than its actions (the tokens of a prompt).
+    """
 
     inputs: Any
-    """What the policy is called with; one row a sample."""
+    """What the policy is called with; one row for each row, or sequence, of samples."""
     action: Any
     """The actions taken."""
-    advantage: Float[Array, " B"]
+    advantage: Float[Array, "*B"]
     """Â, as the surrogate uses it (standardised if so configured)."""
     old: Any
-    """The distribution that chose the actions, with one row a sample."""
-    weight: Float[Array, " B"] | None = None
-    """Non-negative; a row of weight 0 does not exist. None weighs all rows alike."""
+    """The distribution that chose the actions, along the same axes; or, where it is too large to be
+    kept, ``Shared(recompute)``: ``recompute(inputs)`` gives it for any rows of the inputs, and is a
+    pytree, such as ``jax.tree_util.Partial(model.distribution, theta)``."""
+    weight: Float[Array, "*B"] | None = None
+    """Non-negative; a sample of weight 0 does not exist. None weighs all alike."""
     value_target: Any = None
     """Regression targets of the critic."""
     old_value: Any = None
     """V of the critic that computed the advantages."""
+
+    def old_policy(self) -> Any:
+        """The distribution that chose the actions, of all rows."""
+        return self.old.value(self.inputs) if isinstance(self.old, Shared) else self.old
 
 
 class UpdateReport(NamedTuple):

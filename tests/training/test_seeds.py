@@ -24,9 +24,20 @@ PPO = klamp.PPO(epochs=1, minibatch_size=16)
 
 def test_each_run_is_that_of_its_seed_alone(tmp_path: Path) -> None:
     folders = train_seeds(
-        "CartPole-v1", PPO, seeds=[3, 4, 5], workers=2, out=tmp_path, quiet=True, steps=128, **SMALL
+        "CartPole-v1",
+        PPO,
+        seeds=[3, 4, 5],
+        workers=2,
+        out=tmp_path,
+        quiet=True,
+        report=["csv"],
+        steps=128,
+        **SMALL,
     )
     assert [folder.name for folder in folders] == ["seed-3", "seed-4", "seed-5"]
+    for folder in folders:
+        rows = (folder / "metrics.csv").read_text().splitlines()
+        assert len(rows) == 1 + len(read_metrics(folder / "metrics.jsonl"))
     # The third run had what the first one compiled.
     alone = klamp.train(
         "CartPole-v1", PPO, seed=5, out=tmp_path / "alone", quiet=True, steps=128, **SMALL
@@ -41,6 +52,14 @@ def test_a_folder_that_is_taken_stops_all_before_any_begins(tmp_path: Path) -> N
     with pytest.raises(klamp.RunFolderError, match="seed-1 cannot become"):
         train_seeds("CartPole-v1", PPO, seeds=3, out=tmp_path, quiet=True, **SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["seed-1"]
+
+
+def test_callbacks_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    for report, said in ((print, "only csv, tensorboard, wandb: they are"), ("csw", "`csv`")):
+        given: Any = [report]
+        with pytest.raises(klamp.ConfigError, match=said):
+            train_seeds("CartPole-v1", PPO, seeds=2, out=tmp_path / "runs", report=given, **SMALL)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("number", [0, -1, True])

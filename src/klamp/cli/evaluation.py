@@ -16,6 +16,7 @@ def evaluate(words: list[str]) -> int:
         [
             ("folder", tyro.conf.Positional[Path]),
             ("episodes", int, 20),
+            ("checkpoint", str, "last"),
             ("seed", int, 0),
             ("stochastic", bool, False),
             ("video", Path | None, None),
@@ -27,6 +28,7 @@ def evaluate(words: list[str]) -> int:
     Args:
         folder: The run's folder.
         episodes: Whole episodes to run.
+        checkpoint: Whose policy: last, best (the highest mean return), or a step.
         seed: Seed of the episodes.
         stochastic: Sample actions instead of taking the most probable ones.
         video: Film one episode into this file, .mp4 or .gif.
@@ -44,7 +46,9 @@ def evaluate(words: list[str]) -> int:
 
     if given.video is not None:
         check_video(given.video)
-    policy = load(given.folder, trust=given.trust)
+    named = given.checkpoint
+    chosen = int(named) if named.isdecimal() else named
+    policy = load(given.folder, checkpoint=chosen, trust=given.trust)
     result = evaluation.evaluate(
         policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
     ).summary()

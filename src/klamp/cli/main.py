@@ -45,7 +45,7 @@ COMMANDS = {
     ),
     "eval": Command(
         evaluate,
-        "DIR [--episodes N] [--seed S] [--stochastic] [--video FILE]",
+        "DIR [--episodes N] [--checkpoint best|last|STEP] [--stochastic] [--video FILE]",
         "run whole episodes with a trained policy",
     ),
     "compare": Command(

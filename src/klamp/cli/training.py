@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
 
-from klamp.cli.config_file import ConfigFile, as_toml, environment_of, read_config_file
+from klamp.cli.config_file import ConfigFile, as_toml, read_config_file, refuse_strange
 from klamp.cli.options import (
     environment_word,
     given_fields,
@@ -22,14 +22,22 @@ def train(words: list[str]) -> int:
     path, algo = value_of("--config", words), value_of("--algo", words)
     file = ConfigFile() if path is None else read_config_file(Path(path), algo)
     given = _train_options(words, file)
-    env = given.env or environment_of(file)
+    refuse_strange(file, given.env, given.wrappers)
+    env = given.env or file.data.get("env")
     if not env:
         refuse_missing("train", "ENV")
+    from klamp.config.env_kwargs import env_kwargs_of
     from klamp.config.presets import configure, sources
 
     values = _settings_of(given)
     options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
-    config = configure(env, given.algo, {**file.settings, **options})
+    config = configure(
+        env,
+        given.algo,
+        {**file.settings, **options},
+        env_kwargs=env_kwargs_of(given.env_kwargs) or file.data.get("env_kwargs"),
+        wrappers=given.wrappers or file.data.get("wrappers", ()),
+    )
     if given.dry_run:
         known = dict.fromkeys(file.settings, file.path.name) | dict.fromkeys(options, "option")
         print(as_toml(config, sources(config, known)))
@@ -47,16 +55,21 @@ def train(words: list[str]) -> int:
                 out=given.out,
                 workers=None,
                 quiet=given.quiet,
+                report=given.log,
                 device=given.device,
                 signals=signals,
             )
             return 0
-        from klamp.reporting.console import reporter
-        from klamp.reporting.reporter import Silent
+        from klamp.training.callbacks import gather
         from klamp.training.train import train_config
 
-        to = Silent() if given.quiet else reporter()
-        result = train_config(config, out=given.out, to=to, signals=signals, device=given.device)
+        result = train_config(
+            config,
+            out=given.out,
+            reporters=gather(given.log, quiet=given.quiet),
+            signals=signals,
+            device=given.device,
+        )
     return _ended(result)
 
 
@@ -65,6 +78,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
     from klamp.config.algorithms import ALGORITHMS
     from klamp.config.presets import configure
     from klamp.config.settings import GROUPS
+    from klamp.envs.wrappers import KNOWN_IN_WORDS
 
     name = value_of("--algo", words) or file.data.get("algo", "ppo")
     first = words[0] if words and not words[0].startswith("-") else None
@@ -77,22 +91,28 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
         [
             ("env", environment_word(), ""),
             ("algo", str, name),
+            ("env_kwargs", tuple[str, ...], ()),
+            ("wrappers", tuple[str, ...], ()),
             ("config", Path | None, None),
             ("dry_run", bool, False),
             ("out", Path | None, None),
             ("seeds", int, 1),
             ("device", str, "auto"),
+            ("log", tuple[str, ...], ()),
             ("quiet", bool, False),
             *(_section(heading, kind, defaults) for heading, kind in sections.items()),
         ],
         frozen=True,
     )
-    options.__doc__ = """Train a policy.
+    options.__doc__ = f"""Train a policy.
 
     Args:
         env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id;
             it may stand in the file of --config instead.
         algo: One of the algorithms by name.
+        env_kwargs: Arguments of the environment's constructor, KEY=VALUE, VALUE as JSON or text.
+        wrappers: What the environment is wrapped in, the innermost first, as NAME or NAME=VALUE.
+            {KNOWN_IN_WORDS}. Or your own, as module:name.
         config: A file of settings (.toml or .json, also the config.json of another run); options
             go before it, and it before the preset.
         dry_run: Print every setting and where it comes from, as a file that --config takes, and
@@ -102,6 +122,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
         seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
             The same command goes on with what is missing of them.
         device: cpu, gpu, or auto, which leaves it to JAX.
+        log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
         quiet: Show no progress.
     """
     description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
@@ -148,33 +169,7 @@ def _settings_of(given: Any) -> dict[str, Any]:
 
 def resume(words: list[str]) -> int:
     """`klamp resume DIR`."""
-    import tyro
-
-    options = make_dataclass(
-        "ResumeOptions",
-        [
-            ("folder", tyro.conf.Positional[Path]),
-            ("steps", int | None, None),
-            ("device", str, "auto"),
-            ("trust", bool, False),
-            ("quiet", bool, False),
-        ],
-    )
-    options.__doc__ = """Go on with a run.
-
-    Args:
-        folder: The run's folder, or that of many seeds.
-        steps: Train to this number of steps instead of the run's own.
-        device: cpu, gpu, or auto, which leaves it to JAX.
-        trust: Import the module that config.json names, though no klamp of yours wrote it there.
-        quiet: Show no progress.
-    """
-    given = parse(
-        options,
-        words,
-        command="resume",
-        description="Go on with a run from its latest checkpoint.",
-    )
+    given = _resume_options(words)
     from klamp.runtime.signals import Signals, leave_saying
 
     where = f"go on with: klamp resume {given.folder}"
@@ -190,19 +185,19 @@ def resume(words: list[str]) -> int:
                 given.folder,
                 steps=given.steps,
                 quiet=given.quiet,
+                report=given.log,
                 device=given.device,
                 signals=signals,
                 trust=given.trust,
             )
             return 0
-        from klamp.reporting.console import reporter
-        from klamp.reporting.reporter import Silent
+        from klamp.training.callbacks import gather
         from klamp.training.resume import go_on
 
         result = go_on(
             given.folder,
             steps=given.steps,
-            to=Silent() if given.quiet else reporter(),
+            reporters=gather(given.log, quiet=given.quiet),
             signals=signals,
             device=given.device,
             trust=given.trust,
@@ -210,12 +205,45 @@ def resume(words: list[str]) -> int:
     return _ended(result)
 
 
+def _resume_options(words: list[str]) -> Any:
+    """The options of `klamp resume`."""
+    import tyro
+
+    options = make_dataclass(
+        "ResumeOptions",
+        [
+            ("folder", tyro.conf.Positional[Path]),
+            ("steps", int | None, None),
+            ("device", str, "auto"),
+            ("trust", bool, False),
+            ("log", tuple[str, ...], ()),
+            ("quiet", bool, False),
+        ],
+    )
+    options.__doc__ = """Go on with a run.
+
+    Args:
+        folder: The run's folder, or that of many seeds.
+        steps: Train to this number of steps instead of the run's own.
+        device: cpu, gpu, or auto, which leaves it to JAX.
+        trust: Import the module that config.json names, though no klamp of yours wrote it there.
+        log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
+        quiet: Show no progress.
+    """
+    return parse(
+        options,
+        words,
+        command="resume",
+        description="Go on with a run from its latest checkpoint.",
+    )
+
+
 def _ended(result: Any) -> int:
     """The exit code of a run that came to its end."""
-    from klamp.reporting.format import refusals
+    from klamp.reporting.format import mostly_refused
 
     if result.unsaved is None:
-        if (problem := refusals(result.summary)) is None:
+        if (problem := mostly_refused(result.summary)) is None:
             return 0
         print(f"klamp: {problem}", file=sys.stderr)
         return 2

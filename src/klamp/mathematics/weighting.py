@@ -29,8 +29,8 @@ def map_rows(
     return jax.tree.map(apply, tree, is_leaf=lambda part: isinstance(part, Shared))
 
 
-def scrub(tree: Any, weight: Float[OnAny, " B"] | None) -> Any:
-    """Replace every row of weight 0 by the first row that has weight.
+def scrub(tree: Any, weight: Float[OnAny, "*B"] | None) -> Any:
+    """Replace every sample of weight 0 by the first sample that has weight.
 
     Done once, before anything is computed from the rows: a ``where`` applied to a *result* keeps
     the value clean but not the gradient, which would still be 0·NaN. A row that has weight lies in
@@ -38,7 +38,8 @@ def scrub(tree: Any, weight: Float[OnAny, " B"] | None) -> Any:
     distribution). Where no row has weight all become ones, which every distribution here takes.
     Without weights nothing is replaced.
 
-    Raises ``ValueError`` for a leaf without one row per sample that is not ``Shared``.
+    Samples lie along the axes of ``weight``, with which the shape of every leaf begins. Raises
+    ``ValueError`` for one whose shape does not, and that is not ``Shared``.
     """
     if weight is None:
         return tree
@@ -47,29 +48,47 @@ def scrub(tree: Any, weight: Float[OnAny, " B"] | None) -> Any:
     first, some = jnp.argmax(scored), jnp.any(scored)
 
     def clean(leaf: Array) -> Array:
-        if leaf.shape[:1] != weight.shape:
+        if leaf.shape[: weight.ndim] != weight.shape:
             raise ValueError(
-                f"The batch has {weight.shape[0]} weights, but a leaf of shape {leaf.shape} among "
-                "what it holds for each sample. Expected one row per sample in every leaf; wrap "
-                "what is not one row per sample in `klamp.Shared`."
+                f"The batch has weights of shape {weight.shape}, but a leaf of shape {leaf.shape} "
+                "among what it holds for each sample. Expected one row per sample in every leaf; "
+                "wrap what is not one row per sample in `klamp.Shared`."
             )
-        row = jnp.where(some, leaf[first], jnp.ones_like(leaf[0]))
-        return jnp.where(scored.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, row)
+        rows = leaf.reshape(-1, *leaf.shape[weight.ndim :])
+        row = jnp.where(some, rows[first], jnp.ones_like(rows[0]))
+        return jnp.where(along(scored, leaf), leaf, row)
 
     return map_rows(clean, tree)
 
 
-def scored(batch: Batch) -> Batch:
-    """The batch with every row of weight 0 replaced: what stood there changes no bit.
+def along(samples: Array, leaf: Array) -> Array:
+    """One number per sample, shaped so that it meets each sample's part of a leaf."""
+    return samples.reshape(*samples.shape, *(1,) * (leaf.ndim - samples.ndim))
 
-    What a policy is computed from becomes a row that is scored, numbers become 0.
+
+def of_sequences(weight: Float[OnAny, "S *A"] | None) -> Float[OnAny, " S"] | None:
+    """The largest weight of each row of the first axis: 0 where nothing in it is scored.
+
+    This is the weight of ``inputs``, whose rows are those of the first axis. A place of weight 0 in
+    a sequence that has others is not scored, but it is seen.
+    """
+    if weight is None or weight.ndim == 1:
+        return weight
+    return jnp.max(weight, axis=tuple(range(1, weight.ndim)))
+
+
+def scored(batch: Batch) -> Batch:
+    """The batch with every sample of weight 0 replaced: what stood there changes no bit.
+
+    What a policy is computed from becomes that of a sample that is scored, numbers become 0.
+    ``inputs`` are replaced by whole rows, where nothing in a row is scored.
     """
     if batch.weight is None:
         return batch
-    rows = scrub((batch.inputs, batch.action, batch.old), batch.weight)
+    inputs = scrub(batch.inputs, of_sequences(batch.weight))
+    action, old = scrub((batch.action, batch.old), batch.weight)
     numbers = (batch.advantage, batch.weight, batch.value_target, batch.old_value)
     advantage, weight, target, value = zeroed(numbers, batch.weight)
-    inputs, action, old = rows
     return Batch(inputs, action, advantage, old, weight, target, value)
 
 

@@ -7,7 +7,7 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,16 @@ LIMIT = 2**32
 
 def to_json(metrics: Metrics) -> str:
     """One line of strict JSON; NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(finite(metrics))
+
+
+def finite(metrics: Mapping[str, Any]) -> Metrics:
+    """The same with None in the place of NaN and infinity."""
 
     def plain(value: Any) -> Any:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return json.dumps({name: plain(value) for name, value in metrics.items()})
+    return {name: plain(value) for name, value in metrics.items()}
 
 
 class MetricsLog:

@@ -12,10 +12,9 @@ from klamp.collection.collector import Collector, Summary, never
 from klamp.collection.device import DeviceCollector
 from klamp.collection.host import HostCollector
 from klamp.config.run import RunConfig
-from klamp.envs.device.adapters import device_environment
 from klamp.envs.device.batched import Together
 from klamp.envs.host.interface import HostEnvironments, Position
-from klamp.envs.source import environment_of, make_host
+from klamp.envs.source import EnvironmentSource, source_of
 from klamp.envs.spaces.supported import check_spaces
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import Model, NetworkBuilder, flatten
@@ -179,14 +178,14 @@ def start(
     config: RunConfig,
     network: NetworkBuilder | None = None,
     like: Iteration | None = None,
-    environment: Any = None,
+    environment: EnvironmentSource | None = None,
 ) -> tuple[Iteration, TrainState]:
     """Environments, networks and functions, and the state before the first step.
 
     ``like`` is a run that differs only in its seed: what it compiled serves this one, too.
-    ``environment`` is the run's own where it was given as an object. Turns JAX's asynchronous
-    dispatch on the CPU off for this process: every policy call is waited for anyway, and handing it
-    to another thread costs more than the call.
+    ``environment`` is where the run's own come from, by default what its configuration names. Turns
+    JAX's asynchronous dispatch on the CPU off for this process: every policy call is waited for
+    anyway, and handing it to another thread costs more than the call.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     keep_compiled()
@@ -202,15 +201,16 @@ def start(
         raise
 
 
-def _environments(config: RunConfig, environment: Any) -> HostEnvironments | Together:
+def _environments(
+    config: RunConfig, environment: EnvironmentSource | None
+) -> HostEnvironments | Together:
     """The run's environments: on the device where they are written in JAX, else on the host."""
     settings = config.settings
-    source = environment_of(config, environment)
-    on_device = device_environment(source, settings.vectorization)
+    source = environment or source_of(config)
+    on_device = source.device(settings.vectorization)
     if on_device is not None:
         return Together(on_device, settings.num_envs)
-    return make_host(
-        source,
+    return source.host(
         settings.num_envs,
         seed=settings.seed,
         purpose=Purpose.EPISODE,

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
 from klamp.envs.host.copies import Info, Replayed, Stepped
-from klamp.errors import CopyFault
+from klamp.errors import CopyFault, one_line
 
 
 class LocalCopies:
@@ -119,9 +119,3 @@ class LocalCopies:
 def fault(index: int, call: str, error: BaseException) -> CopyFault:
     """An exception in environment code, by the name of its type and in its own words."""
     return CopyFault(index, f"raised {type(error).__name__} in `{call}`: {one_line(error)}")
-
-
-def one_line(error: BaseException) -> str:
-    """The text of an exception without line breaks, with a full stop."""
-    text = " ".join(str(error).split())
-    return text if text.endswith((".", "!", "?")) else f"{text}."
