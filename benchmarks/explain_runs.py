@@ -146,14 +146,6 @@ PLANTED = (
         "step size ÷ 1,000", CART, "ppo", "updates-too-short", learning_rate=3e-7, steps=60_000
     ),
     planted(
-        "critic's step size × 3,000",
-        PENDULUM,
-        "trpo",
-        "critic-worse-than-constant",
-        critic_learning_rate=3.0,
-        steps=60_000,
-    ),
-    planted(
         "natural step without search, δ × 100",
         PENDULUM,
         "npg",

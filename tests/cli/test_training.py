@@ -1,8 +1,13 @@
 """`klamp train`: every setting once, under the heading of its group."""
 
+import json
 import re
+from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from klamp.cli.main import main
 from klamp.config.algorithms import ALGORITHMS
@@ -22,3 +27,45 @@ def test_each_option_stands_under_the_heading_of_its_group(
     for heading, group in {**GROUPS, algo: ALGORITHMS[algo]}.items():
         options = re.findall(r"^ *(--[a-z][a-z-]*)", shown[heading], flags=re.MULTILINE)
         assert options == [f"--{name.replace('_', '-')}" for name in group.__dataclass_fields__]
+
+
+class NanLater(gymnasium.Env):
+    """Pays 1 a step, and NaN from its 20th step on."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+    steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.began = self.steps
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        reward = 1.0 if self.steps < 20 else float("nan")
+        return np.zeros(1, np.float32), reward, self.steps - self.began >= 5, False, {}
+
+
+@pytest.mark.usefixtures("quick_updates")
+def test_a_run_of_which_most_was_refused_is_not_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(gymnasium.registry, "NanLater-v0", EnvSpec("NanLater-v0", NanLater))
+    folder = tmp_path / "run"
+    sizes = ["--num-envs", "2", "--rollout-length", "16", "--hidden-sizes", "4"]
+    words = ["NanLater-v0", *sizes, "--minibatch-size", "32", "--steps", "128"]
+    assert main(["train", *words, "--out", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert "Done" not in said
+    assert said.count("was refused (NON_FINITE, the reward of environment") == 1
+    assert "update 2 was refused" in said
+    assert "3 of 4 updates were refused; why: klamp explain" in said
+    assert "klamp: 3 of the 4 updates" in said
+    before = json.loads((folder / "summary.json").read_text())
+    assert before["updates_refused"] == 3
+    # Gone on with, it is no more done than before, and took no less time.
+    assert main(["resume", str(folder), "--quiet"]) == 2
+    after = json.loads((folder / "summary.json").read_text())
+    assert after["updates_refused"] == 3
+    assert after["wall_s"] > before["wall_s"] > 0

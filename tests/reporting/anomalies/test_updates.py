@@ -62,13 +62,19 @@ def test_a_ratio_that_is_not_1_where_nothing_moved() -> None:
     assert names(History(shared, lines(outcome=outcome, ratio_max=1.2))) == []
 
 
-@pytest.mark.parametrize("algorithm", [NPG(), PPO(target_kl=0.01), PPOPenalty()])
+@pytest.mark.parametrize("algorithm", [NPG(), PPO(target_kl=0.01)])
 def test_a_kl_above_what_was_aimed_at(algorithm: Any) -> None:
     def found(kl: float) -> list[str]:
         return names(History(config(algorithm), lines(kl=mixed(0.01, kl, 5))))
 
     assert found(0.025) == ["kl-above-bound"]
     assert found(0.019) == []
+
+
+def test_a_penalty_may_learn_its_price_from_single_updates() -> None:
+    for every, found in ((3, []), (1, ["kl-above-bound", "updates-too-long"])):
+        penalty = History(config(PPOPenalty()), lines(kl=mixed(0.01, 0.06, every)))
+        assert names(penalty) == found
 
 
 def test_updates_that_are_too_long() -> None:

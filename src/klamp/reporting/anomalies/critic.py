@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from klamp.reporting.anomalies.finding import Finding, finding
 from klamp.reporting.anomalies.history import History, median
-from klamp.reporting.anomalies.returns import has_risen
+from klamp.reporting.anomalies.returns import stands_still
 
 WORSE, IDLE = -0.1, 0.05
 """Explained variance, as a median of the second half: below the first the critic does harm, below
@@ -14,7 +14,7 @@ the return has not risen; the early updates of A2C and CartPole are such."""
 
 LEFT = 0.01
 """Share of the largest value loss of the run below which nothing is left to explain: a solved
-CartPole is at 1e-5, and its explained variance anywhere from −0.3 to 0.1."""
+CartPole is at 1e-5, and its explained variance anywhere from −6 to 0.1."""
 
 ENOUGH = 20
 """Updates that a critic is given to learn."""
@@ -46,7 +46,7 @@ def critic(run: History) -> Iterator[Finding]:
             seen,
             _smaller(run),
         )
-    elif explained < IDLE and not has_risen(run):
+    elif explained < IDLE and stands_still(run):
         yield finding(
             "critic-not-learning",
             "The critic explains nothing, and the return has not risen.",

@@ -26,10 +26,17 @@ CHECKS: tuple[Callable[[History], Iterator[Finding]], ...] = (
 )
 """Each looks for one kind of anomaly and yields what it finds."""
 
-EXPLAINED_BY = {
-    "updates-too-short": {"damping-dominates", "learning-rate-gone", "bonus-dominates"},
-    "critic-not-learning": {"no-signal", "no-episode-ended", "policy-narrow"},
-    "solution-inexact": set[str](),
+EXPLAINED_BY: dict[str, set[str]] = {
+    "updates-too-short": {
+        "damping-dominates",
+        "learning-rate-gone",
+        "bonus-dominates",
+        "updates-refused",
+        "no-signal",
+    },
+    "critic-not-learning": {"no-signal", "policy-narrow"},
+    "no-signal": {"not-finite"},
+    "no-episode-ended": {"not-finite"},
 }
 """Findings that say nothing more where one of the others was made."""
 
@@ -38,4 +45,4 @@ def anomalies(run: History) -> list[Finding]:
     """The findings by rank; empty for a healthy run, and for one too short to tell."""
     found = sorted((one for check in CHECKS for one in check(run)), key=lambda one: one.rank)
     names = {one.name for one in found}
-    return [one for one in found if not EXPLAINED_BY.get(one.name, set[str]()) & names]
+    return [one for one in found if not EXPLAINED_BY.get(one.name, set()) & names]

@@ -7,7 +7,7 @@ import numpy as np
 
 from klamp.reporting.anomalies.finding import Finding, finding
 from klamp.reporting.anomalies.history import FEWEST, History, median
-from klamp.reporting.anomalies.returns import has_risen
+from klamp.reporting.anomalies.returns import stands_still
 
 NARROW_CHOICE = 0.01
 """Nats: one action has 99.9 % in the mean state. A policy that has solved its task may be so sure;
@@ -15,7 +15,7 @@ this counts only where the return has not risen."""
 
 NARROW_STD = 0.02
 """Standard deviation in units of the action, whose bounds are about ±1 as a rule: nothing but the
-mean is ever tried. Healthy runs end at 0.2 to 1."""
+mean is ever tried. Healthy runs end at 0.3 to 1."""
 
 UNIFORM = 0.97
 """Share of its first entropy that a policy keeps where a bonus holds it there."""
@@ -30,7 +30,7 @@ def narrow(run: History) -> Iterator[Finding]:
     if std < NARROW_STD:
         name, seen = "action_std_min", f"standard deviation {std:.2g}"
         remedy = "a larger --initial-log-std, smaller steps (--learning-rate, --max-kl)"
-    elif choice < NARROW_CHOICE and not has_risen(run):
+    elif choice < NARROW_CHOICE and stands_still(run):
         name, seen = "choice_entropy_min", f"entropy {choice:.2g} nats"
         remedy = "smaller steps (--learning-rate, --max-kl)"
     else:
@@ -53,7 +53,7 @@ def narrow(run: History) -> Iterator[Finding]:
 def held_random(run: History) -> Iterator[Finding]:
     """The entropy bonus outweighs what the advantages say."""
     coefficient = run.setting("entropy_coefficient")
-    if not coefficient or len(run) < 4 * FEWEST or has_risen(run):
+    if not coefficient or len(run) < 4 * FEWEST or not stands_still(run):
         return
     choice, std = run.told("choice_entropy_min"), run.told("action_std_min")
     kept = median(run.recent("choice_entropy_min")) / choice[0] if len(choice) else 0.0

@@ -28,11 +28,12 @@ def gained(values: np.ndarray) -> float:
     return float((values.max() - values[0]) / max(abs(values[0]), 1e-9))
 
 
-def has_risen(run: History) -> bool:
-    """Whether the run has become better than it began, as far as is known."""
+def stands_still(run: History) -> bool:
+    """Whether episodes have ended, and their returns are no better than at the beginning."""
     values = returns(run)
     values = values[~np.isnan(values)]
-    return len(values) > 1 and gained(values) > RISEN and values[-1] > values[0]
+    risen = len(values) > 1 and gained(values) > RISEN and values[-1] > values[0]
+    return len(values) >= FEWEST and not risen
 
 
 def no_episode_ended(run: History) -> Iterator[Finding]:
