@@ -2,6 +2,7 @@
 
     python benchmarks/explain.py                      # trains every run of explain_runs.py
     python benchmarks/explain.py --runs DIR           # keeps them, and takes those that are there
+    python benchmarks/explain.py --runs DIR --store   # stores lines of each for the tests
 
 Each planted run has its expected finding first or second; a healthy run has none. What was found is
 written to results/explain.md, with the range of the quantities that the thresholds are about, over
@@ -9,10 +10,12 @@ the healthy runs.
 """
 
 import argparse
+import json
 import shutil
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import explain_runs
 import harness
@@ -26,6 +29,32 @@ from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import read_metrics
 
 RESULT = Path(__file__).parent / "results" / "explain.md"
+STORED = Path(__file__).parent.parent / "tests/reporting/anomalies/stored_runs.json"
+
+READ = (
+    "step",
+    "update",
+    "episodes",
+    "return_mean",
+    "kl",
+    "clip_fraction",
+    "ratio_max",
+    "effective_sample_size",
+    "explained_variance",
+    "value_loss",
+    "choice_entropy_min",
+    "choice_entropy_min_dimension",
+    "action_std_min",
+    "action_std_min_dimension",
+    "learning_rate",
+    "damping_share",
+    "kl_tried",
+    "kl_resolution",
+    "cg_residual",
+    "outcome",
+    "non_finite",
+)
+"""What the findings read of a line."""
 
 QUANTITIES = (
     "kl",
@@ -71,6 +100,21 @@ def judged(case: Case, run: History) -> tuple[bool, str]:
     return right, f"| {' | '.join(cells)} |"
 
 
+def stored(case: Case, run: History) -> dict[str, Any]:
+    """Thirty lines of a run, with three digits of what the findings read."""
+    places = np.unique(np.linspace(0, len(run) - 1, 30).astype(int))
+
+    def short(value: Any) -> Any:
+        return float(f"{value:.3g}") if isinstance(value, float) else value
+
+    columns = {
+        name: [short(run.lines[place].get(name)) for place in places]
+        for name in READ
+        if any(name in line for line in run.lines)
+    }
+    return {"expected": sorted(case.expected), "config": run.config.to_dict(), "columns": columns}
+
+
 def spread(runs: list[History]) -> list[str]:
     """Over the healthy runs, the medians of each quantity's second half: least to largest."""
     rows: list[str] = []
@@ -95,6 +139,7 @@ def table(cases: tuple[Case, ...], runs: list[History]) -> tuple[int, list[str]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, help="folder in which the runs are kept")
+    parser.add_argument("--store", action="store_true", help="store what the tests read")
     given = parser.parse_args()
     explain_runs.register()
     with tempfile.TemporaryDirectory() as scratch:
@@ -102,10 +147,11 @@ def main() -> None:
         planted, healthy = ([history(case, runs) for case in cases] for cases in (PLANTED, HEALTHY))
     named, of_planted = table(PLANTED, planted)
     silent, of_healthy = table(HEALTHY, healthy)
+    machine = harness.machine()
     lines = [
         "# What `klamp explain` finds",
         "",
-        f"`python benchmarks/explain.py`; {harness.machine()}.",
+        f"`python benchmarks/explain.py`; {machine['processor']}, {machine['cores']} cores.",
         "",
         f"Planted: {named} of {len(PLANTED)} have what was planted as first or second finding.",
         f"Healthy: nothing is found in {silent} of {len(HEALTHY)}.",
@@ -120,7 +166,11 @@ def main() -> None:
         "|---|---|---|---|",
         *spread(healthy),
     ]
-    RESULT.write_text("\n".join(lines) + "\n")
+    harness.write(RESULT, "\n".join(lines) + "\n")
+    if given.store:
+        pairs = zip(PLANTED + HEALTHY, planted + healthy, strict=True)
+        rows = [f"{json.dumps(case.name)}: {json.dumps(stored(case, run))}" for case, run in pairs]
+        harness.write(STORED, "{\n" + ",\n".join(rows) + "\n}\n")
     print("\n".join(lines))
 
 

@@ -87,7 +87,7 @@ def test_the_first_refused_update_of_a_row_is_told_at_once(kind: type[io.StringI
     spoilt = {"outcome": "NON_FINITE", "non_finite": "the reward\x1b is nan"}
     for number, odd in enumerate([{}, exhausted, exhausted, spoilt, {}, exhausted], 1):
         log.update(told(METRICS | {"update": number} | odd))
-    log.close()
+    log.finish(SUMMARY)
     text = file.getvalue()
     for number, what in ((2, "LINE_SEARCH_EXHAUSTED"), (6, "LINE_SEARCH_EXHAUSTED")):
         assert f"update {number} was refused ({what}); θ is as it was" in text
