@@ -172,8 +172,6 @@ HEALTHY = (
     healthy(PENDULUM, "trpo", 7),
     healthy("Acrobot-v1", "ppo", 8, steps=100_000),
     healthy("Acrobot-v1", "trpo", 9, steps=100_000),
-    healthy("HalfCheetah-v5", "ppo", 10, steps=100_000),
-    healthy("HalfCheetah-v5", "trpo", 11, steps=100_000),
     healthy("Hopper-v5", "ppo", 12, steps=100_000),
     healthy("Hopper-v5", "trpo", 13, steps=100_000),
 )

@@ -10,6 +10,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 from klamp.cli.main import main
+from klamp.cli.training import ended_together
 from klamp.config.algorithms import ALGORITHMS
 from klamp.config.settings import GROUPS
 from klamp.runs.checkpoint import latest_checkpoint, verify
@@ -69,3 +70,17 @@ def test_a_run_of_which_most_was_refused_is_not_done(
     after = json.loads((folder / "summary.json").read_text())
     assert after["updates_refused"] == 3
     assert after["wall_s"] > spent.wall_s > after["compile_s"] > 0
+
+
+def test_of_many_runs_each_that_was_mostly_refused_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, refused in enumerate((0, 3, 2)):
+        summary = {"update": 4, "updates_refused": refused, "folder": f"runs/seed-{seed}"}
+        (tmp_path / f"seed-{seed}").mkdir()
+        (tmp_path / f"seed-{seed}" / "summary.json").write_text(json.dumps(summary))
+    folders = sorted(tmp_path.iterdir())
+    assert ended_together(folders) == 2
+    assert capsys.readouterr().err.count("runs/seed-1 were refused") == 1
+    assert ended_together(folders[::2]) == 0
+    assert capsys.readouterr().err == ""

@@ -16,7 +16,7 @@ def explain(words: list[str]) -> int:
     options.__doc__ = """What a run did, what is wrong with it, and what to try.
 
     Args:
-        folder: The run's folder, or that of many seeds; the run may still be training.
+        folder: The run's folder, or that of many seeds; they may still be training.
         update: Tell of this update alone: what happened in it, and why.
     """
     given = parse(
@@ -27,11 +27,11 @@ def explain(words: list[str]) -> int:
     )
     from klamp.reporting.anomalies.history import History
     from klamp.reporting.explanation import explain_run, explain_update
-    from klamp.runs.folder import read_config, runs_of_seeds
+    from klamp.runs.folder import read_config, run_of, runs_of_seeds
     from klamp.runs.metrics_log import read_metrics
 
     told: list[str] = []
-    for folder in runs_of_seeds(given.folder) or [given.folder]:
+    for folder in runs_of_seeds(given.folder) or [run_of(given.folder)]:
         run = History(read_config(folder), read_metrics(folder / "metrics.jsonl"))
         told.append(
             explain_run(run, folder)
