@@ -28,7 +28,7 @@ def test_findings_have_a_number_their_evidence_and_what_to_try() -> None:
         of_trpo(outcome=outcome, kl_tried=0.02, ratio_max=1.0, cg_residual=0.9), FOLDER
     )
     flat = " ".join(text.split())
-    assert "20 were made, 20 refused (20 LINE_SEARCH_EXHAUSTED)" in flat
+    assert "20 of them were made, 20 refused (20 LINE_SEARCH_EXHAUSTED)" in flat
     assert "2 things look wrong, the most important first." in flat
     first, second = flat.index("1. Many updates were refused"), flat.index("2. Conjugate gradient")
     assert first < flat.index("Seen: 20 of 40") < flat.index("Try: More backtracking") < second
@@ -40,6 +40,8 @@ def test_a_run_too_short_to_judge_and_one_without_episodes() -> None:
     short = explain_run(History(config(), lines(2, return_mean=None)), FOLDER)
     assert "It is too short to say more." in short
     assert "No episode has ended." in " ".join(short.split())
+    flat = explain_run(of_ppo(return_mean=7.0), FOLDER)
+    assert "was 7 from first to last" in " ".join(flat.split())
 
 
 def test_a_folder_does_nothing_to_a_terminal() -> None:

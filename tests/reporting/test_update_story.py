@@ -27,6 +27,7 @@ def test_a_step_that_was_refused_for_its_kl() -> None:
     assert "the surrogate rose by 0.02, but KL was 0.013 > 0.01" in text
     assert "Damping carried 62% of xᵀ(F + λI)x" in text
     assert "Try: More backtracking" in text
+    assert "the whole step could not be taken" in refused(kl_tried=0.013, backtracks=0)
 
 
 def test_a_step_that_was_refused_for_its_gain() -> None:
@@ -76,8 +77,8 @@ def test_updates_by_gradient_descent() -> None:
 def test_policy_and_critic() -> None:
     text = last(of_ppo(entropy=[0.5] * 39 + [0.4], explained_variance=-0.2))
     assert "Entropy is 0.4 nats (-0.1); the least entropy is 0.5, in action dimension 0" in text
-    assert "explained -20% of the variance of its targets" in text
-    assert "worse than a constant" in text
+    assert "was worse than a constant (explained variance -0.2)" in text
+    assert "explained 70% of the variance of its targets" in last(of_ppo())
     assert "all the same" in last(of_ppo(explained_variance=None))
 
 

@@ -77,7 +77,7 @@ def _what_became(run: History) -> str:
     if not refused:
         return "All of them were made." if made > 1 else ""
     listed = ", ".join(f"{count:,} {name}" for name, count in refused.items())
-    return f"{made:,} were made, {len(run) - made:,} refused ({listed})."
+    return f"{made:,} of them were made, {len(run) - made:,} refused ({listed})."
 
 
 def _what_was_learnt(run: History) -> str:
@@ -86,6 +86,8 @@ def _what_was_learnt(run: History) -> str:
     if len(known) == 0:
         return "No episode has ended."
     first, last, best = known[0], known[-1], known[np.argmax(values[known])]
+    if values[first] == values[last] == values[best]:
+        return f"The mean return was {values[last]:.4g} from first to last."
     words = f"The mean return went from {values[first]:.4g} to {values[last]:.4g}"
     if best in (first, last):
         return f"{words}."

@@ -79,8 +79,10 @@ def _what_happened(run: History, place: int, line: Line) -> str:
 
 def _exhausted(run: History, place: int, line: Line) -> str:
     bound = run.setting("max_kl") or math.nan
-    tried = _count(line["backtracks"] + 1, "scale")
-    text = f"none of the {tried} tried could be taken. "
+    tried = line["backtracks"] + 1
+    text = "the whole step could not be taken, and no part of it was tried. "
+    if tried > 1:
+        text = f"none of the {tried:.0f} scales tried could be taken. "
     if line.has("kl_tried") and line.has("gain_tried"):
         rose = line["gain_tried"] > 0
         gain = f"the surrogate {'rose' if rose else 'fell'} by {abs(line['gain_tried']):.2g}"
@@ -159,14 +161,21 @@ def _policy(run: History, place: int, line: Line) -> str:
 
 
 def _critic(line: Line) -> str:
-    text = f"The critic that made the advantages explained {line['explained_variance']:.0%} of the "
-    if not line.has("explained_variance"):
-        text = "The targets of the critic were all the same; "
-        return f"{text}its loss after the update is {line['value_loss']:.3g}."
-    text += f"variance of its targets; its loss after the update is {line['value_loss']:.3g}."
-    if line["explained_variance"] < 0:
-        text += " Below 0 it is worse than a constant, and adds noise to the advantages."
-    return text
+    explained, loss = (
+        line["explained_variance"],
+        f"its loss after the update is {line['value_loss']:.3g}.",
+    )
+    if math.isnan(explained):
+        return f"The targets of the critic were all the same; {loss}"
+    if explained < 0:
+        return (
+            f"The critic that made the advantages was worse than a constant (explained variance "
+            f"{explained:.2g}) and added noise to them; {loss}"
+        )
+    return (
+        f"The critic that made the advantages explained {explained:.0%} of the variance of its "
+        f"targets; {loss}"
+    )
 
 
 def _surroundings(run: History, place: int, line: Line) -> str:

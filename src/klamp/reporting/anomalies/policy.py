@@ -7,7 +7,7 @@ import numpy as np
 
 from klamp.reporting.anomalies.finding import Finding, finding
 from klamp.reporting.anomalies.history import FEWEST, History, median
-from klamp.reporting.anomalies.returns import stands_still
+from klamp.reporting.anomalies.returns import stands_still, wider
 
 NARROW_CHOICE = 0.01
 """Nats: one action has 99.9 % in the mean state. A policy that has solved its task may be so sure;
@@ -27,12 +27,13 @@ WIDE = 3.0
 def narrow(run: History) -> Iterator[Finding]:
     """Entropy is gone in one dimension of the action."""
     std, choice = median(run.recent("action_std_min")), median(run.recent("choice_entropy_min"))
+    steps = "--learning-rate" if run.setting("learning_rate") is not None else "--max-kl"
     if std < NARROW_STD:
         name, seen = "action_std_min", f"standard deviation {std:.2g}"
-        remedy = "a larger --initial-log-std, smaller steps (--learning-rate, --max-kl)"
+        remedy = f"More of {wider(run)}; smaller steps ({steps})."
     elif choice < NARROW_CHOICE and stands_still(run):
         name, seen = "choice_entropy_min", f"entropy {choice:.2g} nats"
-        remedy = "smaller steps (--learning-rate, --max-kl)"
+        remedy = f"Smaller steps ({steps}); where there is one, an --entropy-coefficient of 0.01."
     else:
         return
     whole = run.column(name)
@@ -46,7 +47,7 @@ def narrow(run: History) -> Iterator[Finding]:
         f"The policy has no randomness left{where}: it tries nothing new.",
         f"Its {seen} (median of {run.recent_updates()}), {whole[0]:.2g} at the first update, below "
         f"{limit:g} since update {run.update(since):,}.",
-        f"An --entropy-coefficient such as 0.01 (PPO, A2C, REINFORCE), {remedy}.",
+        remedy,
     )
 
 

@@ -36,6 +36,12 @@ def stands_still(run: History) -> bool:
     return len(values) >= FEWEST and not risen
 
 
+def wider(run: History) -> str:
+    """The options by which this algorithm tries more."""
+    bonus = run.setting("entropy_coefficient") is not None
+    return "--entropy-coefficient, --initial-log-std" if bonus else "--initial-log-std"
+
+
 def no_episode_ended(run: History) -> Iterator[Finding]:
     """Without ends there are no returns, and V looks ahead for ever."""
     episodes, steps = run.told("episodes"), run.told("step")
@@ -74,8 +80,8 @@ def no_signal(run: History) -> Iterator[Finding]:
         "no-signal",
         "The rewards say nothing: no action was better than another.",
         seen.strip(),
-        "Reward progress, not only the goal; or explore more (--entropy-coefficient, "
-        "--initial-log-std) and train for longer, until the goal is met by chance.",
+        f"Reward progress, not only the goal; or explore more ({wider(run)}) and train for longer, "
+        "until the goal is met by chance.",
     )
 
 

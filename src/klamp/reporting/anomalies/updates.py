@@ -58,7 +58,7 @@ def not_finite(run: History) -> Iterator[Finding]:
     yield finding(
         "not-finite",
         f"{bad.sum():,} of {len(run):,} updates were refused, because of NaN or infinity.",
-        f"The first was {run.listed(bad)}: {what}.",
+        f"It began with update {run.update(first):,}: {what}.",
         remedy,
     )
 
