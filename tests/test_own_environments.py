@@ -138,7 +138,10 @@ def test_a_module_in_the_working_folder_is_found_by_the_installed_command(tmp_pa
     module, function = project["project"]["scripts"]["klamp"].split(":")
     script = tmp_path / "bin" / "klamp"
     script.parent.mkdir()
-    script.write_text(f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+    script.write_text(
+        f"import sys\nfrom {module} import {function}\n"
+        f"if __name__ == '__main__':\n    sys.exit({function}())\n"
+    )
     (tmp_path / "myenvs.py").write_text(
         "import gymnasium\n"
         "from gymnasium.envs.classic_control import CartPoleEnv\n"
@@ -146,7 +149,7 @@ def test_a_module_in_the_working_folder_is_found_by_the_installed_command(tmp_pa
         "gymnasium.register('MyGrid-v0', 'myenvs:MyGrid', max_episode_steps=20)\n"
     )
     words = "--num-envs 2 --rollout-length 16 --hidden-sizes 4 --steps 32 --quiet"
-    for more in ([], ["--vectorization", "async", "--seed", "1"], ["--seeds", "2", "--seed", "2"]):
+    for more in (["--vectorization", "async"], ["--seeds", "2", "--seed", "1"]):
         done = subprocess.run(
             [sys.executable, str(script), "train", "myenvs:MyGrid-v0", *words.split(), *more],
             cwd=tmp_path,
@@ -155,4 +158,4 @@ def test_a_module_in_the_working_folder_is_found_by_the_installed_command(tmp_pa
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "runs").iterdir())) == 4
+    assert len(list((tmp_path / "runs").iterdir())) == 3

@@ -176,7 +176,7 @@ def test_train_load_resume_evaluate_an_object(tmp_path: Path) -> None:
         klamp.load(tmp_path / "parts")
     pytest.importorskip("imageio")
     with pytest.raises(klamp.ConfigError, match="shows no pictures"):
-        record_video(policy, tmp_path / "film.gif")
+        record_video(policy, tmp_path / "film.gif", env=environment)
 
 
 def test_together_has_the_environments_spaces() -> None:

@@ -183,7 +183,6 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "shared anyway": ("ppo", {"recurrent_size": 4, "shared_network": True}, "shared_network"),
     "layers that are none": ("ppo", {"hidden_sizes": (), "activation": "relu"}, "activation"),
     "units that are none": ("trpo", {"hidden_sizes": (), "dropout": 0.1}, "dropout"),
-    "a limit of no process": ("ppo", {"step_limit_s": 5.0}, "step_limit_s"),
 }
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import klamp
 from klamp.cli.main import main
-from klamp.runs.trust import code_of, modules_of
+from klamp.runs.trust import code_of
 
 MODULE = """
 from pathlib import Path
@@ -193,6 +193,7 @@ def test_the_command_finds_modules_in_the_working_folder_after_all_others(
         {"env": "factory:mine:Own"},
         {"wrappers": ["os:system"]},
         {"wrappers": ["mine:Own"]},
+        {"algo": "mine:Own"},
         {"env_kwargs": {"xml_file": "/etc/passwd"}},
     ],
 )
@@ -213,9 +214,20 @@ def test_code_and_text_that_a_file_names_is_left_alone(
 
 def test_arguments_that_are_numbers_need_no_signature() -> None:
     config = klamp.RunConfig("CartPole-v1", klamp.PPO(), env_kwargs={"gravity": -5.0})
-    assert code_of(config) == []
-    assert modules_of(config) == []
-    own = replace(config, env="factory:a:B", wrappers=("flatten", "b:c"))
-    assert modules_of(own) == ["a", "b"]
-    assert [text.count("the code of the module") for text in code_of(own)] == [1, 1]
-    assert code_of(own, ["environment", "wrappers"]) == []
+    assert code_of(config.to_dict()) == []
+    own = replace(config, env="factory:a:B", wrappers=("flatten", "b:c")).to_dict()
+    own["algo"] = "d:E"
+    named = code_of(own)
+    assert [text.split("`")[1] for text in named] == ["factory:a:B", "d:E", "b:c"]
+    assert all("would run the code of the module" in text for text in named)
+    assert len(code_of(own, ["environment"])) == 2
+    assert code_of(own, ["environment", "algorithm", "wrappers"]) == []
+    # What is imported is run no further by an id or a class, but what a factory's name calls is.
+    assert len(code_of(own, imported={"a", "b", "d"})) == 2
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"env": 3, "algo": None, "wrappers": 5}, {"wrappers": [None, 3, {}]}]
+)
+def test_what_names_nothing_in_any_form_is_no_code(data: dict[str, Any]) -> None:
+    assert code_of(data) == []

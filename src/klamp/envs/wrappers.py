@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from klamp.config.environment_name import can_be_imported
 from klamp.envs.qualified_name import find_code, qualified_name
 from klamp.errors import ConfigError, closest, shown
@@ -37,6 +35,8 @@ def _gymnasium(name: str, env: Any, *arguments: Any, **options: Any) -> Any:
 
 def _bounds(most: float) -> tuple[Any, Any]:
     """±``most`` in the precision that actions have."""
+    import numpy as np  # noqa: PLC0415 - the help of the command line needs none
+
     return np.float32(-most), np.float32(most)
 
 

@@ -4,6 +4,7 @@ What needs a library that is not installed is left out; the errors for that case
 """
 
 import sys
+from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -197,3 +198,68 @@ def test_playground_by_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not np.asarray(stand.state.steps).any()
     with pytest.raises(EnvironmentFault, match="MuJoCo Playground knows none"):
         resolve("playground:Plaing").device("auto")
+
+
+@dataclass(frozen=True)
+class Physics:
+    """The parameters of a stand-in with gymnax's interface."""
+
+    gravity: float = 9.8
+
+
+def modules(monkeypatch: pytest.MonkeyPatch, **stand_ins: ModuleType) -> None:
+    for name, module in stand_ins.items():
+        monkeypatch.setitem(sys.modules, name.replace("__", "."), module)
+
+
+def test_arguments_reach_each_library_and_wrong_ones_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Own(Playing):
+        is_truncated = True
+
+        def __init__(self, size: int = 1) -> None:
+            self.size = size
+
+    def module(**parts: Any) -> Any:
+        made: Any = ModuleType("stand_in")
+        vars(made).update(parts)
+        return made
+
+    overrides: list[Any] = []
+
+    def load(name: str, config_overrides: Any = None) -> Playing:
+        overrides.append(config_overrides)
+        return Playing()
+
+    modules(
+        monkeypatch,
+        gymnax=module(
+            environments=SimpleNamespace(environment=SimpleNamespace(Environment=Own)),
+            registered_envs=["X"],
+            make=lambda name, **given: (Own(**given), Physics()),
+        ),
+        brax=module(),
+        brax__envs=module(_envs={"X": Own}, get_environment=lambda name, **given: Own(**given)),
+        mujoco_playground=module(
+            registry=SimpleNamespace(
+                ALL_ENVS=("X",), load=load, get_default_config=lambda name: Lengths()
+            )
+        ),
+    )
+    made = resolve("gymnax:X", {"gravity": -5.0, "size": 3}).device("auto")
+    assert (made.parameters.gravity, made.environment.size) == (-5.0, 3)
+    assert resolve("brax:X", {"size": 3}).device("auto").environment.size == 3
+    made = resolve("playground:X", {"episode_length": 7}).device("auto")
+    assert (made.limit, overrides) == (7, [{"episode_length": 7}])
+    for env in ("gymnax:X", "brax:X", "playground:X"):
+        with pytest.raises(EnvironmentFault, match="has no argument `sice`"):
+            resolve(env, {"sice": 3}).device("auto")
+
+
+class Lengths(dict[str, int]):
+    """A configuration as MuJoCo Playground has them: a mapping with attributes."""
+
+    def __init__(self) -> None:
+        super().__init__(episode_length=10)
+        self.episode_length = 10
