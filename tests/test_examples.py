@@ -60,7 +60,9 @@ def test_where_the_class_cannot_be_imported_it_is_given_again(
 ) -> None:
     from own_algorithm import CISPO  # pyright: ignore
 
-    run = klamp.train("CartPole-v1", CISPO(), steps=64, out=tmp_path / "run", **SMALL).folder
+    settings = SMALL | {"steps": 128, "checkpoint_interval": 64}
+    run = klamp.train("CartPole-v1", CISPO(), out=tmp_path / "run", **settings).folder
+    shutil.rmtree(run / "checkpoints" / "step_000000000128")
     data = json.loads((run / "config.json").read_text())
     data["algo"] = "__main__:CISPO"
     (run / "config.json").write_text(json.dumps(data))
@@ -69,7 +71,7 @@ def test_where_the_class_cannot_be_imported_it_is_given_again(
     assert klamp.load(run, algorithm=CISPO()).act(np.zeros(4, np.float32)) in (0, 1)
     with pytest.raises(klamp.ConfigError, match="was trained with"):
         klamp.load(run, algorithm=CISPO(clip=0.3))
-    assert klamp.resume(run, algorithm=CISPO(), steps=128, quiet=True).summary["step"] == 128
+    assert klamp.resume(run, algorithm=CISPO(), quiet=True).summary["step"] == 128
 
 
 def test_what_another_wrote_is_not_imported(

@@ -16,7 +16,9 @@ from klamp.cli.main import main
 from klamp.reporting.seeds_progress import Progress
 from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import read_metrics
+from klamp.runtime.signals import GRACE_S, Signals
 from klamp.training.seeds import count_up, train_seeds
+from klamp.training.seeds_processes import LEAVE_S
 
 SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,)}
 PPO = klamp.PPO(epochs=1, minibatch_size=16)
@@ -68,7 +70,13 @@ def test_how_many_is_checked(number: int) -> None:
         count_up(0, number)
 
 
-def test_a_signal_saves_every_run_that_had_begun(tmp_path: Path) -> None:
+def test_a_signal_saves_every_run_that_had_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Signals] = []
+    check = Signals.check
+    monkeypatch.setattr(Signals, "check", lambda self: (asked.append(self), check(self))[1])
+
     def ask() -> None:
         while len(list(tmp_path.glob("seed-*/checkpoints/step_*"))) < 2:
             stopped.wait(0.05)
@@ -83,6 +91,11 @@ def test_a_signal_saves_every_run_that_had_begun(tmp_path: Path) -> None:
     for seed in (0, 1):
         policy = klamp.load(tmp_path / f"seed-{seed}")
         assert np.isfinite(policy.theta).all()
+    # Who waits for the processes does not leave before they may, and then claims nothing.
+    assert asked[-1].grace_s > LEAVE_S > GRACE_S
+    last = asked[-1].last_resort(signal.SIGTERM)
+    assert not last.saved
+    assert "not every process has said that its run was saved" in str(last)
 
 
 DEADLY = """

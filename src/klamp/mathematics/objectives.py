@@ -76,8 +76,8 @@ def value_loss(
     """½ E[(V − target)²]; 0 where there is no target, so that nothing is learned of V."""
     if target is None:
         return jnp.zeros(())
-    error = zeroed(value, weight) - zeroed(target, weight)
-    return 0.5 * weighted_mean(jnp.square(error), weight)
+    value, wanted = zeroed((value, target), weight)
+    return 0.5 * weighted_mean(jnp.square(value - wanted), weight)
 
 
 def clipped_value_loss(
@@ -95,9 +95,9 @@ def clipped_value_loss(
     """
     if target is None:
         return jnp.zeros(())
-    value, old_value, goal = zeroed((value, old_value, target), weight)
+    value, old_value, wanted = zeroed((value, old_value, target), weight)
     near = old_value + jnp.clip(value - old_value, -clip, clip)
-    squares = jnp.maximum(jnp.square(value - goal), jnp.square(near - goal))
+    squares = jnp.maximum(jnp.square(value - wanted), jnp.square(near - wanted))
     return 0.5 * weighted_mean(squares, weight)
 
 

@@ -38,11 +38,12 @@ from klamp.runs.folder import (
 )
 from klamp.runtime.device import cores, in_float32, use_device
 from klamp.runtime.device import cpu as on_cpu
-from klamp.runtime.signals import Signals, StopAsked
+from klamp.runtime.signals import GRACE_S, Signals, StopAsked, leave_saying
 from klamp.training.callbacks import Reporters
 from klamp.training.resume import refuse_fewer
 from klamp.training.seeds_processes import (
     DONE,
+    LEAVE_S,
     Plan,
     SeedsNotSaved,
     Telling,
@@ -221,6 +222,10 @@ def _go_on(
 
             left = Unfinished(train_as_one(missing, source, reporters, signals), [])
         else:
+            # The processes save by themselves, and are waited for: who waits is not to leave first.
+            unknown = f"not every process has said that its run was saved; go on with {again}"
+            signals.last_resort = leave_saying(unknown, saved=False)
+            signals.grace_s = GRACE_S + LEAVE_S
             count = min(workers or cores(), len(missing))
             left = train_side_by_side(missing, source, count, device, progress.hear, signals, logs)
     except (StopAsked, SeedsNotSaved) as asked:

@@ -25,7 +25,7 @@ from klamp.reporting.reporter import Told
 from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.device import use_device
-from klamp.runtime.signals import Signals, StopAsked
+from klamp.runtime.signals import GRACE_S, Signals, StopAsked
 from klamp.training.callbacks import Reporters
 from klamp.training.resume import resume_one
 
@@ -35,8 +35,8 @@ METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods()
 TELL_EVERY_S = 0.5
 """Seconds between two words of a run on how far it is."""
 
-LEAVE_S = 8.0
-"""Seconds for a process to save and leave."""
+LEAVE_S = GRACE_S + 4.0
+"""Seconds for all processes to save and leave: one whose loop hangs saves by its last resort."""
 
 READY, UPDATE, DONE, FAILED = "ready", "update", "done", "failed"
 
@@ -154,8 +154,9 @@ def _stop(crew: list[Member]) -> list[int]:
         if member.process.is_alive():
             os.kill(member.process.pid, signal.SIGTERM)
     unsaved: list[int] = []
+    deadline = time.monotonic() + LEAVE_S
     for member in crew:
-        member.process.join(LEAVE_S)
+        member.process.join(max(deadline - time.monotonic(), 0.0))
         if member.plan is not None and member.process.exitcode != 128 + signal.SIGTERM:
             unsaved.append(member.plan[0].settings.seed)
     return unsaved
