@@ -15,6 +15,7 @@ from klamp.reporting.console import Lines, Panel, console
 CONFIG = RunConfig("CartPole-v1", PPO(), Settings(steps=1000, num_envs=2))
 METRICS = {
     "step": 500,
+    "update": 2,
     "return_mean": 21.5,
     "steps_per_second": 100.0,
     "kl": 0.0123,
@@ -75,3 +76,20 @@ def test_names_are_shown_as_they_are(folder: str) -> None:
     panel.finish(SUMMARY | {"folder": folder})
     panel.close()
     assert " ".join(file.getvalue().split()).count(folder) >= 3
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_the_first_refused_update_of_a_row_is_told_at_once(kind: type[io.StringIO]) -> None:
+    file = kind()
+    log = console(file)
+    log.start(CONFIG, Path("runs/x"))
+    exhausted = {"outcome": "LINE_SEARCH_EXHAUSTED"}
+    spoilt = {"outcome": "NON_FINITE", "non_finite": "the reward\x1b is nan"}
+    for number, odd in enumerate([{}, exhausted, exhausted, spoilt, {}, exhausted], 1):
+        log.update(told(METRICS | {"update": number} | odd))
+    log.finish(SUMMARY)
+    text = file.getvalue()
+    for number, what in ((2, "LINE_SEARCH_EXHAUSTED"), (6, "LINE_SEARCH_EXHAUSTED")):
+        assert f"update {number} was refused ({what}); θ is as it was" in text
+    assert "update 4 was refused (NON_FINITE, the reward\\x1b is nan)" in text
+    assert text.count("was refused") == 3

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from klamp.cli.board import board
 from klamp.cli.compare import compare
 from klamp.cli.evaluation import evaluate
+from klamp.cli.explain import explain
 from klamp.cli.presets import presets
 from klamp.cli.training import resume, train
 from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest
@@ -54,6 +55,11 @@ COMMANDS = {
         "runs side by side: a table with intervals, and a page with plots",
     ),
     "board": Command(board, "[RUNS] [--port N]", "a local page that follows runs as they train"),
+    "explain": Command(
+        explain,
+        "RUN [--update K]",
+        "what a run did, what is wrong with it and what to try; or what happened in one update",
+    ),
 }
 
 USAGE = """\

@@ -49,7 +49,7 @@ def train(words: list[str]) -> int:
             from klamp.training.seeds import count_up, train_seeds_config
 
             seeds = count_up(config.settings.seed, given.seeds)
-            train_seeds_config(
+            folders = train_seeds_config(
                 config,
                 seeds,
                 out=given.out,
@@ -59,7 +59,7 @@ def train(words: list[str]) -> int:
                 device=given.device,
                 signals=signals,
             )
-            return 0
+            return ended_together(folders)
         from klamp.training.callbacks import gather
         from klamp.training.train import train_config
 
@@ -178,7 +178,7 @@ def resume(words: list[str]) -> int:
     ) as signals:
         from klamp.runs.folder import runs_of_seeds
 
-        if runs_of_seeds(given.folder):
+        if folders := runs_of_seeds(given.folder):
             from klamp.training.seeds import resume_seeds
 
             resume_seeds(
@@ -190,7 +190,7 @@ def resume(words: list[str]) -> int:
                 signals=signals,
                 trust=given.trust,
             )
-            return 0
+            return ended_together(folders)
         from klamp.training.callbacks import gather
         from klamp.training.resume import go_on
 
@@ -241,6 +241,24 @@ def _resume_options(words: list[str]) -> Any:
 def _ended(result: Any) -> int:
     """The exit code of a run that came to its end."""
     if result.unsaved is None:
-        return 0
+        return _learnt(result.summary)
     print(f"klamp: {printable(result.unsaved)}", file=sys.stderr)
     return NOT_SAVED
+
+
+def ended_together(folders: list[Path]) -> int:
+    """The exit code of many runs that came to their ends."""
+    from klamp.runs.bounded_read import read_object
+    from klamp.runs.folder import CONFIG_LIMIT
+
+    return max(_learnt(read_object(path / "summary.json", CONFIG_LIMIT)) for path in folders)
+
+
+def _learnt(summary: dict[str, Any]) -> int:
+    """0; 2, with a line that says so, where most updates of a run were refused."""
+    from klamp.reporting.format import mostly_refused
+
+    if (problem := mostly_refused(summary)) is None:
+        return 0
+    print(f"klamp: {problem}", file=sys.stderr)
+    return 2

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TextIO
 
 from klamp.config.run import RunConfig
-from klamp.reporting.format import LINE_EVERY_S, closing, heading, progress_line
+from klamp.reporting.format import (
+    LINE_EVERY_S,
+    Refusals,
+    closing,
+    heading,
+    progress_line,
+)
 from klamp.reporting.reporter import Log, Told
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.streams import patient
@@ -21,6 +27,7 @@ class Lines:
         self._file, self._clock = patient(file), clock
         self._last = -math.inf
         self._steps = 1
+        self._refusals = Refusals()
 
     def start(self, config: RunConfig, folder: Path) -> None:
         """Name the run."""
@@ -28,7 +35,9 @@ class Lines:
         print(heading(config, str(folder)), file=self._file, flush=True)
 
     def update(self, event: Told) -> None:
-        """A line, unless one was written just now."""
+        """A line, unless one was written just now; the first refused update of a row at once."""
+        if (said := self._refusals.said_of(event.metrics)) is not None:
+            print(said, file=self._file, flush=True)
         now = self._clock()
         if now - self._last >= LINE_EVERY_S:
             self._last = now
@@ -57,6 +66,7 @@ class Panel:
         )
         self._task = self._progress.add_task("", total=1, figures="compiling …")
         self._steps = 1
+        self._refusals = Refusals()
 
     def start(self, config: RunConfig, folder: Path) -> None:
         """Name the run and show the bar."""
@@ -66,7 +76,9 @@ class Panel:
         self._progress.start()
 
     def update(self, event: Told) -> None:
-        """Move the bar."""
+        """Move the bar; above it the first refused update of a row."""
+        if (said := self._refusals.said_of(event.metrics)) is not None:
+            self._console.print(said)
         figures = progress_line(event.metrics, self._steps)
         self._progress.update(self._task, completed=event.metrics["step"], figures=figures)
 

@@ -25,7 +25,7 @@ from klamp.types import UpdateReport
 
 ELSEWHERE = frozenset(
     {*UpdateReport._fields, "non_finite", "action_std", "stopped", "folder"}
-    | {"wall_s", "compile_s", "eval_s"}
+    | {"wall_s", "compile_s", "eval_s", "updates_refused"}
 )
 """Names of klamp's own that are not in every line, besides those that begin with `eval_`."""
 

@@ -14,6 +14,7 @@ from klamp.algorithms import Context, implementation
 from klamp.config.algorithms import AlgorithmConfig
 from klamp.config.settings import Settings
 from klamp.mathematics.distributions import kl_divergence
+from klamp.mathematics.distributions.spread import narrowest
 from klamp.mathematics.normalization import Scaling
 from klamp.mathematics.objectives import (
     effective_sample_size,
@@ -62,7 +63,7 @@ def report(
         clip_fraction=weighted_mean(outside, weight),
         ratio_max=weighted_maximum(ratio, weight),
         effective_sample_size=effective_sample_size(ratio, weight),
-        details=update.details,
+        details=update.details | narrowest(new, weight),
     )
 
 

@@ -15,6 +15,7 @@ from klamp.envs.source import EnvironmentSource
 from klamp.errors import KlampWarning, NonFiniteError, NotSaved, ReporterFault, Stopped
 from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.evaluation.policy import TrainedPolicy
+from klamp.reporting.format import MADE
 from klamp.runs.atomic_write import write_atomically
 from klamp.runs.checkpoint_choice import best_score
 from klamp.runs.folder import metrics_until
@@ -254,6 +255,7 @@ class Running:
         written = int(self.state.update) - len(waiting)
         metrics = metrics_until(self._folder / "metrics.jsonl", written) + waiting
         summary = _counters(self.state) | self.spent._asdict() | {"folder": str(self._folder)}
+        summary["updates_refused"] = sum(line.get("outcome") not in MADE for line in metrics)
         if self._stopped is not None:
             summary["stopped"] = self._stopped
         for line in reversed(metrics):

@@ -16,6 +16,7 @@ from klamp.errors import KlampWarning, NotSaved, ReporterFault
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import NetworkBuilder, flatten, name_of
 from klamp.networks.build import network_maker
+from klamp.reporting.format import mostly_refused
 from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
 from klamp.runs.folder import choose_folder, locked, read_trusted_config, run_of, write_config
 from klamp.runtime.device import in_float32, use_device
@@ -143,9 +144,10 @@ def train_one(
 
 
 def told(result: Result) -> Result:
-    """Warn of a result that is not all in its folder."""
-    if result.unsaved is not None:
-        warnings.warn(result.unsaved, KlampWarning, stacklevel=3)
+    """Warn of a result that is not all in its folder, or of updates that were mostly refused."""
+    for problem in (result.unsaved, mostly_refused(result.summary)):
+        if problem is not None:
+            warnings.warn(problem, KlampWarning, stacklevel=3)
     return result
 
 

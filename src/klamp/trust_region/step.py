@@ -61,10 +61,17 @@ class StepReport(NamedTuple):
     """gᵀs of the step that was tried last: what the linear model says of its gain."""
     gain_actual: Float[Array, ""]
     """The surrogate's improvement at the returned θ."""
+    kl_tried: Float[Array, ""]
+    """Mean KL(old‖new) of the step that was tried last, as measured."""
+    gain_tried: Float[Array, ""]
+    """The surrogate's improvement there."""
     step_scale: Float[Array, ""]
     """The factor on x that was applied; 0 where no step was taken."""
     backtracks: Int[Array, ""]
     """Reductions of the step by the line search."""
+    damping_share: Float[Array, ""]
+    """λxᵀx / xᵀ(F + λI)x: how much of the step's length the damping takes; NaN where the form is
+    not positive."""
     cg_iterations: Int[Array, ""]
     """Fisher-vector products inside conjugate gradient."""
     cg_residual: Float[Array, ""]
@@ -116,10 +123,12 @@ class Direction(NamedTuple):
     ) -> dict[str, Array]:
         """What the models predict for this share of the step, and how the direction was found."""
         scale, unit = fraction * self.scale, self.unit * advantage_unit
+        curved = self.damped_curvature > 0
         return {
             "kl_predicted": 0.5 * jnp.square(scale) * self.curvature,
             "gain_predicted": scale * (self.gradient @ self.x) * unit,
             "step_scale": scale / unit,
+            "damping_share": 1 - self.curvature / jnp.where(curved, self.damped_curvature, jnp.nan),
             "cg_iterations": self.cg_iterations,
             "cg_residual": self.cg_residual,
             "cg_status": self.cg_status,
@@ -278,6 +287,8 @@ def _report(
         surrogate_after=(surrogate + gain) * unit,
         kl=jnp.where(accepted, last.kl, kl),
         gain_actual=gain * unit,
+        kl_tried=last.kl,
+        gain_tried=last.gain * unit,
         step_scale=jnp.where(accepted, predicted.pop("step_scale"), 0),
         backtracks=found.backtracks,
         kl_resolution=kl_resolution,
