@@ -138,6 +138,8 @@ def surroundings() -> dict[str, str]:
         "JAX_PLATFORMS": "cpu",
         "KLAMP_CACHE": str(Path(tempfile.gettempdir()) / "klamp-judge-cache"),
         "OMP_NUM_THREADS": "1",
+        # Where the key lies that runs are signed with: not among the user's own.
+        "XDG_STATE_HOME": str(Path(tempfile.gettempdir()) / "klamp-judge-state"),
     }
 
 

@@ -116,9 +116,15 @@ def surroundings(case: Case, **more: str) -> dict[str, str]:
 
 def klamp_process(case: Case, words: Any, env: dict[str, str], **how: Any) -> Any:
     """The command line, begun, in a process group of its own."""
+    command = [sys.executable, "-m", "klamp", *map(str, words)]
+    return process(command, env, **({"cwd": case.folder} | how))
+
+
+def process(command: list[str], env: dict[str, str], cwd: Path, **how: Any) -> Any:
+    """A command, begun, in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "klamp", *map(str, words)],
-        cwd=case.folder,
+        command,
+        cwd=cwd,
         env=env,
         stdin=subprocess.DEVNULL,
         **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how),

@@ -27,14 +27,11 @@ def judge(case: Case) -> str:
 def judge_policy(case: Case, plan: runs.Plan) -> str:
     """One policy."""
     run = runs.train(case, plan)
-    if run is None:
-        return "refused, as documented"
     names = case.facade("load", "evaluate")
     os.environ["JUDGE_ENV"] = json.dumps(plan.environment)
     policy = names.load(run)
     acts_as_in_numpy(case, plan, run, policy)
     again = runs.train(case, plan, "again", "log again")
-    assert again is not None
     if hasattr(names, "after_again"):
         names.after_again(again)
     same_run(run, again, "the same seed again")
