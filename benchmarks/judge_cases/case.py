@@ -61,13 +61,17 @@ class Case:
         """Whether something happens that does so with this probability."""
         return bool(self.rng.random() < probability)
 
+    def spoil(self, *parts: Any) -> None:
+        """Plant the fault into these parts, if there is one."""
+        if self.plant is not None:
+            self.plant(*parts)
+
     def facade(self, *names: str) -> Any:
         """These names of the package, with the planted fault in them, if there is one."""
         import klamp
 
         found = SimpleNamespace(**{name: getattr(klamp, name) for name in names})
-        if self.plant is not None:
-            self.plant(found)
+        self.spoil(found)
         return found
 
 

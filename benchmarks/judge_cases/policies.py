@@ -9,7 +9,7 @@ import numpy as np
 import recorded
 import references as ref
 import runs
-from case import Case, Difference, Promise, agree, must, read_metrics
+from case import Case, Promise, agree, must, read_metrics
 from numpy_networks import HIGH, LOW, Network, scaled
 
 TIMES = ("time_s", "steps_per_second", "wall_s", "compile_s", "folder")
@@ -18,10 +18,8 @@ TIMES = ("time_s", "steps_per_second", "wall_s", "compile_s", "folder")
 def judge(case: Case) -> str:
     """Train, load, act, evaluate, train again."""
     plan = runs.draw(case)
-    try:
+    with plan.named():
         return judge_policy(case, plan)
-    except Difference as difference:
-        raise Difference(f"{difference} (in {plan.text()})") from None
 
 
 def judge_policy(case: Case, plan: runs.Plan) -> str:

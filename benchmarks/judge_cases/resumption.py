@@ -13,7 +13,6 @@ import recorded
 import runs
 from case import (
     Case,
-    Difference,
     Ended,
     Promise,
     agree,
@@ -60,10 +59,8 @@ def calm(case: Case, plan: runs.Plan, out: str = "calm") -> Path:
 def judge(case: Case) -> str:
     """Kill a run some times, go on, compare."""
     plan = draw(case)
-    try:
+    with plan.named():
         return judge_kills(case, plan)
-    except Difference as difference:
-        raise Difference(f"{difference} (in {plan.text()})") from None
 
 
 def judge_kills(case: Case, plan: runs.Plan) -> str:
@@ -72,8 +69,7 @@ def judge_kills(case: Case, plan: runs.Plan) -> str:
     for _ in range(int(case.rng.integers(1, 4))):
         number = case.choose(SIGNALS)
         said.append(disturb(case, plan, run, number))
-        if case.plant is not None:
-            case.plant(run)
+        case.spoil(run)
     end = go_on(case, plan, run, limit_s=150)
     must_succeed(end, "the last resume")
     same_run(expected, run, f"after {', '.join(said)}")
@@ -142,10 +138,8 @@ def judge_lines(case: Case) -> str:
     if drawn.algo in ("a2c", "ppo", "ppo-kl") and case.chance(0.7):
         options |= {"final_learning_rate": 1e-7}
     plan = replace(drawn, options=options)
-    try:
+    with plan.named():
         return judge_one_line(case, plan)
-    except Difference as difference:
-        raise Difference(f"{difference} (in {plan.text()})") from None
 
 
 def judge_one_line(case: Case, plan: runs.Plan) -> str:
@@ -167,8 +161,7 @@ def judge_one_line(case: Case, plan: runs.Plan) -> str:
     for name in ("run", "clean"):
         ended = go_on_from(case, plan, f"{name}/checkpoints/{at.name}", more)
         must_succeed(ended, f"resume {at.name} --steps {more}")
-    if case.plant is not None:
-        case.plant(run)
+    case.spoil(run)
     same_run(clean, run, f"resumed from {at.name} to {more} steps, in a folder with later ones")
     made = [line["step"] for line in read_metrics(run)]
     must(made == sorted(set(made)), f"metrics.jsonl holds the steps {made}")

@@ -1,11 +1,13 @@
 """Random configurations of small runs on the judge's own environments, and how they are trained."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from case import Case, klamp, must_succeed
+from case import Case, Difference, klamp, must_succeed
 
 NAME = "judge_envs:judge/Drift-v0"
 ALGORITHMS = ("reinforce", "a2c", "npg", "trpo", "ppo", "ppo-kl")
@@ -45,6 +47,14 @@ class Plan:
         said = {k: v for k, v in self.options.items() if k not in ("steps", "checkpoint_interval")}
         kept = {k: v for k, v in self.environment.items() if k != "log"}
         return f"{self.algo} {kept} {said}"
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Whatever differs in the body says in which run."""
+        try:
+            yield
+        except Difference as difference:
+            raise Difference(f"{difference} (in {self.text()})") from None
 
 
 def as_options(options: dict[str, Any]) -> list[str]:

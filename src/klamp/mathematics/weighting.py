@@ -43,8 +43,8 @@ def scrub(tree: Any, weight: Float[OnAny, " B"] | None) -> Any:
     if weight is None:
         return tree
     weight = jnp.asarray(weight)
-    scored = weight > 0
-    first, some = jnp.argmax(scored), jnp.any(scored)
+    kept = weight > 0
+    first, some = jnp.argmax(kept), jnp.any(kept)
 
     def clean(leaf: Array) -> Array:
         if leaf.shape[:1] != weight.shape:
@@ -54,7 +54,7 @@ def scrub(tree: Any, weight: Float[OnAny, " B"] | None) -> Any:
                 "what is not one row per sample in `klamp.Shared`."
             )
         row = jnp.where(some, leaf[first], jnp.ones_like(leaf[0]))
-        return jnp.where(scored.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, row)
+        return jnp.where(kept.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, row)
 
     return map_rows(clean, tree)
 
