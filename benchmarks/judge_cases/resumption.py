@@ -102,6 +102,7 @@ def go_on(case: Case, plan: runs.Plan, run: Path, limit_s: float) -> Ended:
 
 def disturb(case: Case, plan: runs.Plan, run: Path, number: signal.Signals) -> str:
     """Send a signal at a random moment; what is said then must be true."""
+    before = lines_of(run) if has_begun(run) else 0
     process = start(case, plan, run, 0.004)
     due = int(case.rng.integers(0, plan.updates))
     until = time.monotonic() + 30
@@ -113,6 +114,9 @@ def disturb(case: Case, plan: runs.Plan, run: Path, number: signal.Signals) -> s
     if process.poll() is None:
         process.send_signal(number)
     ended = finished(process, 60)
+    if ended.code == -number and lines_of(run) == before:
+        # Python itself leaves so, SIGINT with a traceback, before klamp's first lines have run.
+        return f"{number.name} while Python was starting"
     must_be_plain(ended, f"{number.name}")
     allowed = (0, -9) if number == signal.SIGKILL else (0, 128 + number, -number)
     must(ended.code in allowed, f"{number.name}: exit code {ended.code}: {tail(ended.err)}")
