@@ -114,7 +114,8 @@ def disturb(case: Case, plan: runs.Plan, run: Path, number: signal.Signals) -> s
     if process.poll() is None:
         process.send_signal(number)
     ended = finished(process, 60)
-    if ended.code == -number and lines_of(run) == before:
+    starting = number != signal.SIGKILL and lines_of(run) == before
+    if starting and ended.code == -number:
         # Python itself leaves so, SIGINT with a traceback, before klamp's first lines have run.
         return f"{number.name} while Python was starting"
     must_be_plain(ended, f"{number.name}")
