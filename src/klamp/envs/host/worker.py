@@ -17,6 +17,7 @@ import cloudpickle
 import gymnasium
 from gymnasium.vector.utils import write_to_shared_memory
 
+from klamp.envs.host.copies import check_end
 from klamp.runtime.streams import patient_stderr
 
 MASK_KEY = "action_mask"
@@ -77,6 +78,7 @@ class Worker:
     def step(self, action: Any) -> tuple[float, bool, bool, Any]:
         """Step; reward, terminated, truncated, mask."""
         observation, reward, terminated, truncated, info = self._env.step(action)
+        check_end(terminated, truncated, info)
         self._show(observation)
         return float(reward), bool(terminated), bool(truncated), info.get(MASK_KEY)
 
