@@ -201,7 +201,9 @@ def readable(folder: Path) -> bool:
     try:
         verify(latest_checkpoint(folder))
     except KlampError:
-        return not (folder / "metrics.jsonl").exists()
+        # The file is opened before the first checkpoint is written: empty, it tells of nothing.
+        lines = folder / "metrics.jsonl"
+        return not (lines.exists() and lines.stat().st_size)
     return True
 
 

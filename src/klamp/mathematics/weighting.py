@@ -44,8 +44,8 @@ def scrub(tree: Any, weight: Float[OnAny, "*B"] | None) -> Any:
     if weight is None:
         return tree
     weight = jnp.asarray(weight)
-    scored = weight > 0
-    first, some = jnp.argmax(scored), jnp.any(scored)
+    kept = weight > 0
+    first, some = jnp.argmax(kept), jnp.any(kept)
 
     def clean(leaf: Array) -> Array:
         if leaf.shape[: weight.ndim] != weight.shape:
@@ -56,7 +56,7 @@ def scrub(tree: Any, weight: Float[OnAny, "*B"] | None) -> Any:
             )
         rows = leaf.reshape(-1, *leaf.shape[weight.ndim :])
         row = jnp.where(some, rows[first], jnp.ones_like(rows[0]))
-        return jnp.where(along(scored, leaf), leaf, row)
+        return jnp.where(along(kept, leaf), leaf, row)
 
     return map_rows(clean, tree)
 

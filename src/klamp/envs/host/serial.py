@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from klamp.envs.host.copies import Info, Replayed, Stepped
+from klamp.envs.host.copies import Info, Replayed, Stepped, check_end
 from klamp.errors import CopyFault, one_line
 
 
@@ -86,13 +86,12 @@ class LocalCopies:
 
     def _step(self, index: int, action: Any) -> None:
         try:
-            (
-                observed,
-                self._reward[index],
-                self._terminated[index],
-                self._truncated[index],
-                self._infos[index],
-            ) = self.envs[index].step(action)
+            observed, self._reward[index], terminated, truncated, info = self.envs[index].step(
+                action
+            )
+            check_end(terminated, truncated, info)
+            self._terminated[index], self._truncated[index] = terminated, truncated
+            self._infos[index] = info
             self._take(index, observed)
         except Exception as error:
             raise fault(index, "step", error) from error

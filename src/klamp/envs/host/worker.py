@@ -16,6 +16,7 @@ from typing import Any
 import cloudpickle
 from gymnasium.vector.utils import write_to_shared_memory
 
+from klamp.envs.host.copies import check_end
 from klamp.runtime.streams import patient_stderr
 
 MASK_KEY = "action_mask"
@@ -76,6 +77,7 @@ class Worker:
     def step(self, action: Any) -> tuple[float, bool, bool, Any]:
         """Step; reward, terminated, truncated, mask."""
         observation, reward, terminated, truncated, info = self._env.step(action)
+        check_end(terminated, truncated, info)
         self._show(observation)
         return float(reward), bool(terminated), bool(truncated), info.get(MASK_KEY)
 
