@@ -101,14 +101,14 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "convolve": _convolve,
     "integer_pow": lambda x, rows, exponent: x**exponent,
     "matmul": lambda x, y, rows: np.matmul(x, y),
-    "pad": lambda x, rows, widths, value: np.pad(x, widths, constant_values=value),
+    "pad": lambda x, rows, widths, filling: np.pad(x, widths, constant_values=filling),
     "reduce_max": lambda x, rows, axes: x.max(tuple(axes)),
     "reduce_min": lambda x, rows, axes: x.min(tuple(axes)),
     "reduce_prod": lambda x, rows, axes: x.prod(tuple(axes), dtype=x.dtype),
     "reduce_sum": lambda x, rows, axes: x.sum(tuple(axes), dtype=x.dtype),
     "reshape": _reshape,
     "slice": _slice,
-    "take": lambda x, rows, indices, axis: np.take(x, indices, axis),
+    "take": lambda x, indices, rows, axis: np.take(x, indices, axis),
     "transpose": lambda x, rows, permutation: np.transpose(x, permutation),
 }
 """What is computed of whole arrays, with the operation's own parameters."""

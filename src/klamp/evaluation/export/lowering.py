@@ -153,13 +153,12 @@ def _split(graph: Graph, operands: list[int], given: Any, values: list[Value]) -
 
 
 def _gather(graph: Graph, operands: list[int], given: Any, values: list[Value]) -> list[int]:
-    """A slice with constant starts, or columns by constant numbers."""
+    """A slice with constant starts, or entries of neighbouring axes by constant numbers."""
     x, indices = operands
     numbers, sizes = given["dimension_numbers"], given["slice_sizes"]
-    shape, axes = graph.values[x].shape, numbers.start_index_map
     if indices not in graph.constants or numbers.operand_batching_dims:
         raise UntranslatableError("gather by numbers that depend on the observation")
-    found = graph.constants[indices]
+    shape, axes, found = graph.values[x].shape, numbers.start_index_map, graph.constants[indices]
     if found.ndim == 1:
         index: list[list[int | None]] = [[None, None, 1] for _ in shape]
         for axis, start in zip(axes, found.tolist(), strict=True):
@@ -167,14 +166,18 @@ def _gather(graph: Graph, operands: list[int], given: Any, values: list[Value]) 
         taken = tuple(size if size is None else int(sizes[i]) for i, size in enumerate(shape))
         part = graph.add("slice", [x], Value(taken, values[0].dtype), index=index)
         return [graph.reshape(part, values[0].shape)]
-    (axis, *more) = axes
-    others = tuple(i for i in range(len(shape)) if i != axis)
+    first, after = axes[0], axes[-1] + 1
+    others = [i for i in range(len(shape)) if not first <= i < after]
+    placed = tuple(i if i < first else i + found.ndim - 1 - len(axes) for i in others)
     whole = all(shape[i] is None or shape[i] == sizes[i] for i in others)
-    plain = not more and numbers.collapsed_slice_dims == (axis,) and found.shape[-1] == 1
-    if not (whole and plain and numbers.offset_dims == others and found.ndim == 2):
-        raise UntranslatableError("gather of more than one axis")
-    index_list = graph.constant(found[:, 0].astype(np.int64))
-    return [graph.add("take", [x, index_list], values[0], axis=axis)]
+    entries = axes == numbers.collapsed_slice_dims == tuple(range(first, after))
+    if not (whole and entries and numbers.offset_dims == placed):
+        raise UntranslatableError("gather of parts of rows")
+    merged = (*shape[:first], _product(shape[first:after]), *shape[after:])
+    flat = np.ravel_multi_index(tuple(np.moveaxis(found, -1, 0)), shape[first:after]).ravel()
+    taken = Value((*shape[:first], flat.size, *shape[after:]), values[0].dtype)
+    chosen = [graph.reshape(x, merged), graph.constant(flat.astype(np.int64))]
+    return [graph.reshape(graph.add("take", chosen, taken, axis=int(first)), values[0].shape)]
 
 
 def _dynamic_slice(graph: Graph, operands: list[int], given: Any, values: list[Value]) -> list[int]:
@@ -207,7 +210,7 @@ def _pad(graph: Graph, operands: list[int], given: Any, values: list[Value]) -> 
     if filling not in graph.constants or any(min(each) < 0 or each[2] for each in config):
         raise UntranslatableError("pad within an array")
     widths, value = [[low, high] for low, high, _ in config], graph.constants[filling].item()
-    return [graph.add("pad", [x], values[0], widths=widths, value=value)]
+    return [graph.add("pad", [x], values[0], widths=widths, filling=value)]
 
 
 def _power(graph: Graph, operands: list[int], given: Any, values: list[Value]) -> list[int]:
@@ -280,7 +283,7 @@ def _convolution(graph: Graph, operands: list[int], given: Any, values: list[Val
             size if size is None else size + sum(width)
             for size, width in zip(here.shape, widths, strict=True)
         )
-        x = graph.add("pad", [x], Value(padded, here.dtype), widths=widths, value=0.0)
+        x = graph.add("pad", [x], Value(padded, here.dtype), widths=widths, filling=0.0)
     placed = tuple(values[0].shape[axis] for axis in numbers.out_spec)
     strides, groups = [int(step) for step in given["window_strides"]], given["feature_group_count"]
     parameters = {"strides": strides, "groups": int(groups)}
