@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from klamp.cli.comparison import compare
 from klamp.cli.evaluation import evaluate
+from klamp.cli.exporting import export
 from klamp.cli.presets import presets
 from klamp.cli.training import resume, train
 from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest
@@ -46,6 +47,11 @@ COMMANDS = {
         evaluate,
         "DIR [--episodes N] [--seed S] [--stochastic] [--video FILE]",
         "run whole episodes with a trained policy",
+    ),
+    "export": Command(
+        export,
+        "DIR --format onnx|numpy [--out FILE]",
+        "write the policy as a file that runs without klamp",
     ),
     "compare": Command(
         compare,

@@ -30,6 +30,10 @@ def train(words: list[str]) -> int:
     values = _settings_of(given)
     options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
     config = configure(env, given.algo, {**file.settings, **options})
+    if (origin := given.start_from or file.data.get("start_from")) is not None:
+        from klamp.training.start_from import starting_from
+
+        config = starting_from(config, origin)
     if given.dry_run:
         known = dict.fromkeys(file.settings, file.path.name) | dict.fromkeys(options, "option")
         print(as_toml(config, sources(config, known)))
@@ -82,6 +86,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             ("out", Path | None, None),
             ("seeds", int, 1),
             ("device", str, "auto"),
+            ("start_from", Path | None, None),
             ("quiet", bool, False),
             *(_section(heading, kind, defaults) for heading, kind in sections.items()),
         ],
@@ -102,6 +107,8 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
         seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
             The same command goes on with what is missing of them.
         device: cpu, gpu, or auto, which leaves it to JAX.
+        start_from: The folder of a run, or of one of its checkpoints, whose parameters and
+            observation normaliser this run begins with.
         quiet: Show no progress.
     """
     description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."

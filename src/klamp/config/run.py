@@ -19,7 +19,11 @@ from klamp.config.validation import require
 from klamp.errors import ConfigError, closest, printable, shown
 
 NAME_LIMIT = 300
-"""Letters that the name of an environment, or of a function that builds networks, may have."""
+"""Letters that the name of an environment, of a function that builds networks, or of a checkpoint's
+folder may have."""
+
+BESIDE = ("network", "start_from", "start_from_sha256")
+"""What a configuration may hold besides settings, where it is not None."""
 
 
 def _is_name(value: Any) -> bool:
@@ -87,6 +91,10 @@ class RunConfig:
     """What all algorithms share."""
     network: str | None = None
     """The function that built networks of the user's own, by name; it is needed again to load."""
+    start_from: str | None = None
+    """The checkpoint whose parameters the run began with."""
+    start_from_sha256: str | None = None
+    """The sum of that checkpoint's arrays."""
 
     def __post_init__(self) -> None:
         """Check what no part can see alone; REINFORCE's settings become those of its baseline."""
@@ -103,7 +111,10 @@ class RunConfig:
         for part in (self.settings, self.algorithm):
             flat |= {item.name: getattr(part, item.name) for item in fields(part)}
         flat["hidden_sizes"] = list(self.settings.hidden_sizes)
-        return flat if self.network is None else flat | {"network": self.network}
+        for name in BESIDE:
+            if (value := getattr(self, name)) is not None:
+                flat[name] = value
+        return flat
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "RunConfig":
@@ -112,14 +123,15 @@ class RunConfig:
         env, name = rest.pop("env", None), rest.pop("algo", None)
         for other in ("klamp_version", "signature"):
             rest.pop(other, None)
-        network = rest.pop("network", None)
+        beside = {name: rest.pop(name, None) for name in BESIDE}
         if not isinstance(env, str) or not isinstance(name, str) or name not in ALGORITHMS:
             raise ConfigError(
                 f"The configuration names the environment {shown(env)} and the algorithm "
                 f"{shown(name)}; expected a string and one of {', '.join(ALGORITHMS)}."
             )
-        if network is not None and not _is_name(network):
-            raise ConfigError(f"`network` of the configuration is {shown(network)}, no name.")
+        for key, value in beside.items():
+            if value is not None and not _is_name(value):
+                raise ConfigError(f"`{key}` of the configuration is {shown(value)}, no name.")
         kind = ALGORITHMS[name]
         own = {item.name for item in fields(kind)}
         shared = {item.name for item in fields(Settings)}
@@ -136,5 +148,5 @@ class RunConfig:
             env=env,
             algorithm=kind(**{key: rest[key] for key in own & set(rest)}),
             settings=Settings(**{key: rest[key] for key in shared & set(rest)}),
-            network=network,
+            **beside,
         )

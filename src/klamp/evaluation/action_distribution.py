@@ -41,8 +41,11 @@ class ActionDistribution:
 
     @property
     def probabilities(self) -> Any:
-        """Of Discrete, π of each action, in their order; of MultiDiscrete, a tuple with those of each
-        choice; of MultiBinary, π(1) of each. None of a Box, which has densities."""
+        """π of each action of a choice; None of a Box, which has densities.
+
+        Of Discrete an array in the order of its actions, of MultiDiscrete a tuple with one for each
+        choice, of MultiBinary π(1) of each.
+        """
         return self._each(_probabilities)
 
     @property
@@ -123,7 +126,9 @@ def _deviation(space: Any, distribution: Any) -> Any:
             centre = (share * action).sum(-1, keepdims=True)
             found = np.sqrt((share * (action - centre) ** 2).sum(-1))
         case ScaledBeta():
-            a, b = (np.asarray(part, np.float64) for part in (distribution.alpha, distribution.beta))
+            a, b = (
+                np.asarray(part, np.float64) for part in (distribution.alpha, distribution.beta)
+            )
             width = np.array(distribution.high) - np.array(distribution.low)
             found = width * np.sqrt(a * b / (a + b + 1)) / (a + b)
         case _:

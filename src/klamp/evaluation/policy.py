@@ -13,7 +13,6 @@ from klamp.config.run import RunConfig
 from klamp.envs.spaces.masks import choices_left, mask_rows, mask_sizes
 from klamp.envs.spaces.observations import MASK_KEY, as_batch, host_encoder, masks_in_observation
 from klamp.evaluation.action_distribution import ActionDistribution
-from klamp.evaluation.export.write import export
 from klamp.mathematics.normalization import Scaling
 from klamp.networks import Model
 from klamp.networks.action_decoder import action_decoder
@@ -86,6 +85,8 @@ class TrainedPolicy:
         It is compared with ``act`` before it is written. Raises ``ConfigError`` where the network
         has an operation that is not translated, and ``KlampError`` where the two differ by 1e-5.
         """
+        from klamp.evaluation.export.write import export  # noqa: PLC0415 - few runs need it
+
         return export(self, path)
 
     @in_float32
@@ -127,9 +128,7 @@ class TrainedPolicy:
         value = np.asarray(self.model.judge(self.theta, self.scaling, self._inputs(rows)))
         return float(value[0]) if single else value
 
-    def _allowed(
-        self, observation: Any, mask: Any, rows: int, single: bool
-    ) -> np.ndarray | None:
+    def _allowed(self, observation: Any, mask: Any, rows: int, single: bool) -> np.ndarray | None:
         """The mask that was given, or is in the observation, as booleans [N, entries]."""
         if mask is None and masks_in_observation(self.observation_space):
             mask = observation.get(MASK_KEY)

@@ -149,7 +149,9 @@ class NumpyPolicy:
     def __call__(self, **inputs: Any) -> dict[str, Any]:
         """All outputs by name for all inputs by name, each a batch with the rows first."""
         if inputs.keys() != self.inputs.keys():
-            raise ValueError(f"This policy takes {list(self.inputs)}, but was given {list(inputs)}.")
+            raise ValueError(
+                f"This policy takes {list(self.inputs)}, but was given {list(inputs)}."
+            )
         values: dict[int, Any] = dict(self._constants)
         rows = len(next(iter(inputs.values())))
         for name, (number, shape, dtype) in self.inputs.items():

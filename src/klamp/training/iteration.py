@@ -163,7 +163,7 @@ class Iteration:
 def make_policy(
     config: RunConfig, environments: Spaces, model: Model, state: TrainState
 ) -> TrainedPolicy:
-    """The policy of a state, with its normaliser."""
+    """The policy of a state, with its normaliser; the environments have been reset."""
     return TrainedPolicy(
         model,
         state.theta,
@@ -172,6 +172,7 @@ def make_policy(
         environments.action_space,
         config,
         scheduled_log_std(config, state),
+        masked=getattr(environments, "action_mask", None) is not None,
     )
 
 

@@ -48,6 +48,7 @@ from klamp.training.seeds_processes import (
     train_side_by_side,
 )
 from klamp.training.seeds_vmapped import train_as_one
+from klamp.training.start_from import starting_from
 
 
 def train_seeds(
@@ -59,6 +60,7 @@ def train_seeds(
     workers: int | None = None,
     quiet: bool = False,
     device: str = "auto",
+    start_from: str | Path | None = None,
     **settings: Any,
 ) -> list[Path]:
     """Train with each seed, many at once; the folders, one a seed.
@@ -67,12 +69,15 @@ def train_seeds(
     ``seed-0``, ``seed-1``, …; by default each run lies where ``train`` would put it. ``workers``
     is the number of processes, by default one a core. A script must call this under
     ``if __name__ == "__main__":``. Called again, it goes on with what is missing: runs that have
-    ended stay as they are, those that were interrupted are resumed, the others begin.
+    ended stay as they are, those that were interrupted are resumed, the others begin; each from
+    the parameters of another run where ``start_from`` is its folder, as ``train`` has it.
 
     An environment written in JAX is trained as one program for all seeds where there is a GPU, or
     where it is given as an object; the runs then differ from those trained alone by rounding.
     """
     config = configure(environment_name(env), algorithm, settings)
+    if start_from is not None:
+        config = starting_from(config, start_from)
     first = config.settings.seed
     numbers = count_up(first, seeds) if isinstance(seeds, int) else list(seeds)
     own = None if isinstance(env, str) else env

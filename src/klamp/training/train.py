@@ -10,6 +10,7 @@ from klamp.config.presets import configure
 from klamp.config.run import RunConfig
 from klamp.envs.checks.startup import check_environment
 from klamp.envs.source import environment_name, environment_of, make_host
+from klamp.envs.spaces.masks import mask_sizes
 from klamp.errors import KlampWarning, NotSaved
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import NetworkBuilder, flatten, name_of
@@ -25,6 +26,7 @@ from klamp.runtime.streams import patient_stderr
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import Iteration, make_policy, start
 from klamp.training.recorder import Origin, Result, Running
+from klamp.training.start_from import started, starting_from
 from klamp.training.state import TrainState, fresh_state
 
 
@@ -36,6 +38,7 @@ def train(
     quiet: bool = False,
     network: NetworkBuilder | None = None,
     device: str = "auto",
+    start_from: str | Path | None = None,
     **settings: Any,
 ) -> Result:
     """Train a policy and keep the run in a folder of its own.
@@ -51,7 +54,9 @@ def train(
     ``runs/{env}-{algorithm}-{seed}``. Progress goes to standard error unless ``quiet``.
     ``network(observation_space, action_space, key)`` builds networks of your own
     (docs/custom-networks.md); ``load`` and ``resume`` then need it again. ``device`` is ``cpu``,
-    ``gpu``, or ``auto``, which leaves it to JAX.
+    ``gpu``, or ``auto``, which leaves it to JAX. ``start_from`` is the folder of another run, or of
+    one of its checkpoints: this run begins with its parameters and observation normaliser, and with
+    nothing else of it. Both must have the same spaces and network settings.
 
     Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do. Where
     a full disk keeps the end of the run from its folder, the result has it all the same
@@ -60,6 +65,8 @@ def train(
     config = configure(environment_name(env), algorithm, settings)
     if network is not None:
         config = replace(config, network=name_of(network))
+    if start_from is not None:
+        config = starting_from(config, start_from)
     to = Silent() if quiet else reporter()
     own = None if isinstance(env, str) else env
     return told(
@@ -104,6 +111,7 @@ def train_one(
     folder = choose_folder(config, out)
     run, state = start(config, network, like, environment)
     try:
+        state = started(run, state)
         with locked(folder):
             # Another process may have been faster.
             write_config(choose_folder(config, folder), config)
@@ -142,6 +150,8 @@ def load(
         theta, model = flatten(draw(key(config.settings.seed, Purpose.INITIALISE)))
         fresh = fresh_state(config, environments.seen_space, theta, model)
         state, _ = restore(fresh, path)
+        if mask_sizes(environments.action_space) and environments.action_mask is None:
+            environments.reset()  # only its info tells whether an environment has action masks
         return make_policy(config, environments, model, state)
     finally:
         environments.close()

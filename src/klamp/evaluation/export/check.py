@@ -68,7 +68,8 @@ def differences(
         found = run(inputs)
         state = found.get(NEXT_HIDDEN, state)
         for name, array in wanted.items():
-            worst[name] = max(worst.get(name, 0.0), _difference(found[name], array))
+            difference = _difference(found[name], array)
+            worst[name] = float(np.maximum(worst.get(name, 0.0), difference))  # NaN stays NaN
     return worst
 
 

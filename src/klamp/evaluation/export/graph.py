@@ -1,7 +1,7 @@
 """A function as a graph of few kinds of operations, which each form of export writes in its way.
 
-Kinds and parameters are those of ``runtime.numpy_policy``; all values have plain dtypes, and None in
-a shape is the number of rows, which is open.
+Kinds and parameters are those of ``runtime.numpy_policy``; None in a shape is the number of rows,
+which is open.
 """
 
 from typing import Any, NamedTuple

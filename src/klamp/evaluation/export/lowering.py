@@ -1,8 +1,8 @@
 """Primitives of JAX as the few operations of a ``Graph``.
 
 The number of rows is a symbol while the function is traced, so JAX writes slices as gathers with
-constant starts, and shapes with the symbol in them. An operation, or a use of it, that is not here is
-refused by its name.
+constant starts, and shapes with the symbol in them. An operation, or a use of it, that is not here
+is refused by its name.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export
+from jax.errors import InconclusiveDimensionOperation
 
 from klamp.evaluation.export.graph import Graph, Shape, Value
 from klamp.runtime.numpy_policy import ELEMENTWISE
@@ -51,7 +52,11 @@ def graph_of(
         names.extend(found)
         return list(found.values())
 
-    program = trace(ordered, shapes)
+    try:
+        program = trace(ordered, shapes)
+    except (TypeError, ValueError, NotImplementedError, InconclusiveDimensionOperation) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise UntranslatableError(f"{reason}, where the number of rows is open") from error
     graph = Graph()
     known = {number: graph.constant(array) for number, array in program.constants.items()}
     # The leaves of a dictionary come in the order of its keys.
@@ -71,7 +76,8 @@ def _lower(graph: Graph, program: Program, known: dict[int, int]) -> None:
         operands = [known[number] for number in operation.operands]
         values = [_value(program.shapes[number]) for number in operation.results]
         fixed = all(number in graph.constants for number in operands)
-        if fixed and not any(None in value.shape for value in values):
+        known_now = fixed and not any(None in value.shape for value in values)
+        if known_now and operation.name != "dim_as_value":
             # Whatever it is: nothing of it is left.
             arrays = [graph.constants[number] for number in operands]
             found = operation.primitive.bind(*arrays, **operation.parameters)
@@ -153,7 +159,7 @@ def _split(graph: Graph, operands: list[int], given: Any, values: list[Value]) -
 
 
 def _gather(graph: Graph, operands: list[int], given: Any, values: list[Value]) -> list[int]:
-    """A slice with constant starts, or entries of neighbouring axes by constant numbers."""
+    """A slice with constant starts, or entries of each row by constant numbers."""
     x, indices = operands
     numbers, sizes = given["dimension_numbers"], given["slice_sizes"]
     if indices not in graph.constants or numbers.operand_batching_dims:
@@ -166,18 +172,16 @@ def _gather(graph: Graph, operands: list[int], given: Any, values: list[Value]) 
         taken = tuple(size if size is None else int(sizes[i]) for i, size in enumerate(shape))
         part = graph.add("slice", [x], Value(taken, values[0].dtype), index=index)
         return [graph.reshape(part, values[0].shape)]
-    first, after = axes[0], axes[-1] + 1
-    others = [i for i in range(len(shape)) if not first <= i < after]
-    placed = tuple(i if i < first else i + found.ndim - 1 - len(axes) for i in others)
-    whole = all(shape[i] is None or shape[i] == sizes[i] for i in others)
-    entries = axes == numbers.collapsed_slice_dims == tuple(range(first, after))
-    if not (whole and entries and numbers.offset_dims == placed):
-        raise UntranslatableError("gather of parts of rows")
-    merged = (*shape[:first], _product(shape[first:after]), *shape[after:])
-    flat = np.ravel_multi_index(tuple(np.moveaxis(found, -1, 0)), shape[first:after]).ravel()
-    taken = Value((*shape[:first], flat.size, *shape[after:]), values[0].dtype)
-    chosen = [graph.reshape(x, merged), graph.constant(flat.astype(np.int64))]
-    return [graph.reshape(graph.add("take", chosen, taken, axis=int(first)), values[0].shape)]
+    if shape[:1] != (None,) or 0 in axes or numbers.offset_dims[0] != 0:
+        raise UntranslatableError("gather of rows")
+    # The same entries of every row: found by gathering their numbers.
+    entries = np.arange(np.prod(shape[1:], dtype=int)).reshape(1, *shape[1:])
+    one = (1, *sizes[1:])
+    flat = np.asarray(jax.lax.gather(entries, found, numbers, one, mode=given["mode"])).ravel()
+    row = graph.reshape(x, (None, entries.size))
+    chosen = [row, graph.constant(flat.astype(np.int64))]
+    taken = Value((None, flat.size), values[0].dtype)
+    return [graph.reshape(graph.add("take", chosen, taken, axis=1), values[0].shape)]
 
 
 def _dynamic_slice(graph: Graph, operands: list[int], given: Any, values: list[Value]) -> list[int]:

@@ -210,7 +210,9 @@ COMPOSED: dict[str, Callable[..., Any]] = {
     "select_n": lambda write, which, no, yes, to: write("Where", which, yes, no, result=to),
     "slice": _slice,
     "square": lambda write, x, to: write("Mul", x, x, result=to),
-    "transpose": lambda write, x, to, permutation: write("Transpose", x, result=to, perm=permutation),
+    "transpose": lambda write, x, to, permutation: write(
+        "Transpose", x, result=to, perm=permutation
+    ),
 }
 """Operations that ONNX has in another form: their nodes, the last of which writes ``to``."""
 

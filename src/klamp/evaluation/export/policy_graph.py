@@ -1,4 +1,4 @@
-"""From a trained policy to the graph of what it computes: observation → action, and what lies between.
+"""From a trained policy to the graph of what it computes, from observation to action.
 
 Inputs and outputs have names: ``observation``, or one for each part of a Dict or Tuple, such as
 ``observation.position`` and ``observation.0``; in the same way ``action``.
