@@ -85,7 +85,7 @@ class ActionDistribution:
 def _over(function: Any, space: Any, distribution: Any, single: bool) -> Any:
     """A function of each part of a distribution, in the structure of the space."""
     if isinstance(distribution, Joint):
-        keys = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
+        keys: Any = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
         pairs = zip(keys, distribution.parts, strict=True)
         found = {key: _over(function, space[key], part, single) for key, part in pairs}
         return found if isinstance(space, spaces.Dict) else tuple(found.values())
@@ -140,7 +140,7 @@ def _sampled(space: Any, distribution: Any, bounds: ActionBounds, action: Any, r
     """An action of the environment as the distribution samples it."""
     match space:
         case spaces.Dict() | spaces.Tuple():
-            keys = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
+            keys: Any = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
             return tuple(
                 _sampled(space[key], part, bounds, action[key], rows)
                 for key, part in zip(keys, distribution.parts, strict=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -175,7 +176,8 @@ class Convolution(eqx.Module):
             rows, columns = ((m // 2, m - m // 2) for m in missing)
             x = jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
         # With an open number of rows nothing is computed here: the layer is being exported.
-        by_product = cpu() and isinstance(x.shape[0], int)
+        rows: Any = x.shape[0]
+        by_product = cpu() and isinstance(rows, int)
         convolve = convolve_by_product if by_product else convolve_directly
         return jax.nn.relu(convolve(x, self.weight, stride) + self.bias)
 

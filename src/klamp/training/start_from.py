@@ -1,8 +1,8 @@
 """A run that begins with what another has learnt: its parameters, its observation normaliser.
 
 The checkpoint is named in `config.json`, with the sum of its arrays. Nothing else is taken:
-optimiser, reward normaliser, counters and environments begin as in any run. From its first checkpoint
-on the run is resumed without the other one.
+optimiser, reward normaliser, counters and environments begin as in any run. From its own first
+checkpoint on the run is resumed without the other one.
 """
 
 from dataclasses import fields, replace

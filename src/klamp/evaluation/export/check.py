@@ -96,7 +96,7 @@ def random_inputs(
     graph = exported.graph
     for name, number in graph.inputs.items():
         value = graph.values[number]
-        shape = (rows, *value.shape[1:])
+        shape: Any = (rows, *value.shape[1:])
         if name == MASK:
             found[name] = _mask(mask_sizes(policy.action_space), rows, generator)
         elif name in (HIDDEN, START):

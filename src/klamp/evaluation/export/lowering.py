@@ -5,6 +5,7 @@ constant starts, and shapes with the symbol in them. An operation, or a use of i
 is refused by its name.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -113,7 +114,7 @@ def _reshape(graph: Graph, operands: list[int], _: Any, values: list[Value]) -> 
 def _broadcast(graph: Graph, operands: list[int], given: Any, values: list[Value]) -> list[int]:
     (x, *_), (value,) = operands, values
     shape, axes = graph.values[x].shape, given["broadcast_dimensions"]
-    placed = [1] * len(value.shape)
+    placed: list[int | None] = [1] * len(value.shape)
     for axis, size in zip(axes, shape, strict=True):
         placed[axis] = size
     x = graph.reshape(x, tuple(placed))
@@ -175,7 +176,8 @@ def _gather(graph: Graph, operands: list[int], given: Any, values: list[Value]) 
     if shape[:1] != (None,) or 0 in axes or numbers.offset_dims[0] != 0:
         raise UntranslatableError("gather of rows")
     # The same entries of every row: found by gathering their numbers.
-    entries = np.arange(np.prod(shape[1:], dtype=int)).reshape(1, *shape[1:])
+    inner = [size for size in shape[1:] if size is not None]
+    entries = jnp.arange(math.prod(inner)).reshape(1, *inner)
     one = (1, *sizes[1:])
     flat = np.asarray(jax.lax.gather(entries, found, numbers, one, mode=given["mode"])).ravel()
     row = graph.reshape(x, (None, entries.size))
@@ -256,7 +258,7 @@ def _dot(graph: Graph, operands: list[int], given: Any, values: list[Value]) -> 
         raise UntranslatableError("dot_general over the rows")
     before = tuple(shape_x[i] for i in batch_x)
     left, right = tuple(shape_x[i] for i in free_x), tuple(shape_y[i] for i in free_y)
-    size = int(np.prod(inner, dtype=int))
+    size = _product(inner)
     x = graph.transpose(x, [*batch_x, *free_x, *contract_x])
     y = graph.transpose(y, [*batch_y, *contract_y, *free_y])
     # Without axes in common, those of the left side pass through the product as they are.
@@ -269,7 +271,8 @@ def _dot(graph: Graph, operands: list[int], given: Any, values: list[Value]) -> 
 
 
 def _product(sizes: Shape) -> int | None:
-    return None if None in sizes else int(np.prod(sizes, dtype=int))
+    known = [size for size in sizes if size is not None]
+    return math.prod(known) if len(known) == len(sizes) else None
 
 
 def _convolution(graph: Graph, operands: list[int], given: Any, values: list[Value]) -> list[int]:

@@ -157,7 +157,7 @@ def _outputs(
     space = without_mask(policy.observation_space)
     batch = built(observation, given)
     encode = encoder(space)
-    seen = batch if encode is None else encode(batch)
+    seen: Any = batch if encode is None else encode(batch)
     if policy.scaling is not None:
         seen = normalize(seen, policy.scaling)
     scale = None
@@ -177,10 +177,13 @@ def _outputs(
 def _parameters(distribution: Any, space: Any, suffix: str) -> dict[str, Any]:
     """The parameters of a distribution by name; of a part of a Dict or Tuple with its name."""
     if isinstance(distribution, Joint):
-        keys = list(space.spaces) if isinstance(space, spaces.Dict) else range(len(space.spaces))
+        keys: Any = space.spaces if isinstance(space, spaces.Dict) else range(len(space.spaces))
         found: dict[str, Any] = {}
         for key, part in zip(keys, distribution.parts, strict=True):
             found |= _parameters(part, space[key], f"{suffix}.{key}")
         return found
-    leaves = [(path[-1].name, leaf) for path, leaf in tree_leaves_with_path(distribution)]
-    return {_PARAMETERS.get(name, name) + suffix: leaf for name, leaf in leaves}
+    named: dict[str, Any] = {}
+    for path, leaf in tree_leaves_with_path(distribution):
+        last: Any = path[-1]
+        named[_PARAMETERS.get(last.name, last.name) + suffix] = leaf
+    return named
