@@ -150,8 +150,8 @@ def page(found: dict[tuple[str, str, str], tuple[float, float]], rows: int) -> s
         "Made by `python benchmarks/export.py`: policies with random parameters, exported as ONNX",
         f"and as numpy, beside `policy.act(deterministic=True)` and `policy.value` on {rows:,}",
         "random observations each (three steps of them with a GRU). The largest difference of any",
-        "number of an action or value, relative to the larger of 1 and the number; of integers, the",
-        "share of rows that differ.",
+        "number of an action or value, relative to 1 or the largest of them, if that is larger; of",
+        "integers, the share of rows that differ.",
         "",
         f"**{good} of {len(found)} kinds of policies within {TOLERANCE:g}**"
         + ("." if len(found) == len(kinds()) else f"; {len(kinds()) - len(found)} not run."),

@@ -21,7 +21,7 @@ from klamp.evaluation.export.policy_graph import (
 )
 
 TOLERANCE = 1e-5
-"""The largest difference of two floats, relative to the larger of 1 and the number itself."""
+"""The largest difference of two floats, relative to 1 or to the largest in the batch."""
 STEPS = 3
 """Steps of a recurrent policy that are compared one after another."""
 NARROW = 1e3
@@ -49,8 +49,9 @@ def differences(
 ) -> dict[str, float]:
     """The largest difference of each part of the action, and of the value, on random observations.
 
-    Of floats it is relative to the larger of 1 and the number; of integers it is the share of rows
-    in which they differ.
+    Of floats it is relative to 1 or the largest in the batch, if that is larger: a sum is rounded by
+    the size of its terms, and one that is near 0 by chance has terms as large as the others'. Of
+    integers it is the share of rows in which they differ.
     """
     generator = np.random.Generator(np.random.Philox(seed))
     steps = STEPS if policy.config.settings.recurrent_size else 1
@@ -78,9 +79,9 @@ def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
         return float("inf")
     if not np.issubdtype(wanted.dtype, np.floating):
         return float(np.mean(found != wanted))
-    difference = np.abs(found.astype(np.float64) - wanted) / np.maximum(1, np.abs(wanted))
+    scale = np.maximum(1, np.max(np.abs(wanted), initial=0))
     # The largest of something that is not a number is not one, either.
-    return float(np.max(difference))
+    return float(np.max(np.abs(found.astype(np.float64) - wanted) / scale, initial=0))
 
 
 def random_inputs(
