@@ -9,15 +9,11 @@ import pytest
 from gymnasium import spaces
 
 from klamp import Settings
-from klamp.collection.numpy_backend import (
-    ELEMENTWISE,
-    MULTIPLY_ADDS,
-    Translation,
-    UntranslatableError,
-    translate,
-)
+from klamp.collection.numpy_backend import MULTIPLY_ADDS, Translation, translate
 from klamp.mathematics.normalization import Scaling, normalize
 from klamp.networks import build_network, flatten
+from klamp.runtime.numpy_policy import ELEMENTWISE
+from klamp.runtime.traced import UntranslatableError
 from klamp.types import Inputs
 
 ROWS, FEATURES = 3, 5

@@ -1,29 +1,14 @@
 """A trained policy takes raw observations and gives actions of the environment, one or many."""
 
-import jax
 import numpy as np
 import pytest
 from environments import ACTIONS, OBSERVATIONS
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from small_policies import policy
 
-from klamp import PPO, RunConfig, Settings, TrainedPolicy
-from klamp.envs.spaces.observations import seen_space
+from klamp import TrainedPolicy
 from klamp.mathematics.normalization import Scaling
-from klamp.networks import build_network, flatten
-
-
-def policy(
-    observation: spaces.Space,
-    action: spaces.Space,
-    scaling: Scaling | None = None,
-    log_std: float | None = None,
-    **settings: object,
-) -> TrainedPolicy:
-    config = RunConfig("Some-v0", PPO(), Settings(hidden_sizes=(4,), **settings))
-    network = build_network(seen_space(observation), action, config.settings, key=jax.random.key(0))
-    theta, model = flatten(network)
-    return TrainedPolicy(model, theta, scaling, observation, action, config, log_std)
 
 
 def batch_of(space: spaces.Space, rows: int) -> tuple[list, object]:
@@ -132,3 +117,24 @@ def test_what_does_not_fit_is_explained() -> None:
         policy(OBSERVATIONS["box"], ACTIONS["discrete"]).value(np.zeros(4))
     with pytest.raises(ValueError, match="does not fit Dict"):
         policy(OBSERVATIONS["dict"], ACTIONS["discrete"]).act({"context": 1})
+
+
+def test_what_is_not_finite_is_refused_and_said_where() -> None:
+    some = policy(OBSERVATIONS["box"], ACTIONS["discrete"])
+    batch = np.zeros((4, 3), np.float32)
+    batch[2, 1] = np.nan
+    for ask in (some.act, some.value, some.distribution):
+        with pytest.raises(ValueError, match=r"holds nan at \[1\] \(row 2\)"):
+            ask(batch)
+    with pytest.raises(ValueError, match=r"holds inf at \[0\] \(row 0\)"):
+        some.act(np.array([np.inf, 0, 0]))
+
+
+def test_a_missing_mask_is_refused() -> None:
+    told = policy(OBSERVATIONS["box"], ACTIONS["multidiscrete"], masked=True)
+    with pytest.raises(ValueError, match=r"mask is missing.*info\['action_mask'\].*Give 5 entries"):
+        told.act(np.zeros(3))
+    assert told.act(np.zeros(3), action_mask=np.ones(5)).shape == (2, 1)
+    space = spaces.Dict({"action_mask": spaces.MultiBinary(3), "seen": OBSERVATIONS["box"]})
+    with pytest.raises(ValueError, match=r"mask is missing.*under the key 'action_mask'"):
+        policy(space, ACTIONS["discrete"]).act({"seen": np.zeros(3, np.float32)})

@@ -13,7 +13,17 @@ from klamp.config.run import RunConfig
 from klamp.config.settings import GROUPS, Settings
 from klamp.errors import ConfigError, shown
 
-BESIDE = ("env", "algo", "network", "env_kwargs", "wrappers", "klamp_version", "signature")
+BESIDE = (
+    "env",
+    "algo",
+    "network",
+    "env_kwargs",
+    "wrappers",
+    "start_from",
+    "start_from_sha256",
+    "klamp_version",
+    "signature",
+)
 """Keys of a file that are no settings; the last two keep the books of a run's `config.json`."""
 
 
@@ -35,7 +45,7 @@ def read_config_file(path: Path, algo: str | None) -> ConfigFile:
     """
     path = path / "config.json" if path.is_dir() else path
     data = _parsed(path)
-    for name in ("env", "algo"):
+    for name in ("env", "algo", "start_from"):
         if not isinstance(data.get(name, ""), str):
             raise ConfigError(f"`{name}` in {path} is {shown(data[name])}, but must be a name.")
     if data.get("network") is not None:

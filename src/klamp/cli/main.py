@@ -10,6 +10,7 @@ from klamp.cli.board import board
 from klamp.cli.compare import compare
 from klamp.cli.evaluation import evaluate
 from klamp.cli.explain import explain
+from klamp.cli.exporting import export
 from klamp.cli.presets import presets
 from klamp.cli.training import resume, train
 from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest
@@ -48,6 +49,11 @@ COMMANDS = {
         evaluate,
         "DIR [--episodes N] [--checkpoint best|last|STEP] [--stochastic] [--video FILE]",
         "run whole episodes with a trained policy",
+    ),
+    "export": Command(
+        export,
+        "DIR --format onnx|numpy [--out FILE]",
+        "write the policy as a file that runs without klamp",
     ),
     "compare": Command(
         compare,

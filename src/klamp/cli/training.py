@@ -38,6 +38,10 @@ def train(words: list[str]) -> int:
         env_kwargs=env_kwargs_of(given.env_kwargs) or file.data.get("env_kwargs"),
         wrappers=given.wrappers or file.data.get("wrappers", ()),
     )
+    if (origin := given.start_from or file.data.get("start_from")) is not None:
+        from klamp.training.start_from import starting_from
+
+        config = starting_from(config, origin)
     if given.dry_run:
         known = dict.fromkeys(file.settings, file.path.name) | dict.fromkeys(options, "option")
         print(as_toml(config, sources(config, known)))
@@ -99,6 +103,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             ("seeds", int, 1),
             ("device", str, "auto"),
             ("log", tuple[str, ...], ()),
+            ("start_from", Path | None, None),
             ("quiet", bool, False),
             *(_section(heading, kind, defaults) for heading, kind in sections.items()),
         ],
@@ -123,6 +128,8 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             The same command goes on with what is missing of them.
         device: cpu, gpu, or auto, which leaves it to JAX.
         log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
+        start_from: The folder of a run, or of one of its checkpoints, whose parameters and
+            observation normaliser this run begins with.
         quiet: Show no progress.
     """
     description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."

@@ -13,47 +13,20 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.extend.core import Literal
+
+from klamp.runtime.numpy_policy import ELEMENTWISE
+from klamp.runtime.traced import (
+    Operation,
+    Program,
+    UntranslatableError,
+    is_floating,
+    means_the_same,
+    trace,
+)
 
 MULTIPLY_ADDS = 2**18
 """The largest product that is left to numpy: from here on a compiled program is faster, and
 numpy's library would share the work among threads."""
-
-ELEMENTWISE: dict[str, Callable[..., Any]] = {
-    "abs": np.abs,
-    "add": np.add,
-    "add_any": np.add,
-    "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
-    "copy": np.asarray,
-    "div": np.divide,
-    "eq": np.equal,
-    "exp": np.exp,
-    "expm1": np.expm1,
-    "ge": np.greater_equal,
-    "gt": np.greater,
-    "le": np.less_equal,
-    "log": np.log,
-    "log1p": np.log1p,
-    "logistic": lambda x: 1 / (1 + np.exp(-x)),
-    "lt": np.less,
-    "max": np.maximum,
-    "min": np.minimum,
-    "mul": np.multiply,
-    "ne": np.not_equal,
-    "neg": np.negative,
-    "select_n": lambda which, no, yes: np.where(which, yes, no),
-    "sqrt": np.sqrt,
-    "square": np.square,
-    "stop_gradient": np.asarray,
-    "sub": np.subtract,
-    "tanh": np.tanh,
-}
-INLINED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr"}
-"""Calls of functions, by the parameter that holds the function."""
-
-
-class UntranslatableError(Exception):
-    """A function has an operation that is not translated."""
 
 
 class Call(NamedTuple):
@@ -75,21 +48,22 @@ class Translation:
     """
 
     def __init__(self, function: Callable[..., Any], known: Any, *rest: Any) -> None:
-        closed, shape = jax.make_jaxpr(function, return_shape=True)(known, *rest)
-        self._values: list[Any] = []
-        self._tree = jax.tree.structure(shape)
+        program = trace(function, known, *rest)
+        self._values = [program.constants.get(number) for number in range(len(program.shapes))]
+        self._tree, self._outputs = program.tree, program.outputs
         fixed = len(jax.tree.leaves(known))
-        inputs = [self._new() for _ in closed.jaxpr.invars]
-        self._known, self._rest = inputs[:fixed], inputs[fixed:]
-        calls: list[tuple[Call, list[int]]] = []
-        self._outputs = self._read(closed.jaxpr, closed.consts, inputs, calls)
+        self._known, self._rest = program.inputs[:fixed], program.inputs[fixed:]
         late = set(self._rest)
         self._first: list[Call] = []
         self._then: list[Call] = []
-        for call, arguments in calls:
-            varies = bool(late.intersection(arguments))
-            (self._then if varies else self._first).append(call)
-            late |= {call.result} if varies else set()
+        for operation in program.operations:
+            varies = bool(late.intersection(operation.operands))
+            calls = self._then if varies else self._first
+            for result, called in zip(
+                operation.results, _translated(program, operation), strict=True
+            ):
+                calls.append(_call(result, called, operation.operands))
+            late.update(operation.results if varies else ())
 
     def begin(self, known: Any) -> Callable[..., Any]:
         """What follows from ``known`` is computed here, once."""
@@ -117,35 +91,6 @@ class Translation:
 
         return finish
 
-    def _new(self, value: Any = None) -> int:
-        self._values.append(value)
-        return len(self._values) - 1
-
-    def _read(self, jaxpr: Any, constants: Any, inputs: list[int], calls: list[Any]) -> list[int]:
-        """Append the calls of a jaxpr; where its results lie."""
-        slots: dict[Any, int] = dict(zip(jaxpr.invars, inputs, strict=True))
-        for variable, value in zip(jaxpr.constvars, constants, strict=True):
-            slots[variable] = self._new(np.asarray(value))
-
-        def find(variable: Any) -> int:
-            if isinstance(variable, Literal):
-                aval: Any = variable.aval
-                return self._new(np.asarray(variable.val, aval.dtype))
-            return slots[variable]
-
-        for equation in jaxpr.eqns:
-            arguments = [find(variable) for variable in equation.invars]
-            name = equation.primitive.name
-            if name in INLINED:
-                inner = equation.params[INLINED[name]]
-                results = self._read(inner.jaxpr, inner.consts, arguments, calls)
-                slots.update(zip(equation.outvars, results, strict=True))
-                continue
-            for out, called in zip(equation.outvars, _translated(equation), strict=True):
-                slots[out] = self._new()
-                calls.append((_call(slots[out], called, arguments), arguments))
-        return [find(variable) for variable in jaxpr.outvars]
-
 
 def translate(function: Callable[..., Any], known: Any, *rest: Any) -> Translation | None:
     """The translation of ``function(known, *rest)``, if there is one."""
@@ -171,15 +116,15 @@ def _call(result: int, function: Callable[..., Any], arguments: list[int]) -> Ca
     return Call(result, lambda values: function(*map(values.__getitem__, arguments)), -1)
 
 
-def _translated(equation: Any) -> list[Callable[..., Any]]:
-    """One numpy function for each result of an equation."""
-    name, parameters = equation.primitive.name, equation.params
-    operands = [variable.aval for variable in equation.invars]
-    shapes = [variable.aval.shape for variable in equation.outvars]
-    floating = all(_floating(operand.dtype) for operand in operands)
+def _translated(program: Program, operation: Operation) -> list[Callable[..., Any]]:
+    """One numpy function for each result of an operation."""
+    name, parameters = operation.name, operation.parameters
+    operands = [program.shapes[number] for number in operation.operands]
+    shapes = [program.shapes[number].shape for number in operation.results]
+    floating = all(is_floating(operand.dtype) for operand in operands)
     found: list[Callable[..., Any]] = []
     match name:
-        case _ if name in ELEMENTWISE and _means_the_same(name, operands):
+        case _ if name in ELEMENTWISE and means_the_same(name, operands):
             found = [ELEMENTWISE[name]]
         case "integer_pow" if floating:
             found = [partial(_power, exponent=parameters["y"])]
@@ -207,23 +152,12 @@ def _translated(equation: Any) -> list[Callable[..., Any]]:
             found = [partial(_join, by=np.concatenate, axis=parameters["dimension"])]
         case "stack":
             found = [partial(_join, by=np.stack, axis=parameters["axis"])]
-        case "convert_element_type" if not floating or _floating(parameters["new_dtype"]):
+        case "convert_element_type" if not floating or is_floating(parameters["new_dtype"]):
             # From a NaN, the two make different integers.
             found = [partial(_convert, kind=parameters["new_dtype"])]
         case _:
             raise UntranslatableError(name)
     return found
-
-
-def _means_the_same(name: str, operands: Any) -> bool:
-    """Integers are divided otherwise, and more than two cases chosen."""
-    if name == "div":
-        return all(_floating(operand.dtype) for operand in operands)
-    return name != "select_n" or len(operands) == 3
-
-
-def _floating(kind: Any) -> bool:
-    return np.issubdtype(kind, np.floating)
 
 
 def _plain_product(parameters: Any, left: Any, right: Any) -> bool:

@@ -17,7 +17,11 @@ from klamp.config.validation import require
 from klamp.errors import ConfigError, closest, printable, shown
 
 NAME_LIMIT = 300
-"""Letters that the name of an environment, or of a function that builds networks, may have."""
+"""Letters that the name of an environment, of a function that builds networks, or of a checkpoint's
+folder may have."""
+
+BESIDE = ("network", "start_from", "start_from_sha256")
+"""What a configuration may hold besides settings, where it is not None."""
 
 
 def _is_name(value: Any) -> bool:
@@ -91,6 +95,10 @@ class RunConfig:
     """Arguments of the environment's constructor, as JSON holds them."""
     wrappers: tuple[str, ...] = ()
     """What the environment is wrapped in, the innermost first: names, or ``module:name``."""
+    start_from: str | None = None
+    """The checkpoint whose parameters the run began with."""
+    start_from_sha256: str | None = None
+    """The sum of that checkpoint's arrays."""
 
     def __post_init__(self) -> None:
         """Check what no part can see alone; what the algorithm implies becomes the settings'."""
@@ -110,8 +118,8 @@ class RunConfig:
         for part in (self.settings, self.algorithm):
             flat |= {item.name: getattr(part, item.name) for item in fields(part)}
         flat["hidden_sizes"] = list(self.settings.hidden_sizes)
-        given: dict[str, Any] = {"network": self.network, "env_kwargs": self.env_kwargs}
-        given["wrappers"] = list(self.wrappers)
+        given: dict[str, Any] = {name: getattr(self, name) for name in BESIDE}
+        given |= {"env_kwargs": self.env_kwargs, "wrappers": list(self.wrappers)}
         return flat | {name: value for name, value in given.items() if value}
 
     @classmethod
@@ -124,14 +132,15 @@ class RunConfig:
         env, name = rest.pop("env", None), rest.pop("algo", None)
         for other in ("klamp_version", "signature"):
             rest.pop(other, None)
-        network = rest.pop("network", None)
+        beside = {name: rest.pop(name, None) for name in BESIDE}
         env_kwargs, wrappers = rest.pop("env_kwargs", {}), rest.pop("wrappers", ())
         if not isinstance(env, str):
             raise ConfigError(
                 f"The configuration names the environment {shown(env)}; expected a string."
             )
-        if network is not None and not _is_name(network):
-            raise ConfigError(f"`network` of the configuration is {shown(network)}, no name.")
+        for key, value in beside.items():
+            if value is not None and not _is_name(value):
+                raise ConfigError(f"`{key}` of the configuration is {shown(value)}, no name.")
         kind = algorithm_class(name, own_algorithm)
         own = {item.name for item in fields(kind)}
         shared = {item.name for item in fields(Settings)}
@@ -148,7 +157,7 @@ class RunConfig:
             env=env,
             algorithm=kind(**{key: _frozen(rest[key]) for key in own & set(rest)}),
             settings=Settings(**{key: rest[key] for key in shared & set(rest)}),
-            network=network,
             env_kwargs=env_kwargs,
             wrappers=wrappers,
+            **beside,
         )

@@ -1,6 +1,7 @@
 """A trained policy as users hold it: numpy in, numpy out, with its normaliser inside."""
 
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from jaxtyping import Array
 from klamp.config.run import RunConfig
 from klamp.envs.spaces.masks import choices_left, mask_rows, mask_sizes
 from klamp.envs.spaces.observations import MASK_KEY, as_batch, host_encoder, masks_in_observation
+from klamp.evaluation.action_distribution import ActionDistribution
 from klamp.mathematics.normalization import Scaling
 from klamp.networks import Model
 from klamp.networks.action_decoder import action_decoder
@@ -31,11 +33,14 @@ class TrainedPolicy:
         action_space: Any,
         config: RunConfig,
         log_std: float | None = None,
+        masked: bool = False,
     ) -> None:
+        """``masked``: whether the environment tells the allowed actions, in its info."""
         self.model, self.theta, self.scaling = model, theta, scaling
         self.observation_space, self.action_space = observation_space, action_space
         self.config = config
         self.log_std = log_std
+        self.masked = masked or masks_in_observation(observation_space)
         self._noise, self._calls = (config.settings.seed, Purpose.EVALUATE), 0
         self._memory: np.ndarray | None = None
         self._first: np.ndarray | None = None
@@ -49,14 +54,40 @@ class TrainedPolicy:
         ``action_mask`` tells the allowed actions where the environment's info does; a mask in the
         observation is found there. Samples are a function of the run's seed and the number of
         calls before.
+
+        Raises ``ValueError`` on what does not fit or is not finite, and where a mask is missing.
         """
         rows, single = self._rows(observation)
-        if action_mask is None and masks_in_observation(self.observation_space):
-            action_mask = observation.get(MASK_KEY)
-        if action_mask is not None:
-            action_mask = self._mask_rows(action_mask, len(rows), single)
-        action = self.act_on_rows(rows, deterministic, action_mask)
+        allowed = self._allowed(observation, action_mask, len(rows), single)
+        action = self.act_on_rows(rows, deterministic, allowed)
         return jax.tree.map(lambda leaf: leaf[0], action) if single else action
+
+    @in_float32
+    def distribution(self, observation: Any, action_mask: Any = None) -> ActionDistribution:
+        """What ``act`` would sample from: probabilities, deviation, entropy and log π(action).
+
+        It changes nothing: a recurrent policy looks at the observation and does not remember it.
+        """
+        rows, single = self._rows(observation)
+        inputs = self._inputs(rows, self._allowed(observation, action_mask, len(rows), single))
+        found, _ = self.model.describe(self.theta, self.scaling, inputs, key(0, Purpose.EVALUATE))
+        bounds = self.config.settings.action_bounds
+        return ActionDistribution(found, self.action_space, bounds, single)
+
+    def export(self, path: str | Path) -> list[Path]:
+        """Write the policy as a file that runs without klamp; the paths of what was written.
+
+        `.onnx` is one graph from observation to action (float32, any number of rows), with the
+        normaliser and the action's transform inside; `.npz` is the same for numpy alone, run by the
+        `numpy_policy.py` that is put beside it. Actions are deterministic; further outputs are the
+        parameters of the distribution and the value (docs/export.md has the names).
+
+        It is compared with ``act`` before it is written. Raises ``ConfigError`` where the network
+        has an operation that is not translated, and ``KlampError`` where the two differ by 1e-5.
+        """
+        from klamp.evaluation.export.write import export  # noqa: PLC0415 - few runs need it
+
+        return export(self, path)
 
     @in_float32
     def act_on_rows(self, rows: Any, deterministic: bool = False, action_mask: Any = None) -> Any:
@@ -97,6 +128,25 @@ class TrainedPolicy:
         value = np.asarray(self.model.judge(self.theta, self.scaling, self._inputs(rows)))
         return float(value[0]) if single else value
 
+    def _allowed(self, observation: Any, mask: Any, rows: int, single: bool) -> np.ndarray | None:
+        """The mask that was given, or is in the observation, as booleans [N, entries]."""
+        if mask is None and masks_in_observation(self.observation_space):
+            mask = observation.get(MASK_KEY)
+        if mask is not None:
+            return self._mask_rows(mask, rows, single)
+        if not self.masked:
+            return None
+        where = (
+            f"in the observation, under the key {MASK_KEY!r}"
+            if masks_in_observation(self.observation_space)
+            else f"in its info: `policy.act(observation, action_mask=info[{MASK_KEY!r}])`"
+        )
+        raise ValueError(
+            f"The action mask is missing: `{self.config.env}` tells the allowed actions {where}. "
+            f"Give {sum(mask_sizes(self.action_space))} entries for each observation, True where "
+            "an action is allowed; all True allows every action."
+        )
+
     def _rows(self, observation: Any) -> tuple[np.ndarray, bool]:
         """The observation as a batch of what the networks see, and whether it was a single one."""
         space = self.observation_space
@@ -104,8 +154,8 @@ class TrainedPolicy:
         if found is not None:
             batch, single = found
             if self._encode is not None:
-                return self._encode(batch), single
-            return np.asarray(batch).astype(space.dtype, copy=False), single
+                return self._finite(self._encode(batch)), single
+            return self._finite(np.asarray(batch).astype(space.dtype, copy=False)), single
         if not isinstance(space, spaces.Box):
             raise ValueError(
                 f"The observation {observation!r} does not fit {space}, nor is it a batch of such; "
@@ -116,6 +166,17 @@ class TrainedPolicy:
             f"{self.config.env} takes one of shape {space.shape}, or a batch of them with one more "
             "axis in front."
         )
+
+    def _finite(self, rows: np.ndarray) -> np.ndarray:
+        """The rows, if each number in them is finite."""
+        if not np.all(finite := np.isfinite(rows)):
+            row, *place = (int(i) for i in np.argwhere(~finite)[0])
+            raise ValueError(
+                f"The observation holds {rows[row, *place]} at {place} (row {row}), of which "
+                f"nothing follows; the policy for {self.config.env} takes finite numbers. Mend "
+                "what measures it, or put the last finite value in its place."
+            )
+        return rows
 
     def _mask_rows(self, mask: Any, rows: int, single: bool) -> np.ndarray:
         """The mask as booleans [N, entries], if it fits and leaves something in every row."""

@@ -100,6 +100,11 @@ class Model(eqx.Module):
         return self._decide(lambda distribution, _: distribution.mode())
 
     @cached_property
+    def describe(self) -> Callable[..., tuple[Any, Any]]:
+        """``sample``, but the distribution itself, whatever the key."""
+        return self._decide(lambda distribution, _: distribution)
+
+    @cached_property
     def judge(self) -> Callable[..., Array]:
         """Compiled once for all θ: θ, scaling, raw inputs → V."""
         return jax.jit(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -174,7 +175,10 @@ class Convolution(eqx.Module):
             missing = [max((-(-n // stride) - 1) * stride + size - n, 0) for n in x.shape[1:3]]
             rows, columns = ((m // 2, m - m // 2) for m in missing)
             x = jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
-        convolve = convolve_by_product if cpu() else convolve_directly
+        # With an open number of rows nothing is computed here: the layer is being exported.
+        rows: Any = x.shape[0]
+        by_product = cpu() and isinstance(rows, int)
+        convolve = convolve_by_product if by_product else convolve_directly
         return jax.nn.relu(convolve(x, self.weight, stride) + self.bias)
 
 

@@ -162,7 +162,7 @@ class Iteration:
 def make_policy(
     config: RunConfig, environments: Spaces, model: Model, state: TrainState
 ) -> TrainedPolicy:
-    """The policy of a state, with its normaliser."""
+    """The policy of a state, with its normaliser; the environments have been reset."""
     return TrainedPolicy(
         model,
         state.theta,
@@ -171,6 +171,7 @@ def make_policy(
         environments.action_space,
         config,
         scheduled_log_std(config, state),
+        masked=getattr(environments, "action_mask", None) is not None,
     )
 
 

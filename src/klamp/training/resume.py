@@ -32,6 +32,7 @@ from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import Iteration, start
 from klamp.training.recorder import Origin, Result, Running
+from klamp.training.start_from import started
 from klamp.training.state import TrainState
 from klamp.training.train import run_to_end, told
 
@@ -152,8 +153,9 @@ def begin_or_go_on(
     """The state of the latest checkpoint and what goes on there; ``fresh`` where there is none."""
     root = run_of(path)
     if nothing_trained(root):
+        state = started(run, fresh)
         write_config(root, run.config)
-        return fresh, None
+        return state, None
     at = latest_checkpoint(path)
     facts = verify(at)
     state = _put_back(run, fresh, root, at)

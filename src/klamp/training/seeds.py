@@ -51,6 +51,7 @@ from klamp.training.seeds_processes import (
     train_side_by_side,
 )
 from klamp.training.seeds_vmapped import train_as_one
+from klamp.training.start_from import starting_from
 
 
 def train_seeds(
@@ -65,6 +66,7 @@ def train_seeds(
     device: str = "auto",
     env_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[str | Wrap] = (),
+    start_from: str | Path | None = None,
     **settings: Any,
 ) -> list[Path]:
     """Train with each seed, many at once; the folders, one a seed.
@@ -75,7 +77,8 @@ def train_seeds(
     gets one of: a callback would run in other processes, where nothing of this one is seen; train
     each seed by ``train`` to have one. A script must call this under
     ``if __name__ == "__main__":``. Called again, it goes on with what is missing: runs that have
-    ended stay as they are, those that were interrupted are resumed, the others begin.
+    ended stay as they are, those that were interrupted are resumed, the others begin; each from
+    the parameters of another run where ``start_from`` is its folder, as ``train`` has it.
 
     An environment written in JAX is trained as one program for all seeds where there is a GPU, or
     where it is given as an object; the runs then differ from those trained alone by rounding.
@@ -88,6 +91,8 @@ def train_seeds(
         env_kwargs=source.env_kwargs,
         wrappers=source.wrappers,
     )
+    if start_from is not None:
+        config = starting_from(config, start_from)
     first = config.settings.seed
     numbers = count_up(first, seeds) if isinstance(seeds, int) else list(seeds)
     return train_seeds_config(

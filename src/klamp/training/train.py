@@ -11,6 +11,7 @@ from klamp.config.presets import configure
 from klamp.config.run import RunConfig
 from klamp.envs.checks.startup import check_environment
 from klamp.envs.source import EnvironmentSource, given_again, resolve, source_of
+from klamp.envs.spaces.masks import mask_sizes
 from klamp.envs.wrappers import Wrap
 from klamp.errors import KlampWarning, NotSaved, ReporterFault
 from klamp.evaluation.policy import TrainedPolicy
@@ -27,6 +28,7 @@ from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import Iteration, make_policy, start
 from klamp.training.recorder import Result, Running
+from klamp.training.start_from import started, starting_from
 from klamp.training.state import fresh_state
 
 
@@ -41,6 +43,7 @@ def train(
     device: str = "auto",
     env_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[str | Wrap] = (),
+    start_from: str | Path | None = None,
     **settings: Any,
 ) -> Result:
     """Train a policy and keep the run in a folder of its own.
@@ -62,7 +65,9 @@ def train(
     event, and the names of logs, ``"csv"``, ``"tensorboard"`` and ``"wandb"`` (docs/callbacks.md).
     ``network(observation_space, action_space, key)`` builds networks of your own
     (docs/custom-networks.md); ``load`` and ``resume`` then need it again. ``device`` is ``cpu``,
-    ``gpu``, or ``auto``, which leaves it to JAX.
+    ``gpu``, or ``auto``, which leaves it to JAX. ``start_from`` is the folder of another run, or of
+    one of its checkpoints: this run begins with its parameters and observation normaliser, and with
+    nothing else of it. Both must have the same spaces and network settings.
 
     Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do, and
     ``ReporterFault`` where one of ``report`` raises. Where
@@ -79,6 +84,8 @@ def train(
     )
     if network is not None:
         config = replace(config, network=name_of(network))
+    if start_from is not None:
+        config = starting_from(config, start_from)
     return told(
         train_config(
             config,
@@ -134,6 +141,7 @@ def train_one(
     folder = choose_folder(config, out)
     run, state = start(config, network, like, environment)
     try:
+        state = started(run, state)
         with locked(folder):
             # Another process may have been faster.
             write_config(choose_folder(config, folder), config)
@@ -180,6 +188,8 @@ def load(
         theta, model = flatten(draw(key(config.settings.seed, Purpose.INITIALISE)))
         fresh = fresh_state(config, environments.seen_space, theta, model)
         state, _ = restore(fresh, path)
+        if mask_sizes(environments.action_space) and environments.action_mask is None:
+            environments.reset()  # only its info tells whether an environment has action masks
         return make_policy(config, environments, model, state)
     finally:
         environments.close()

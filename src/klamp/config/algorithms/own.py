@@ -17,6 +17,8 @@ RESERVED = {
     "network",
     "env_kwargs",
     "wrappers",
+    "start_from",
+    "start_from_sha256",
     "klamp_version",
     "signature",
 }

@@ -107,7 +107,7 @@ def _parts(space: Any) -> list[tuple[Any, Any]]:
 def _flat(batch: Any) -> OnAny:
     """[N, …] as [N, size]."""
     array = batch if isinstance(batch, jax.Array) else np.asarray(batch)
-    return array.reshape(len(array), -1)
+    return array.reshape(array.shape[0], -1)  # `len` of an exported batch is no number
 
 
 def _columns(space: Any, batch: Any) -> OnAny:
