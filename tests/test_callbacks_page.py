@@ -28,7 +28,7 @@ def train_a_little(env: str, *, report: Any = (), **settings: Any) -> klamp.Resu
     config = configure(env, klamp.PPO(epochs=1, minibatch_size=32), SMALL | wanted)
     reporters = gather(report, quiet=True)
     result, LENT["run"] = train_one(
-        config, out=Path("run"), reporters=reporters, like=LENT.get("run")
+        config, out=Path("run"), reporters=reporters, compiled_by=LENT.get("run")
     )
     return result
 

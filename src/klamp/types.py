@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-OnAny = Array | np.ndarray
+HostOrDevice = Array | np.ndarray
 """An array of the host or of the device."""
 
 Policy = Callable[[Any, Any], Any]
@@ -40,9 +40,9 @@ class Inputs(NamedTuple):
     """Two uint32 a row: the counter from which this transition's dropout masks are drawn."""
     log_std: Any = None
     """One number a row: the scheduled scale of the Gaussian, which then has none of its own."""
-    memory: Any = None
+    hidden_state: Any = None
     """[rows, size]: what a recurrent network remembered when it came to this row."""
-    first: Any = None
+    episode_start: Any = None
     """True where a row begins an episode, so that nothing is remembered."""
 
 
@@ -55,13 +55,13 @@ class Rollout(NamedTuple):
     """[T, N, …]: the true next observation, the final one where an episode ended."""
     action: Any
     """[T, N, …]: the action as sampled, before clipping to the bounds of the action space."""
-    reward: Float[OnAny, "T N"]
+    reward: Float[HostOrDevice, "T N"]
     """The environment's own reward."""
-    terminated: Bool[OnAny, "T N"]
+    terminated: Bool[HostOrDevice, "T N"]
     """The episode ended in a terminal state: its value is 0."""
-    truncated: Bool[OnAny, "T N"]
+    truncated: Bool[HostOrDevice, "T N"]
     """The episode was cut off (a time limit): its future is estimated by V(next_observation)."""
-    weight: Float[OnAny, "T N"] | None
+    weight: Float[HostOrDevice, "T N"] | None
     """1; 0 for rows that are not transitions (the reset row of NEXT_STEP autoreset). None where
     all rows are."""
     action_mask: Any = None
@@ -70,10 +70,10 @@ class Rollout(NamedTuple):
     """[T, N, 2]: see ``Inputs.dropout_key``."""
     log_std: Any = None
     """[T, N]: see ``Inputs.log_std``."""
-    memory: Any = None
-    """[T, N, size]: see ``Inputs.memory``."""
-    first: Any = None
-    """[T, N]: see ``Inputs.first``."""
+    hidden_state: Any = None
+    """[T, N, size]: see ``Inputs.hidden_state``."""
+    episode_start: Any = None
+    """[T, N]: see ``Inputs.episode_start``."""
 
     def transitions(self) -> np.ndarray:
         """[T, N]: which rows are transitions."""

@@ -9,7 +9,7 @@ import pytest
 from jax_environments import Broken, CartPole, Masked, Walk
 
 import klamp
-from klamp.envs.device.batched import Together
+from klamp.envs.device.batched import BatchedEnvironment
 from klamp.envs.source import resolve
 from klamp.evaluation.video import record_video
 from klamp.runtime.seeding import Purpose
@@ -51,7 +51,7 @@ def both(kind: str) -> tuple[Any, Any, Any]:
     rows = chosen.settings.num_envs
     environments = resolve(environment).host(rows, seed=0, purpose=Purpose.EPISODE)
     host = Iteration(chosen, environments)
-    same = fresh_state(chosen, environments.seen_space, host.theta, host.model)
+    same = fresh_state(chosen, environments.policy_observation_space, host.theta, host.model)
     np.testing.assert_array_equal(same.theta, state.theta)
     host.compile(state)
     return fused, host, state
@@ -119,7 +119,7 @@ def test_a_position_restored_goes_on_to_the_same_bytes() -> None:
         state, metrics = run.advance(state)
     for name, array in saved.arrays().items():
         np.testing.assert_array_equal(array, arrays[name], err_msg="a position stays as it was")
-    other, _ = start(chosen, like=run, environment=resolve(environment))
+    other, _ = start(chosen, compiled_by=run, environment=resolve(environment))
     assert other.restore(arrays) == []
     for _ in range(2):
         there, again = other.advance(there)
@@ -142,7 +142,7 @@ def test_nothing_is_compiled_again_and_a_seed_shares_the_program() -> None:
     other = klamp.RunConfig(
         chosen.env, chosen.algorithm, klamp.Settings(**(vars(chosen.settings) | {"seed": 1}))
     )
-    second, fresh = start(other, like=run, environment=resolve(environment))
+    second, fresh = start(other, compiled_by=run, environment=resolve(environment))
     assert second.collector.program is program
     assert second.learn is run.learn
     assert not np.array_equal(second.theta, run.theta)
@@ -180,6 +180,6 @@ def test_train_load_resume_evaluate_an_object(tmp_path: Path) -> None:
 
 
 def test_together_has_the_environments_spaces() -> None:
-    together = Together(Masked(), 2)
-    assert together.seen_space.shape == (3,)
+    together = BatchedEnvironment(Masked(), 2)
+    assert together.policy_observation_space.shape == (3,)
     assert together.action_space is Masked.action_space

@@ -31,7 +31,9 @@ LENGTH, COPIES = 9, 3
 def collector(env: str, **settings: object) -> tuple[HostCollector, object, object]:
     chosen = Settings(hidden_sizes=(4,), rollout_length=LENGTH, **settings)
     host = resolve(env).host(COPIES, seed=0, purpose=Purpose.EPISODE)
-    network = build_network(host.seen_space, host.action_space, chosen, key=jax.random.key(0))
+    network = build_network(
+        host.policy_observation_space, host.action_space, chosen, key=jax.random.key(0)
+    )
     theta, model = flatten(network)
     return HostCollector(host, model, theta, chosen), theta, model
 
@@ -68,7 +70,10 @@ def test_actions_of_every_kind_are_those_of_the_noise(action: str) -> None:
 def test_rollouts_go_on_where_the_last_one_ended() -> None:
     host = CopiedEnvironments(LocalCopies([Count()]), "Count", 0, Purpose.EPISODE)
     network = build_network(
-        host.seen_space, host.action_space, Settings(hidden_sizes=()), key=jax.random.key(0)
+        host.policy_observation_space,
+        host.action_space,
+        Settings(hidden_sizes=()),
+        key=jax.random.key(0),
     )
     theta, model = flatten(network)
     source = HostCollector(host, model, theta, Settings(rollout_length=4))
@@ -240,7 +245,9 @@ def test_where_no_seed_begins_an_episode_none_is_named_and_the_run_repeats_it() 
 def test_a_hidden_state_of_another_form_is_refused(damage: str) -> None:
     chosen = Settings(hidden_sizes=(4,), recurrent_size=4, rollout_length=LENGTH, sequence_length=3)
     host = resolve("CartPole-v1").host(COPIES, seed=0, purpose=Purpose.EPISODE)
-    network = build_network(host.seen_space, host.action_space, chosen, key=jax.random.key(0))
+    network = build_network(
+        host.policy_observation_space, host.action_space, chosen, key=jax.random.key(0)
+    )
     theta, model = flatten(network)
     source = HostCollector(host, model, theta, chosen)
     saved = source.position().arrays()

@@ -68,7 +68,10 @@ def compiled(kind: str) -> Compiled:
     )
     environments = environments_of(kind, MODES[0])
     network = build_network(
-        environments.seen_space, environments.action_space, settings, key=jax.random.key(0)
+        environments.policy_observation_space,
+        environments.action_space,
+        settings,
+        key=jax.random.key(0),
     )
     theta, model = flatten(network)
     call = HostCollector(environments, model, theta, settings)

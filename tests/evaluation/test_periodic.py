@@ -19,7 +19,7 @@ from klamp.runs.folder import read_config
 from klamp.runtime.signals import StopAsked
 from klamp.training import iteration
 from klamp.training.callbacks import Reporters, gather
-from klamp.training.recorder import Running
+from klamp.training.recorder import RunRecorder
 from klamp.training.resume import resume_one
 from klamp.training.train import train_one
 
@@ -45,14 +45,14 @@ def run(kind: str, folder: Path, *report: Any, **more: Any) -> klamp.Result:
         config,
         out=folder,
         reporters=gather(report, quiet=True),
-        like=LENT.get(kind),
+        compiled_by=LENT.get(kind),
         environment=own(env),
     )
     return result
 
 
 def resume(kind: str, folder: Path) -> klamp.Result:
-    given = {"like": LENT[kind], "environment": own(KINDS[kind][0])}
+    given = {"compiled_by": LENT[kind], "environment": own(KINDS[kind][0])}
     return resume_one(read_config(folder), folder, reporters=Reporters(), **given)[0]
 
 
@@ -195,13 +195,13 @@ def test_evaluating_does_not_slow_the_figure_of_the_training(
 ) -> None:
     """The seconds of an iteration are taken before it is evaluated."""
     told: list[float] = []
-    real = Running.record
+    real = RunRecorder.record
 
     def record(self: Any, state: Any, reported: Any, seconds: float, *rest: Any) -> None:
         told.append(seconds)
         real(self, state, reported, seconds, *rest)
 
-    monkeypatch.setattr(Running, "record", record)
+    monkeypatch.setattr(RunRecorder, "record", record)
     result = run("copies", tmp_path / "run", eval_interval=64, eval_episodes=2)
     for line, seconds in zip(result.metrics, told, strict=True):
         assert line["steps_per_second"] == pytest.approx(128 / seconds)

@@ -19,7 +19,7 @@ from klamp.networks import (
     ActorCritic,
     Critic,
     Dense,
-    Nothing,
+    NoEncoder,
     action_head,
     build_network,
     check_network,
@@ -39,7 +39,7 @@ def own(observation_space: spaces.Box, action_space: spaces.Space, key: jax.Arra
     size = observation_space.shape[0]
     actor = Actor(MLP(size, (), "tanh", key=keys[0]), action_head(action_space, size, key=keys[0]))
     critic = Critic(MLP(size, (8,), "relu", key=keys[1]), Dense(8, 1, gain=1.0, key=keys[2]))
-    return ActorCritic(actor, Nothing(), critic)
+    return ActorCritic(actor, NoEncoder(), critic)
 
 
 def test_images_get_convolutions_and_flat_bytes_do_not() -> None:

@@ -29,13 +29,15 @@ def run(folder: Path, *report: Any, steps: int = 128, **settings: Any) -> klamp.
     """Four updates, or as many as are asked for."""
     config = configure("Pendulum-v1", PPO, SMALL | {"steps": steps} | settings)
     reporters = gather(report, quiet=True)
-    result, LENT["run"] = train_one(config, out=folder, reporters=reporters, like=LENT.get("run"))
+    result, LENT["run"] = train_one(
+        config, out=folder, reporters=reporters, compiled_by=LENT.get("run")
+    )
     return result
 
 
 def resume(folder: Path) -> klamp.Result:
     config = read_config(folder)
-    return resume_one(config, folder, reporters=Reporters(), like=LENT["run"])[0]
+    return resume_one(config, folder, reporters=Reporters(), compiled_by=LENT["run"])[0]
 
 
 def saved(folder: Path) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from klamp.runs.metrics_log import read_metrics
 from klamp.runtime.signals import Signals
 from klamp.training.callbacks import Reporters
 from klamp.training.iteration import start
-from klamp.training.recorder import REFUSALS, Origin, Running
+from klamp.training.recorder import REFUSALS, Origin, RunRecorder
 
 SETTINGS = klamp.Settings(
     num_envs=2, rollout_length=8, hidden_sizes=(4,), steps=48, checkpoint_interval=30
@@ -34,7 +34,7 @@ def steps_saved(folder: Path) -> list[str]:
 
 def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     assert steps_saved(tmp_path) == ["00"]
     counted = []
     while not running.done:
@@ -67,7 +67,7 @@ def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
 
 def test_a_run_gone_on_with_saves_nothing_at_its_start(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Reporters(), Origin(0, Spent(), lambda: None))
+    running = RunRecorder(run, state, tmp_path, Reporters(), Origin(0, Spent(), lambda: None))
     assert not list(tmp_path.iterdir())
     running.close()
     run.close()
@@ -86,7 +86,7 @@ def test_a_stop_that_could_not_be_saved_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     running.iterate(Signals())
     step = int(running.state.step)
     full_disk(monkeypatch)
@@ -106,7 +106,7 @@ def test_what_could_not_be_saved_is_tried_again_in_its_turn(
 ) -> None:
     settings = replace(SETTINGS, steps=1000, checkpoint_interval=64)
     run, state = start(replace(CONFIG, settings=settings))
-    running = Running(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     full_disk(monkeypatch)
     told = {"outcome": "ACCEPTED"}
     steps: list[int] = []
@@ -126,7 +126,7 @@ def test_a_run_that_ends_on_a_full_disk_has_its_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     running.iterate(Signals())
     full_disk(monkeypatch)
     result = running.finish()
@@ -143,7 +143,7 @@ def test_a_run_that_ends_on_a_full_disk_has_its_result(
 
 def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     for _ in range(2):
         running.iterate(Signals())
     first = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)[0]
@@ -159,7 +159,7 @@ def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> N
 
 def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(
+    running = RunRecorder(
         run, state, tmp_path, Reporters(), Origin(0, Spent(1000.0, 50.0), lambda: None)
     )
     running.compiled(2.0)
@@ -174,7 +174,7 @@ def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) ->
 
 def test_refusals_in_a_row_end_it(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     told = {"non_finite": "the gradient"}
     running.record(state._replace(refused=(REFUSALS - 1, 0)), told, 1.0)
     refused = state._replace(refused=(REFUSALS, 0), step=state.step + 16)

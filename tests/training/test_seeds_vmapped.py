@@ -141,8 +141,8 @@ def test_ids_become_one_program_on_a_gpu_only(
 ) -> None:
     monkeypatch.setattr(seeds, "on_cpu", lambda: cpu)
     own = resolve(CartPole())
-    assert seeds.as_one(own, klamp.RunConfig(own.name, PPO, klamp.Settings()))
+    assert seeds.runs_as_one_program(own, klamp.RunConfig(own.name, PPO, klamp.Settings()))
     named = klamp.RunConfig("gymnax:CartPole-v1", PPO, klamp.Settings())
-    assert seeds.as_one(replace(own, name=named.env), named) is expected
+    assert seeds.runs_as_one_program(replace(own, name=named.env), named) is expected
     on_host = klamp.RunConfig("CartPole-v1", PPO, klamp.Settings())
-    assert not seeds.as_one(resolve("CartPole-v1"), on_host)
+    assert not seeds.runs_as_one_program(resolve("CartPole-v1"), on_host)

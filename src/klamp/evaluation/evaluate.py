@@ -121,7 +121,7 @@ def run_episodes(
         after = environments.step(action)
         total += np.where(after.valid, after.reward, 0)
         length += after.valid
-        policy.forget(after.terminated | after.truncated | ~after.valid)
+        policy.reset(after.terminated | after.truncated | ~after.valid)
         for i in np.flatnonzero(after.terminated | after.truncated):
             if due[i]:
                 due[i] -= 1

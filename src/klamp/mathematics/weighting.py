@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from klamp.types import Batch, OnAny, Shared
+from klamp.types import Batch, HostOrDevice, Shared
 
 
 def map_rows(
@@ -29,7 +29,7 @@ def map_rows(
     return jax.tree.map(apply, tree, is_leaf=lambda part: isinstance(part, Shared))
 
 
-def scrub(tree: Any, weight: Float[OnAny, "*B"] | None) -> Any:
+def scrub(tree: Any, weight: Float[HostOrDevice, "*B"] | None) -> Any:
     """Replace every sample of weight 0 by the first sample that has weight.
 
     Done once, before anything is computed from the rows: a ``where`` applied to a *result* keeps
@@ -66,7 +66,7 @@ def along(samples: Array, leaf: Array) -> Array:
     return samples.reshape(*samples.shape, *(1,) * (leaf.ndim - samples.ndim))
 
 
-def of_sequences(weight: Float[OnAny, "S *A"] | None) -> Float[OnAny, " S"] | None:
+def of_sequences(weight: Float[HostOrDevice, "S *A"] | None) -> Float[HostOrDevice, " S"] | None:
     """The largest weight of each row of the first axis: 0 where nothing in it is scored.
 
     This is the weight of ``inputs``, whose rows are those of the first axis. A place of weight 0 in
@@ -92,7 +92,7 @@ def scored(batch: Batch) -> Batch:
     return Batch(inputs, action, advantage, old, weight, target, value)
 
 
-def zeroed(tree: Any, weight: Float[OnAny, "*S"] | None) -> Any:
+def zeroed(tree: Any, weight: Float[HostOrDevice, "*S"] | None) -> Any:
     """Numbers with 0 in place of those of weight 0."""
     if weight is None:
         return tree
@@ -100,7 +100,7 @@ def zeroed(tree: Any, weight: Float[OnAny, "*S"] | None) -> Any:
 
 
 def weighted_mean(
-    x: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
+    x: Float[HostOrDevice, "*S"], weight: Float[HostOrDevice, "*S"] | None = None
 ) -> Float[Array, ""]:
     """Σ wᵢxᵢ / Σ wᵢ; the plain mean without weights; 0 where no sample has weight."""
     if weight is None:
@@ -111,7 +111,7 @@ def weighted_mean(
 
 
 def weighted_variance(
-    x: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
+    x: Float[HostOrDevice, "*S"], weight: Float[HostOrDevice, "*S"] | None = None
 ) -> Float[Array, ""]:
     """Σ wᵢ(xᵢ − x̄)² / Σ wᵢ, in two passes: E[x²] − E[x]² loses every digit in float32."""
     kept = x if weight is None else jnp.where(weight > 0, x, 0)
@@ -119,7 +119,7 @@ def weighted_variance(
 
 
 def weighted_maximum(
-    x: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
+    x: Float[HostOrDevice, "*S"], weight: Float[HostOrDevice, "*S"] | None = None
 ) -> Float[Array, ""]:
     """The largest xᵢ among samples with weight; −∞ where none has."""
     return jnp.max(x) if weight is None else jnp.max(jnp.where(weight > 0, x, -jnp.inf))

@@ -105,7 +105,7 @@ class Model(eqx.Module):
         return self._decide(lambda distribution, _: distribution)
 
     @cached_property
-    def judge(self) -> Callable[..., Array]:
+    def compiled_value(self) -> Callable[..., Array]:
         """Compiled once for all θ: θ, scaling, raw inputs → V."""
         return jax.jit(
             lambda theta, scaling, inputs: self.step_value(theta, _seen(inputs, scaling))

@@ -54,7 +54,13 @@ def prepare(
 
     def seen(observation: Any) -> Inputs:
         shown = observation if scaling is None else normalize(observation, scaling)
-        conditions = (rows.action_mask, rows.dropout_key, rows.log_std, rows.memory, rows.first)
+        conditions = (
+            rows.action_mask,
+            rows.dropout_key,
+            rows.log_std,
+            rows.hidden_state,
+            rows.episode_start,
+        )
         return Inputs(shown, *conditions)
 
     inputs = seen(rows.observation)

@@ -65,7 +65,7 @@ class Origin(NamedTuple):
     """Makes the folder end at the checkpoint; called before the first write."""
 
 
-class Running:
+class RunRecorder:
     """Keeps metrics, checkpoints and the summary of a run while it iterates."""
 
     def __init__(

@@ -31,7 +31,7 @@ from klamp.runtime.streams import patient_stderr
 from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import Iteration, start
-from klamp.training.recorder import Origin, Result, Running
+from klamp.training.recorder import Origin, Result, RunRecorder
 from klamp.training.start_from import started
 from klamp.training.state import TrainState
 from klamp.training.train import run_to_end, told
@@ -128,20 +128,23 @@ def resume_one(
     steps: int | None = None,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
-    like: Iteration | None = None,
+    compiled_by: Iteration | None = None,
     environment: EnvironmentSource | None = None,
 ) -> tuple[Result, Iteration]:
-    """The same with a configuration that was read before; ``like`` lends what it compiled."""
+    """The same with a configuration that was read before.
+
+    ``compiled_by``: a run that differs only in its seed lends what it compiled.
+    """
     root = run_of(path)
     with locked(root):
         at = None if nothing_trained(root) else latest_checkpoint(path)
         done = 0 if at is None else verify(at).step
         if steps is not None:
             config = with_steps(config, steps, done)
-        run, fresh = start(config, network, like, environment)
+        run, fresh = start(config, network, compiled_by, environment)
         try:
             state, origin = begin_or_go_on(run, fresh, path)
-            running = Running(run, state, root, reporters, origin, environment)
+            running = RunRecorder(run, state, root, reporters, origin, environment)
             return run_to_end(running, signals or Signals()), run
         finally:
             run.close()

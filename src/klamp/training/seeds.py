@@ -44,9 +44,9 @@ from klamp.training.resume import refuse_fewer
 from klamp.training.seeds_processes import (
     DONE,
     LEAVE_S,
+    PipeReporter,
     Plan,
     SeedsNotSaved,
-    Telling,
     Unfinished,
     train_side_by_side,
 )
@@ -219,10 +219,10 @@ def _go_on(
     try:
         if not missing:
             return
-        if as_one(source, plans[0][0]):
+        if runs_as_one_program(source, plans[0][0]):
 
             def reporters(config: RunConfig) -> Reporters:
-                telling = Telling(lambda word: progress.hear(*word), config)
+                telling = PipeReporter(lambda word: progress.hear(*word), config)
                 return Reporters(logs=[*map(log_of, logs), telling])
 
             left = Unfinished(train_as_one(missing, source, reporters, signals), [])
@@ -257,7 +257,7 @@ def _listed(seeds: list[int]) -> str:
     return ", ".join(str(seed) for seed in seeds)
 
 
-def as_one(source: EnvironmentSource, config: RunConfig) -> bool:
+def runs_as_one_program(source: EnvironmentSource, config: RunConfig) -> bool:
     """Whether the runs become one program: on a CPU that is no faster than one after the other."""
     if source.device(config.settings.vectorization) is None:
         return False

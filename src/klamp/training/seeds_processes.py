@@ -162,7 +162,7 @@ def _stop(crew: list[Member]) -> list[int]:
     return unsaved
 
 
-class Telling:
+class PipeReporter:
     """The reporter of one of many runs: a word now and then of how far it is."""
 
     def __init__(self, tell: Callable[[tuple[Any, ...]], object], config: RunConfig) -> None:
@@ -199,10 +199,10 @@ def _work(pipe: Any, device: str, environment: bytes, logs: Sequence[str]) -> No
         config, folder = plan
         try:
             there = read_config(folder)
-            reporters = Reporters(logs=[*map(log_of, logs), Telling(tell, config)])
+            reporters = Reporters(logs=[*map(log_of, logs), PipeReporter(tell, config)])
             steps = None if there == config else config.settings.steps
             result, run = resume_one(
-                there, folder, reporters=reporters, steps=steps, like=run, environment=source
+                there, folder, reporters=reporters, steps=steps, compiled_by=run, environment=source
             )
             if result.unsaved is not None:
                 tell((FAILED, config.settings.seed, result.unsaved, None))

@@ -21,7 +21,7 @@ from klamp.runs.metrics_log import Metrics
 from klamp.runtime.signals import Signals, StopAsked
 from klamp.training.callbacks import Reporters
 from klamp.training.iteration import Iteration, start
-from klamp.training.recorder import Running
+from klamp.training.recorder import RunRecorder
 from klamp.training.resume import begin_or_go_on
 from klamp.training.state import TrainState, behavior_policy, observe_rewards
 
@@ -40,13 +40,15 @@ def train_as_one(
     """
     with ExitStack() as held:
         runs: list[Iteration] = []
-        running: list[Running] = []
+        running: list[RunRecorder] = []
         for config, folder in plans:
-            run, fresh = start(config, like=runs[0] if runs else None, environment=environment)
+            run, fresh = start(
+                config, compiled_by=runs[0] if runs else None, environment=environment
+            )
             held.enter_context(locked(folder))
             state, origin = begin_or_go_on(run, fresh, folder)
             runs.append(run)
-            running.append(Running(run, state, folder, reporters(config), origin, environment))
+            running.append(RunRecorder(run, state, folder, reporters(config), origin, environment))
             held.callback(running[-1].close)
             running[-1].begin()
 
@@ -64,7 +66,7 @@ def train_as_one(
             raise stopped from None
 
 
-def _iterate(runs: list[Iteration], running: list[Running], signals: Signals) -> list[str]:
+def _iterate(runs: list[Iteration], running: list[RunRecorder], signals: Signals) -> list[str]:
     """Iterations of all runs at once until the steps of each are done."""
     began = time.perf_counter()
     collect, learn = _compiled(runs, running)
@@ -120,7 +122,7 @@ def _taken(
     return run.counted(scaled[0], summary, learnt)
 
 
-def _compiled(runs: list[Iteration], running: list[Running]) -> tuple[Any, Any]:
+def _compiled(runs: list[Iteration], running: list[RunRecorder]) -> tuple[Any, Any]:
     """Collection and update of all runs, each as one program."""
     arguments = _collect_arguments(runs, running)
     collect = jax.jit(side_by_side(runs[0].collector.program))
@@ -134,7 +136,7 @@ def _compiled(runs: list[Iteration], running: list[Running]) -> tuple[Any, Any]:
     return collect.lower(arguments).compile(), learn.lower(learning).compile()
 
 
-def _collect_arguments(runs: list[Iteration], running: list[Running]) -> list[tuple[Any, ...]]:
+def _collect_arguments(runs: list[Iteration], running: list[RunRecorder]) -> list[tuple[Any, ...]]:
     return [
         run.collector.arguments(behavior_policy(run.config, one.state))
         for run, one in zip(runs, running, strict=True)

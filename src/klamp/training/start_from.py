@@ -102,7 +102,7 @@ def started(run: Iteration, fresh: TrainState) -> TrainState:
         if key == saved or key.startswith(f"{saved}.")
     }
     found: dict[str, Any] = restore_tensors(wanted, taken, path)
-    theta, space = jnp.asarray(found["theta"]), run.environments.seen_space
+    theta, space = jnp.asarray(found["theta"]), run.environments.policy_observation_space
     begun = fresh_state(config, space, theta, run.model)
     return begun._replace(observation_moments=found["observation_moments"])
 

@@ -27,7 +27,7 @@ from klamp.runtime.streams import patient_stderr
 from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import Iteration, make_policy, start
-from klamp.training.recorder import Result, Running
+from klamp.training.recorder import Result, RunRecorder
 from klamp.training.start_from import started, starting_from
 from klamp.training.state import fresh_state
 
@@ -134,18 +134,21 @@ def train_one(
     reporters: Reporters,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
-    like: Iteration | None = None,
+    compiled_by: Iteration | None = None,
     environment: EnvironmentSource | None = None,
 ) -> tuple[Result, Iteration]:
-    """The same with an environment that was checked before; ``like`` lends what it compiled."""
+    """The same with an environment that was checked before.
+
+    ``compiled_by``: a run that differs only in its seed lends what it compiled.
+    """
     folder = choose_folder(config, out)
-    run, state = start(config, network, like, environment)
+    run, state = start(config, network, compiled_by, environment)
     try:
         state = started(run, state)
         with locked(folder):
             # Another process may have been faster.
             write_config(choose_folder(config, folder), config)
-            running = Running(run, state, folder, reporters, environment=environment)
+            running = RunRecorder(run, state, folder, reporters, environment=environment)
             return run_to_end(running, signals or Signals()), run
     finally:
         run.close()
@@ -186,7 +189,7 @@ def load(
     try:
         draw = network_maker(config, environments, network)
         theta, model = flatten(draw(key(config.settings.seed, Purpose.INITIALISE)))
-        fresh = fresh_state(config, environments.seen_space, theta, model)
+        fresh = fresh_state(config, environments.policy_observation_space, theta, model)
         state, _ = restore(fresh, path)
         if mask_sizes(environments.action_space) and environments.action_mask is None:
             environments.reset()  # only its info tells whether an environment has action masks
@@ -195,7 +198,7 @@ def load(
         environments.close()
 
 
-def run_to_end(running: Running, signals: Signals) -> Result:
+def run_to_end(running: RunRecorder, signals: Signals) -> Result:
     """Iterate until the steps are done; keep metrics, checkpoints and the summary."""
     signals.last_resort = running.stop
     try:

@@ -16,7 +16,7 @@ import pytest
 
 from klamp.envs.checks.device_protocol import check_protocol
 from klamp.envs.device.adapters import Braxlike
-from klamp.envs.device.batched import Together
+from klamp.envs.device.batched import BatchedEnvironment
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
 from klamp.envs.source import resolve
 from klamp.errors import EnvironmentFault
@@ -190,7 +190,7 @@ def test_playground_by_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     pushed = run(environment, np.ones((5, 1), np.float32))
     assert any(after.terminated for _, after in pushed)
     assert not any(after.truncated for _, after in pushed)
-    together = Together(environment, 2)
+    together = BatchedEnvironment(environment, 2)
     stand = together.reset(jax.random.key(0))
     for t in range(10):
         stand, ended = together.step(together.keys(jax.random.key(1), t), stand, jnp.zeros((2, 1)))

@@ -15,7 +15,7 @@ from klamp.envs.checks.time_limit import limited
 from klamp.envs.host.recipe import Recipe
 from klamp.envs.host.subprocesses import CONSTRUCTION_LIMIT_S
 from klamp.envs.spaces.actions import random_actions, to_environment
-from klamp.envs.spaces.observation_reader import Shown
+from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.envs.spaces.observations import MASK_KEY, batch_of_one
 from klamp.envs.spaces.supported import check_spaces
 from klamp.errors import EnvironmentFault, KlampError, one_line
@@ -54,7 +54,7 @@ class Single:
         """Random steps from a reset with a seed; both are functions of ``seed`` and ``number``."""
         draw = generator(seed, Purpose.CHECK, number)
         to_action = to_environment(self.action_space)
-        shown = Shown(self.env, self.observation_space, self.action_space, 1)
+        shown = ObservationReader(self.env, self.observation_space, self.action_space, 1)
         episode, answers = 0, list[Answer]()
         start = environment_seed(seed, Purpose.CHECK, number, episode)
         answers.append(self._reset(shown, start))
@@ -120,7 +120,7 @@ class Single:
                 "and these calls."
             ) from error
 
-    def _reset(self, shown: Shown, seed: int) -> Answer:
+    def _reset(self, shown: ObservationReader, seed: int) -> Answer:
         call = f"`reset(seed={seed})`"
         with self._named(call):
             answer = self.raw.reset(seed=seed)
@@ -134,7 +134,7 @@ class Single:
             shown.first(batch_of_one(observation), [info.get(MASK_KEY)])
         return Answer(call, as_bytes(observation), 0.0, False, False)
 
-    def _step(self, shown: Shown, action: Any, step: int, seed: int) -> Answer:
+    def _step(self, shown: ObservationReader, action: Any, step: int, seed: int) -> Answer:
         call = f"`step({_plain(action)})` (step {step} after `reset(seed={seed})`)"
         with self._named(call):
             answer = self.raw.step(action)

@@ -182,7 +182,7 @@ def _check_together(
 
 def _walk(copies: HostEnvironments, seed: int, limit_s: float) -> None:
     """Reset, then random steps."""
-    env, space = copies.env, copies.seen_space
+    env, space = copies.env, copies.policy_observation_space
     draw = generator(seed, Purpose.CHECK)
     to_action = to_environment(copies.action_space)
     copies.begin(0)
@@ -220,7 +220,7 @@ def _until_an_end(copies: VectorEnvironments, seed: int, limit_s: float) -> None
         with limited(copies.env, f"`step` (step {step})", limit_s):
             after = copies.step(to_action(action))
         if np.any(after.terminated | after.truncated):
-            shown, space = after.next_observation, copies.seen_space
+            shown, space = after.next_observation, copies.policy_observation_space
             _check_observation(copies.env, f"step {step}", shown, space)
             return
 

@@ -18,7 +18,7 @@ import numpy as np
 from klamp.config.environment_name import POOL
 from klamp.envs.device.source import only_auto
 from klamp.envs.host.interface import HostEnvironments, Transition, are_episode_numbers, by_the_run
-from klamp.envs.spaces.observation_reader import Shown
+from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.errors import CheckpointError, EnvironmentFault, closest, one_line
 from klamp.runtime.device import cores
 from klamp.runtime.seeding import Purpose, environment_seed
@@ -84,8 +84,8 @@ class PoolEnvironments:
         self._pool = self._made()
         self.observation_space = self._pool.observation_space
         self.action_space = self._pool.action_space
-        self._shown = Shown(env, self.observation_space, self.action_space, num_envs)
-        self.seen_space = self._shown.space
+        self._shown = ObservationReader(env, self.observation_space, self.action_space, num_envs)
+        self.policy_observation_space = self._shown.space
         self._after_end = np.zeros(num_envs, bool)
 
     @property
