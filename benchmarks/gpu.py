@@ -1,4 +1,4 @@
-"""Fused training on an accelerator: environment steps a second, by number of environments.
+"""Fused training on an accelerator: environment steps per second, by number of environments.
 
 ``python benchmarks/gpu.py`` trains PPO on environments written in JAX (``klamp[jaxenvs]``) on the
 GPU and writes `results/gpu.md`, with the name of the chip. ``--device cpu --quick`` tries the
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def measure(env: str, envs: int, length: int, repeats: int) -> dict[str, Any]:
-    """Steady steps a second: of at least a second each repeat, after three to warm up."""
+    """Steady steps per second: of at least a second each repeat, after three to warm up."""
     from klamp import PPO, RunConfig, Settings
     from klamp.training.iteration import start
 

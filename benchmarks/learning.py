@@ -214,7 +214,7 @@ def page(results: Results) -> str:
         )
     lines += [
         "",
-        "| row | score by seed (evaluation) | seconds a run | made with |",
+        "| row | score by seed (evaluation) | seconds per run | made with |",
         "|---|---|---:|---|",
     ]
     for name in names:

@@ -30,7 +30,7 @@ SYSTEMS = {
         "klamp over EnvPool", "klamp", "klamp", {"own_env": "envpool:HalfCheetah-v5"}
     ),
     "sb3_processes": System(
-        "Stable-Baselines3, a process an environment", "sb3", "torch", {"processes": True}
+        "Stable-Baselines3, a process per environment", "sb3", "torch", {"processes": True}
     ),
     "bare_envpool": System("bare EnvPool", "bare_envpool", "klamp"),
     "klamp_fused": System("klamp, fused", "klamp_fused", "fused"),

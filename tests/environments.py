@@ -1,7 +1,7 @@
 """Small environments with known answers, one for every kind of action and observation.
 
 ``Probe``: each step shows a context 0, 1 or 2, encoded in the chosen observation space, and rewards
-from 0 to 1 how near the action comes to what that context asks for. Four steps an episode.
+from 0 to 1 how near the action comes to what that context asks for. Four steps per episode.
 ``Count``: observations that say which environment, episode and step they are.
 """
 

@@ -67,7 +67,7 @@ class PolicyProblem(NamedTuple):
         return (Categorical if self.head == "categorical" else DiagonalGaussian)(*parameters)
 
     def sample(self, rng: np.random.Generator, parameters: tuple[Any, ...]) -> np.ndarray:
-        """One action a row."""
+        """One action per row."""
         if self.head == "categorical":
             return np.argmax(parameters[0] + rng.gumbel(size=parameters[0].shape), axis=-1)
         mean, log_std = parameters

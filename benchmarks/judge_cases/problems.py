@@ -67,7 +67,7 @@ class Shape:
                 return {"logits": out}
 
     def policy(self, theta: Any, seen: Any) -> Any:
-        """What klamp is given: a distribution with one row a sample."""
+        """What klamp is given: a distribution with one row per sample."""
         import jax.numpy as jnp
 
         return distribution(self.kind, self.parameters(theta, seen, jnp))
@@ -177,7 +177,7 @@ def fisher(shape: Shape, theta: Any, seen: Any, weight: Any) -> np.ndarray:
 
 
 def _metric(kind: str, p: ref.Parameters) -> np.ndarray:
-    """The Fisher matrix of the parameters themselves, one a row."""
+    """The Fisher matrix of the parameters themselves, one per row."""
     rows = len(next(iter(p.values())))
 
     def diagonal(entries: Any) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The definitions in float64: log-probability, entropy and KL of every kind of policy.
 
-A policy's parameters are a dict of arrays with one row a sample. Nothing here is klamp's.
+A policy's parameters are a dict of arrays with one row per sample. Nothing here is klamp's.
 """
 
 from typing import Any

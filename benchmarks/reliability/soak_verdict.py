@@ -122,8 +122,8 @@ def page(parts: dict[str, Any]) -> str:
     for name, what, unit in (
         ("total_rss", "resident memory of all processes (shared pages in each), MB", MB),
         ("dev_shm", "entries of /dev/shm, whoever made them", 1),
-        ("speed", "env steps a second", 1),
-        ("speed_cpu", "env steps a second of processor time", 1),
+        ("speed", "env steps per second", 1),
+        ("speed_cpu", "env steps per second of processor time", 1),
     ):
         values = [sample[name] / unit for sample in settled(samples)]
         first, last = (np.median(part) for part in np.array_split(np.asarray(values), 2))

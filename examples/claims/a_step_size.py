@@ -88,7 +88,7 @@ def run(seeds: int, out: Path) -> ex.Verdict:
         )
         + ".",
         rows,
-        "CartPole-v1, 100,000 steps, 8 environments × 256 steps a batch (REINFORCE: × 128), two "
-        "layers of 64. REINFORCE with a learned V as baseline, one Adam step a batch. A run that "
+        "CartPole-v1, 100,000 steps, 8 environments × 256 steps per batch (REINFORCE: × 128), two "
+        "layers of 64. REINFORCE with a learned V as baseline, one Adam step per batch. A run that "
         "never reached 300 counts with all its steps.",
     )

@@ -67,7 +67,7 @@ def run(seeds: int, out: Path) -> ex.Verdict:
         f"return over the run is {ex.show(slow)} with the return and {ex.show(fast)} with the "
         "advantage.",
         rows,
-        "CartPole-v1, REINFORCE, 100,000 steps, 4 environments × 512 steps a batch; learning "
+        "CartPole-v1, REINFORCE, 100,000 steps, 4 environments × 512 steps per batch; learning "
         "rates 0.01 and 0.03, the better one shown; R as it is, R − V standardised. The variance: "
         "policies after 30,000 steps, 200 batches of 512 steps, all weights on the same batches, "
         "none standardised; the ratio is a geometric mean over seeds. R is what the rollout saw.",

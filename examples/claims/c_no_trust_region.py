@@ -62,6 +62,6 @@ def run(seeds: int, out: Path) -> ex.Verdict:
         f"without a clip returns {ex.show(ex.mean(ex.finals(few)))} "
         f"({int(ex.collapsed(few).sum())} of {seeds} collapsed).",
         rows,
-        "CartPole-v1, 50,000 steps, 8 environments × 256 steps a batch, minibatches of 64, "
+        "CartPole-v1, 50,000 steps, 8 environments × 256 steps per batch, minibatches of 64, "
         "learning rate 3·10⁻⁴, two layers of 64; no clip on the value.",
     )

@@ -102,7 +102,7 @@ def run(seeds: int, out: Path) -> ex.Verdict:
         [all(met) for met in zip(*(parts for parts, _ in judged), strict=True)],
         " ".join(said for _, said in judged),
         rows,
-        "50,000 steps, 8 environments × 256 steps a batch, minibatches of 64, ε = 0.2, learning "
+        "50,000 steps, 8 environments × 256 steps per batch, minibatches of 64, ε = 0.2, learning "
         "rate 3·10⁻⁴, two layers of 64; Pendulum-v1 with its preset (γ = 0.9, normalised "
         "observations). Pendulum-v1 was added after the runs on CartPole-v1.",
     )

@@ -1,4 +1,4 @@
-"""Claim e: fresh dropout masks break TRPO; one mask a transition does not."""
+"""Claim e: fresh dropout masks break TRPO; one mask per transition does not."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ import klamp
 from klamp.mathematics.distributions import kl_divergence
 from klamp.types import Inputs
 
-TITLE = "Dropout and TRPO: a fresh mask on every call, or one mask a transition"
+TITLE = "Dropout and TRPO: a fresh mask on every call, or one mask per transition"
 CLAIM = (
     "TRPO compares a policy with itself, before and after a step. With dropout as it is commonly "
     "programmed, every call of the network draws fresh masks, so the policy differs from itself "
     "before any step is made: KL(old‖old) is not 0, the line search judges noise, and the method "
-    "cannot be used. With one mask a transition, drawn once and kept, it can."
+    "cannot be used. With one mask per transition, drawn once and kept, it can."
 )
 RULE = (
     "Held if, at each dropout rate, (1) KL(old‖old) is above 0 with fresh masks and exactly 0 with "
@@ -75,7 +75,7 @@ def run(seeds: int, out: Path) -> ex.Verdict:
         for label, group in groups.items()
     ]
     settings = (
-        "CartPole-v1, TRPO, δ = 0.01 (dashed), 100,000 steps, 8 environments × 256 steps a batch; "
+        "CartPole-v1, TRPO, δ = 0.01 (dashed), 100,000 steps, 8 environments × 256 per batch; "
         "dropout after both hidden layers of the policy, none in the critic, none in the last "
         "policy's episodes. KL(old‖old): the last policy on 512 states near the upright position, "
         "called twice. A refused update leaves the policy as it was, so that a KL measured of it "

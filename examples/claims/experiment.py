@@ -71,7 +71,7 @@ def keep_compiled() -> None:
 
 
 def runs(case: Case, seeds: int | list[int]) -> list[Run]:
-    """The runs of a case, one a seed; those made before are read."""
+    """The runs of a case, one per seed; those made before are read."""
     return [_run(case, seed) for seed in (range(seeds) if isinstance(seeds, int) else seeds)]
 
 

@@ -72,6 +72,6 @@ def run(seeds: int, out: Path) -> ex.Verdict:
         "scaled rewards: there both losses pull at the same layers at once, and the value loss of "
         "unscaled returns is by far the larger.",
         rows,
-        "CartPole-v1, 100,000 steps, 8 environments × 256 steps a batch, two layers of 64. In "
+        "CartPole-v1, 100,000 steps, 8 environments × 256 steps per batch, two layers of 64. In "
         "klamp the critic's fit under TRPO is held within what the policy's step left of δ.",
     )

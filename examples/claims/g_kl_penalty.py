@@ -83,7 +83,7 @@ def run(seeds: int, out: Path) -> ex.Verdict:
         + ", ".join(f"{ex.show(float(factor))} (β = {b:g})" for b, (factor, _) in
                     zip(FIXED, apart, strict=True)) + ".",
         rows,
-        "PPO with a penalty (`ppo-kl`), 50,000 steps, 8 environments × 256 steps a batch, K = 10, "
+        "PPO with a penalty (`ppo-kl`), 50,000 steps, 8 environments × 256 per batch, K = 10, "
         "minibatches of 64; β starts at 1. CartPole-v1 with γ = 0.98, Pendulum-v1 with its preset "
         "(γ = 0.9, normalised observations). The curves are means over seeds, which single long "
         "steps pull above the median that the rule is about.",

@@ -89,7 +89,7 @@ def run(seeds: int, out: Path) -> ex.Verdict:
         f"of an update is {ex.show(float(ex.table(ppo, 'kl').max()))} with PPO and "
         f"{ex.show(float(ex.table(trpo, 'kl').max()))} with TRPO.",
         rows,
-        "CartPole-v1, 100,000 steps, 8 environments × 256 steps a batch, two layers of 64, 10 "
+        "CartPole-v1, 100,000 steps, 8 environments × 256 steps per batch, two layers of 64, 10 "
         "epochs of minibatches of 64 for the critic in all. An update's time is the least of 40 "
         "on one machine.",
     )

@@ -3,18 +3,59 @@
 Axes are named T (time), N (environments) and B = T·N (batch rows). All of them are pytrees.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 HostOrDevice = Array | np.ndarray
 """An array of the host or of the device."""
 
-Policy = Callable[[Any, Any], Any]
-"""``policy(theta, inputs)`` returns a distribution with one row a sample. ``theta`` is any pytree,
-a flat vector included; ``inputs`` is opaque to the mathematics."""
+
+@runtime_checkable
+class Distribution(Protocol):
+    """What the trust region needs of a distribution; a pytree whose leaves are its parameters."""
+
+    def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Any:
+        """Randomness for ``sample_from``, drawn without knowing the parameters' values."""
+        ...
+
+    def sample_from(self, noise: Any) -> Any:
+        """The action that this noise leads to."""
+        ...
+
+    def sample(self, key: PRNGKeyArray) -> Any:
+        """One action for each row of the batch."""
+        ...
+
+    def mode(self) -> Any:
+        """The most probable action of each row."""
+        ...
+
+    def log_prob(self, action: Any) -> Float[Array, "*B"]:
+        """Log π(action), in nats."""
+        ...
+
+    def entropy(self) -> Float[Array, "*B"]:
+        """−E[log π], in nats."""
+        ...
+
+    def kl_to(self, other: Any) -> Float[Array, "*B"]:
+        """KL(self‖other), in nats."""
+        ...
+
+    def fisher_metric(self, tangent: Any) -> Any:
+        """M·tangent, with M the Fisher matrix in the distribution's own parameters."""
+        ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """What the mathematics knows of a policy: parameters and inputs to a distribution."""
+
+    def __call__(self, theta: Any, inputs: Any, /) -> Distribution:
+        """One row per sample. ``theta`` is any pytree, a flat vector included."""
+        ...
 
 
 class Shared(NamedTuple):
@@ -33,17 +74,17 @@ class Inputs(NamedTuple):
     """What a network sees of each sample. A field that is None is absent."""
 
     observation: Any
-    """Observations, normalised if the run normalises them; one row a sample."""
+    """Observations, normalised if the run normalises them; one row per sample."""
     action_mask: Any = None
     """True where an action is allowed; shaped like the logits of the policy."""
     dropout_key: Any = None
-    """Two uint32 a row: the counter from which this transition's dropout masks are drawn."""
+    """Two uint32 per row: the counter from which this transition's dropout masks are drawn."""
     log_std: Any = None
-    """One number a row: the scheduled scale of the Gaussian, which then has none of its own."""
+    """One number per row: the scheduled scale of the Gaussian, which then has none of its own."""
     hidden_state: Any = None
-    """[rows, size]: what a recurrent network remembered when it came to this row."""
+    """One per row: the hidden state that a recurrent network had when it came to this row."""
     episode_start: Any = None
-    """True where a row begins an episode, so that nothing is remembered."""
+    """True where a row begins an episode, so that the hidden state is reset before it."""
 
 
 class Rollout(NamedTuple):

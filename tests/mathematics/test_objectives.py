@@ -24,7 +24,7 @@ from klamp.mathematics.objectives import (
 )
 from klamp.mathematics.weighting import scrub
 
-# Each function of the module, with what it takes beside one number a sample and the weight.
+# Each function of the module, with what it takes beside one number per sample and the weight.
 FUNCTIONS = {
     log_prob_surrogate: {},
     importance_surrogate: {},
@@ -39,7 +39,7 @@ FUNCTIONS = {
 
 
 def samples(function):
-    """How many arrays of one number a sample the function takes."""
+    """How many arrays of one number per sample the function takes."""
     names = inspect.signature(function).parameters
     return len([name for name in names if name not in FUNCTIONS[function] and name != "weight"])
 

@@ -1,4 +1,4 @@
-"""What policy and critic share, and dropout with one mask a transition."""
+"""What policy and critic share, and dropout with one mask per transition."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Metrics are strict JSON, one line an update, and a torn last line is left out."""
+"""Metrics are strict JSON, one line per update, and a torn last line is left out."""
 
 import errno
 import json

@@ -1,6 +1,6 @@
 """Advantage actor-critic (Mnih et al., arXiv:1602.01783, Algorithm S3, in its synchronous form).
 
-One gradient step a batch on ``E[log π·Â] − c₁·(V − target)² + c₂·H``, policy and critic together.
+One gradient step per batch on ``E[log π·Â] − c₁·(V − target)² + c₂·H``, policy and critic together.
 The advantage is the run's own estimator (GAE by default), where the paper has n-step returns, which
 ``trace_decay`` = 1 gives; Adam takes the place of its shared RMSProp.
 """

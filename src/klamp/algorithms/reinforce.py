@@ -1,4 +1,4 @@
-"""REINFORCE: ∇ log π·(R − b), one gradient step a batch (Williams 1992).
+"""REINFORCE: ∇ log π·(R − b), one gradient step per batch (Williams 1992).
 
 R is the Monte-Carlo return. The baseline b is nothing, the mean return of the batch, or a learned
 V(s_t), fitted by ``critic.fit`` after the step. Adam and the clipping of the gradient's norm take

@@ -47,7 +47,7 @@ OWN: dict[tuple[str, str], Values] = {
     ("HalfCheetah", "trpo"): {"max_kl": 0.04},
     ("CartPole", "npg"): {"steps": 150_000, "rollout_length": 128},
     ("CartPole", "ppo-kl"): {"steps": 150_000, "final_learning_rate": 0.0, "discount": 0.98},
-    # One step a batch, so many small batches; the step size has to fall, or late steps undo all.
+    # One step per batch, so many small batches; the step size has to fall, or late steps undo all.
     # Raw returns near 100 make the value loss most of the joint gradient, and its clipping.
     ("CartPole", "a2c"): {
         "steps": 500_000,

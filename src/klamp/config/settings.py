@@ -73,7 +73,7 @@ class CollectionSettings:
     """Steps of each environment between two updates; the batch is this times num_envs."""
     vectorization: choices.Vectorization = "auto"
     """auto: the environment's own vector form for more than two, else one process; sync: one
-    process; async: one process an environment, for environments that take over a millisecond a
+    process; async: one process per environment, for environments that take over a millisecond a
     step. A script that asks for async must train under `if __name__ == "__main__":`."""
     step_limit_s: Positive = 60.0
     """Seconds that an environment may take for a step: at the start-up check, which then ends the
@@ -146,7 +146,7 @@ class NetworkSettings:
     sequence_length: Count = 32
     """Steps that the gradient of a recurrent network reaches back; divides rollout_length."""
     dropout: ShareBelowOne = 0.0
-    """Share of the policy's hidden units left out, by one mask a transition that collection and
+    """Share of the policy's hidden units left out, by one mask per transition that collection and
     every part of the update see alike; 0: none. Evaluation leaves nothing out."""
     initial_log_std: Finite = 0.0
     """Log of the initial standard deviation of continuous actions, in units of the action."""

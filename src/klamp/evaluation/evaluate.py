@@ -20,7 +20,7 @@ COPIES = 16
 
 
 class Evaluation(NamedTuple):
-    """Undiscounted raw returns and lengths (environment steps), one an episode."""
+    """Undiscounted raw returns and lengths (environment steps), one per episode."""
 
     returns: np.ndarray
     lengths: np.ndarray

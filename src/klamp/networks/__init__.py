@@ -1,7 +1,7 @@
 """Policies and critics as Equinox modules, and the flat vector θ that the updates work on.
 
-A module takes ``Inputs`` with one row a sample and returns one row a sample. Layers multiply whole
-batches; nothing is vmapped over samples.
+A module takes ``Inputs`` with one row per sample and returns one row per sample. Layers multiply
+whole batches; nothing is vmapped over samples.
 """
 
 from klamp.networks.actor_critic import Actor as Actor

@@ -18,7 +18,7 @@ class Actor(eqx.Module):
     head: Callable[[Array], Any]
 
     def __call__(self, inputs: Inputs) -> Any:
-        """One distribution a row."""
+        """One distribution per row."""
         return self.head(self.torso(inputs))
 
 
@@ -29,7 +29,7 @@ class Critic(eqx.Module):
     dense: Dense
 
     def __call__(self, inputs: Inputs) -> Float[Array, " B"]:
-        """One value a row."""
+        """One value per row."""
         return self.dense(self.torso(inputs))[:, 0]
 
 
@@ -68,7 +68,7 @@ class ActorCritic(eqx.Module):
     """Encoded inputs to values."""
 
     def distribution(self, inputs: Inputs) -> Any:
-        """π(·|inputs), one row a sample."""
+        """π(·|inputs), one row per sample."""
         return conditioned(self.actor(self.encoder(inputs)), inputs)
 
     def act(self, inputs: Inputs) -> tuple[Any, Any]:
@@ -82,7 +82,7 @@ class ActorCritic(eqx.Module):
         return self.encoder.initial_state(rows) if recurrent else None
 
     def value(self, inputs: Inputs) -> Float[Array, " B"]:
-        """V(inputs), one row a sample."""
+        """V(inputs), one row per sample."""
         return self.critic(self.encoder(inputs))
 
     def step_value(self, inputs: Inputs) -> Float[Array, " B"]:

@@ -52,7 +52,7 @@ class CategoricalHead(eqx.Module):
         self.dense = Dense(size_in, actions, gain=0.01, key=key)
 
     def __call__(self, features: Float[Array, "B h"]) -> Categorical:
-        """One distribution a row."""
+        """One distribution per row."""
         return Categorical(self.dense(features))
 
 
@@ -67,7 +67,7 @@ class MultiCategoricalHead(eqx.Module):
         self.sizes = sizes
 
     def __call__(self, features: Float[Array, "B h"]) -> MultiCategorical:
-        """One distribution a row."""
+        """One distribution per row."""
         return MultiCategorical(self.dense(features), self.sizes)
 
 
@@ -80,7 +80,7 @@ class BernoulliHead(eqx.Module):
         self.dense = Dense(size_in, actions, gain=0.01, key=key)
 
     def __call__(self, features: Float[Array, "B h"]) -> Bernoulli:
-        """One distribution a row."""
+        """One distribution per row."""
         return Bernoulli(self.dense(features))
 
 
@@ -97,7 +97,7 @@ class GaussianHead(eqx.Module):
         self.log_std = jnp.full(dimensions, initial_log_std, jnp.float32)
 
     def __call__(self, features: Float[Array, "B h"]) -> DiagonalGaussian:
-        """One distribution a row."""
+        """One distribution per row."""
         return DiagonalGaussian(self.dense(features), bounded_log_std(self.log_std))
 
 
@@ -114,7 +114,7 @@ class StateGaussianHead(eqx.Module):
         self.initial_log_std = initial_log_std
 
     def __call__(self, features: Float[Array, "B h"]) -> DiagonalGaussian:
-        """One distribution a row."""
+        """One distribution per row."""
         mean, change = jnp.split(self.dense(features), 2, axis=-1)
         return DiagonalGaussian(mean, bounded_log_std(self.initial_log_std + change))
 
@@ -131,7 +131,7 @@ class MeanHead(eqx.Module):
         self.dense = Dense(size_in, dimensions, gain=0.01, key=key)
 
     def __call__(self, features: Float[Array, "B h"]) -> DiagonalGaussian:
-        """One distribution a row."""
+        """One distribution per row."""
         return DiagonalGaussian(self.dense(features), 0.0)
 
 
@@ -141,7 +141,7 @@ class TanhMean(eqx.Module):
     gaussian: Callable[[Array], DiagonalGaussian]
 
     def __call__(self, features: Float[Array, "B h"]) -> DiagonalGaussian:
-        """One distribution a row."""
+        """One distribution per row."""
         found = self.gaussian(features)
         return DiagonalGaussian(jnp.tanh(found.mean), found.log_std)
 
@@ -154,7 +154,7 @@ class SquashedHead(eqx.Module):
     high: tuple[float, ...] = eqx.field(static=True)
 
     def __call__(self, features: Float[Array, "B h"]) -> SquashedGaussian:
-        """One distribution a row."""
+        """One distribution per row."""
         return SquashedGaussian(self.gaussian(features), self.low, self.high)
 
 
@@ -172,7 +172,7 @@ class BetaHead(eqx.Module):
         self.low, self.high = low, high
 
     def __call__(self, features: Float[Array, "B h"]) -> ScaledBeta:
-        """One distribution a row."""
+        """One distribution per row."""
         alpha, beta = jnp.split(1 + jax.nn.softplus(self.dense(features)), 2, axis=-1)
         return ScaledBeta(alpha, beta, self.low, self.high)
 
@@ -183,7 +183,7 @@ class JointHead(eqx.Module):
     parts: tuple[Callable[[Array], Any], ...]
 
     def __call__(self, features: Float[Array, "B h"]) -> Joint:
-        """One distribution a row."""
+        """One distribution per row."""
         return Joint(part(features) for part in self.parts)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: one folder a step with tensors, state and a manifest of SHA-256 sums.
+"""Checkpoints: one folder per step with tensors, state and a manifest of SHA-256 sums.
 
 ``step_000000001234/`` holds ``tensors.safetensors`` (every array of the training state, by its
 path in the pytree), ``state.json`` and ``MANIFEST.json``. It is written under a temporary name,

@@ -1,6 +1,6 @@
 """The folder of a run: made once, never overwritten, read back by `resume`, `eval`, `load`.
 
-`config.json` (all that is needed to build the run again), `metrics.jsonl` (one line an update),
+`config.json` (all that is needed to build the run again), `metrics.jsonl` (one line per update),
 `summary.json` and `checkpoints/`.
 """
 
@@ -55,7 +55,7 @@ def folder_of(config: RunConfig, out: str | Path | None) -> Path:
 
 
 def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
-    """The folder a run will get; an error where something lies there already."""
+    """The folder that a run will get; an error where something lies there already."""
     folder = folder_of(config, out)
     if folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
         if not (folder / "config.json").exists():

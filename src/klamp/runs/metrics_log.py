@@ -41,7 +41,7 @@ def finite(metrics: Mapping[str, Any]) -> Metrics:
 
 
 class MetricsLog:
-    """`metrics.jsonl`, one line an update, whole lines only.
+    """`metrics.jsonl`, one line per update, whole lines only.
 
     Lines that a full disk does not take wait, and are tried again with the next one. The file is
     opened, and ``begin`` called, by the first write; the thread of last resort writes, too.

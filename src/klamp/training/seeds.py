@@ -1,6 +1,6 @@
-"""One configuration under many seeds at once, a folder a run.
+"""One configuration under many seeds at once, a folder per run.
 
-On a CPU by a process a core (``seeds_processes``): each run is the run of its seed alone, to the
+On a CPU by a process per core (``seeds_processes``): each run is the run of its seed alone, to the
 byte, for it is trained by the same loop, in a process that hands what it compiled from one seed to
 the next. Environments written in JAX on a GPU, and those given as objects, as one program
 (``seeds_fused``). Every run's `config.json` is written before the first one begins, so that the
@@ -69,13 +69,13 @@ def train_seeds(
     start_from: str | Path | None = None,
     **settings: Any,
 ) -> list[Path]:
-    """Train with each seed, many at once; the folders, one a seed.
+    """Train with each seed, many at once; the folders, one per seed.
 
     ``seeds`` are numbers, or how many from ``seed`` (0) on. ``out`` is a folder that gets
     ``seed-0``, ``seed-1``, …; by default each run lies where ``train`` would put it. ``workers``
-    is the number of processes, by default one a core. ``report`` are names of logs, which each run
-    gets one of: a callback would run in other processes, where nothing of this one is seen; train
-    each seed by ``train`` to have one. A script must call this under
+    is the number of processes, by default one per core. ``report`` are names of logs, of which
+    each run gets its own: a callback would run in other processes, where nothing of this one is
+    seen; train each seed by ``train`` to have one. A script must call this under
     ``if __name__ == "__main__":``. Called again, it goes on with what is missing: runs that have
     ended stay as they are, those that were interrupted are resumed, the others begin; each from
     the parameters of another run where ``start_from`` is its folder, as ``train`` has it.

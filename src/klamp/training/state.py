@@ -91,7 +91,7 @@ def scheduled_log_std(config: RunConfig, state: TrainState) -> float | None:
 
 
 def dropout_keys(config: RunConfig, state: TrainState) -> np.ndarray | None:
-    """[T, N, 2]: two words a transition, from which its dropout masks follow."""
+    """[T, N, 2]: two words per transition, from which its dropout masks follow."""
     settings = config.settings
     if not settings.dropout:
         return None

@@ -75,7 +75,7 @@ def fisher_vector_product(
 ) -> Any:
     """(F + λI)v = E_s[Jᵀ M J]v + λv, by one jvp and one vjp.
 
-    ``policy(theta, inputs)`` returns a distribution with one row a sample; ``theta`` and
+    ``policy(theta, inputs)`` returns a distribution with one row per sample; ``theta`` and
     ``vector`` are pytrees of one structure (a flat vector included). Returns that structure.
     """
     return fisher_operator(policy, theta, inputs, weight=weight, damping=damping)(vector)

@@ -200,7 +200,7 @@ def trust_region_step(
 ) -> tuple[Any, StepReport]:
     """The θ of highest surrogate found within mean KL(old‖new) ≤ ``max_kl``, and the report.
 
-    ``policy(theta, inputs)`` returns a distribution with one row a sample; ``theta`` is any
+    ``policy(theta, inputs)`` returns a distribution with one row per sample; ``theta`` is any
     pytree. ``max_kl`` δ > 0 is in nats, per state, summed over action dimensions and averaged over
     states; ``damping`` λ ≥ 0 is added to the Fisher matrix; ``backtrack_ratio`` is in (0, 1).
     ``search`` says how much of the step is taken: by default

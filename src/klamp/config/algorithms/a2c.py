@@ -8,10 +8,10 @@ from klamp.config.validation import check
 
 @dataclass(frozen=True)
 class A2C:
-    """Advantage actor-critic: one joint gradient step a batch (arXiv:1602.01783)."""
+    """Advantage actor-critic: one joint gradient step per batch (arXiv:1602.01783)."""
 
     learning_rate: float = 1e-3
-    """Adam's step size; one step a batch."""
+    """Adam's step size; one step per batch."""
     final_learning_rate: float | None = None
     """The step size at the last step, reached linearly; unset: constant."""
     entropy_coefficient: float = 0.0

@@ -16,7 +16,7 @@ class REINFORCE:
     baseline: Baseline = "value"
     """What the return is compared with: nothing, its mean over the batch, or a learned V."""
     learning_rate: float = 1e-2
-    """Adam's step size; one step a batch."""
+    """Adam's step size; one step per batch."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus, per nat."""
     max_gradient_norm: float = 0.5

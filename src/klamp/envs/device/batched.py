@@ -59,7 +59,7 @@ class BatchedEnvironment:
         object.__setattr__(self, "seen_space", policy_observation_space(seen))
 
     def keys(self, key: PRNGKeyArray, t: Any) -> PRNGKeyArray:
-        """[2, N]: for step t of a rollout, a key a row for the step and for a new episode."""
+        """[2, N]: for step t of a rollout, a key per row for the step and for a new episode."""
         return jax.random.split(jax.random.fold_in(key, t), (2, self.num_envs))
 
     def reset(self, key: PRNGKeyArray) -> BatchedState:
@@ -109,7 +109,7 @@ class BatchedEnvironment:
 
 
 def _column(rows: Bool[Array, " N"], leaf: Array) -> Array:
-    """One flag a row, in the shape that a leaf is chosen by."""
+    """One flag per row, in the shape that a leaf is chosen by."""
     return rows.reshape(-1, *(1,) * (leaf.ndim - 1))
 
 

@@ -32,7 +32,7 @@ def mask_sizes(space: Any) -> tuple[int, ...]:
 def mask_rows(value: Any, num_envs: int) -> np.ndarray:
     """A mask as an environment gives it, as booleans [N, entries].
 
-    Either an array with one row an environment, or, a row an environment, a sequence of arrays
+    Either an array with one row per environment, or, a row per environment, a sequence of arrays
     (as ``MultiDiscrete.sample(mask)`` takes them); None where an environment gave none.
     """
     array = np.asarray(value)

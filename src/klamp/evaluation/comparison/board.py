@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a line a second tells nobody anything."""
+        """Nothing: one line per second tells nobody anything."""
 
 
 def _names_this_machine(hosts: list[str]) -> bool:

@@ -16,7 +16,7 @@ class DiagonalGaussian(eqx.Module):
     log_std: Float[Array, "*B a"]
 
     def __init__(self, mean: Any, log_std: Any) -> None:
-        # Both leaves get the batch's shape, so that every parameter has one row a sample.
+        # Both leaves get the batch's shape, so that every parameter has one row per sample.
         self.mean, self.log_std = jnp.broadcast_arrays(jnp.asarray(mean), jnp.asarray(log_std))
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S a"]:

@@ -21,7 +21,7 @@ it is the median one of the second half, or, by KL, more than this share of all.
 
 SHORT_KL = 1e-4
 """Nats; a run whose median update is shorter than this has hardly moved in a thousand updates.
-Healthy runs are at 3e-4 to 1e-2; A2C, which takes one small step a batch, is at 1e-4 and learns
+Healthy runs are at 3e-4 to 1e-2; A2C, which takes one small step per batch, is at 1e-4 and learns
 all the same, so this counts only where the return has not risen."""
 
 DAMPED = 0.9
