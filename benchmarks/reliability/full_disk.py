@@ -49,7 +49,7 @@ except NotSaved as error:
 except klamp.RunFolderError as error:
     result, code, line = None, 2, str(error)
 except klamp.Stopped as stopped:
-    result, code, line = None, stopped.code, str(stopped)
+    result, code, line = stopped.result, stopped.code, str(stopped)
 if result is not None:
     print(json.dumps([np.asarray(result.policy.theta).tobytes().hex(), result.metrics]))
 print(line, file=sys.stderr)
@@ -196,9 +196,7 @@ def judged(folder: Path, python: bool, code: int, told: str, said: str, calm: Pa
     named = re.findall(r"(?:saved at step|the last good one is of step) ([0-9,]+)", line)
     claimed = int(named[-1].replace(",", "")) if named else None
     wrong = [f"a traceback: {said[-300:]}"] if "Traceback" in said else []
-    # A signal asks to leave: it is answered by `Stopped`, which has no result.
-    due = python and code in (0, 74) and latest is not None and not line.startswith("SIGTERM")
-    wrong += ["no result"] if due and not told else []
+    wrong += [] if told or not python or code not in (0, 74) or latest is None else ["no result"]
     if told and code != -15 and not agrees(*json.loads(told), calm):
         wrong.append("the result is not that of the undisturbed run")
     match code:

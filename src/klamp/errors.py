@@ -79,8 +79,11 @@ class Stopped(KeyboardInterrupt):
     """A signal stopped the run; the text says whether it could be saved, and how to go on.
 
     It is a ``KeyboardInterrupt``, which no ``except Exception`` swallows. The command line exits
-    with ``code``: 128 + ``number``, or ``NOT_SAVED``.
+    with ``code``: 128 + ``number``, or ``NOT_SAVED``. Where what was trained could not be saved,
+    ``result`` is the ``Result`` up to there.
     """
+
+    result: Any = None
 
     def __init__(self, number: int, text: str, saved: bool = True) -> None:
         super().__init__(printable(text))

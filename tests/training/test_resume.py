@@ -194,9 +194,14 @@ def test_a_stopped_run_says_which_checkpoint_there_is(
     if room:
         assert said.startswith("SIGTERM: saved at step 64; go on with: klamp resume ")
         assert (latest, stopped.value.code) == (f"step_{64:012d}", 128 + signal.SIGTERM)
+        assert stopped.value.result is None
     else:
         assert said.startswith(
             "SIGTERM: step 64 could NOT be saved (No space left on device); the last good one is "
             "of step 32; go on with: klamp resume "
         )
         assert (latest, stopped.value.code) == (f"step_{32:012d}", 74)
+        # What was trained is in memory, though not on the disk.
+        result = stopped.value.result
+        assert [line["step"] for line in result.metrics] == [32, 64]
+        assert result.summary["step"] == 64

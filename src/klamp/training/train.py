@@ -72,7 +72,8 @@ def train(
     Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do, and
     ``ReporterFault`` where one of ``report`` raises. Where
     a full disk keeps the end of the run from its folder, the result has it all the same
-    (``Result.unsaved``, and a ``KlampWarning``).
+    (``Result.unsaved``, and a ``KlampWarning``); where a signal stops a run that cannot be saved,
+    ``Stopped.result`` has it.
     """
     source = resolve(env, env_kwargs, wrappers)
     config = configure(
@@ -211,7 +212,9 @@ def run_to_end(running: RunRecorder, signals: Signals) -> Result:
                     running.iterate(signals)
                 signals.check()
             except StopAsked:
-                raise running.stop(signals.number) from None
+                stopped = running.stop(signals.number)
+                stopped.result = None if stopped.saved else running.result()
+                raise stopped from None
             except NotSaved as error:
                 error.result = running.result()
                 raise
