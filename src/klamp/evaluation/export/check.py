@@ -49,8 +49,8 @@ def differences(
 ) -> dict[str, float]:
     """The largest difference of each part of the action, and of the value, on random observations.
 
-    Of floats it is relative to 1 or the largest in the batch, if that is larger: a sum is rounded by
-    the size of its terms, and one that is near 0 by chance has terms as large as the others'. Of
+    Of floats it is relative to 1 or the largest in the batch, if that is larger: a sum is rounded
+    by the size of its terms, and one that is near 0 by chance has terms as large as the others'. Of
     integers it is the share of rows in which they differ.
     """
     generator = np.random.Generator(np.random.Philox(seed))
