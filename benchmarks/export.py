@@ -75,7 +75,7 @@ def policy_of(observation: str, action: str, variant: str) -> Any:
     from gymnasium import spaces
     from small_policies import policy
 
-    from klamp.envs.spaces.observations import seen_space
+    from klamp.envs.spaces.observations import policy_observation_space
     from klamp.mathematics.normalization import Scaling
 
     image = spaces.Box(0, 255, (40, 40, 3), np.uint8)
@@ -87,7 +87,7 @@ def policy_of(observation: str, action: str, variant: str) -> Any:
     scaling = None
     if settings.pop("normalised", False) and not observation.startswith("image"):
         rng = np.random.default_rng(0)
-        shape = seen_space(space).shape
+        shape = policy_observation_space(space).shape
         parts = (rng.normal(size=shape), rng.uniform(0.2, 3, shape))
         scaling = Scaling(*(part.astype(np.float32) for part in parts))
     spread = 1.0 if observation.startswith("image") else SPREAD

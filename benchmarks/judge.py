@@ -4,6 +4,7 @@
     python benchmarks/judge.py --case 12345             # exactly that case again
     python benchmarks/judge.py --planted                # are broken promises found?
     python benchmarks/judge.py --only updates --minutes 5
+    python benchmarks/judge.py --minutes 60 --log FILE  # the same command goes on when it was ended
 
 It shares no code with the package: it calls the names of ``import klamp`` and the command line,
 reads the files of a run by itself, and computes in float64 with numpy from the definitions. Each
@@ -25,7 +26,7 @@ import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
     parser.add_argument("--only", default="", help="promises, by names with commas between")
+    parser.add_argument("--log", type=Path, help="keeps what was judged, to go on with it")
     parser.add_argument("--case", type=int, help="repeat one case")
     parser.add_argument("--plant", default="", help="a fault to plant into these cases")
     parser.add_argument("--planted", action="store_true", help="plant every fault in turn")
@@ -108,6 +110,7 @@ def in_child(number: int, plant: str = "") -> Verdict:
     """Judge one case in a process of its own, killed with all its children after the limit."""
     promise = promise_of(number)
     words = [sys.executable, __file__, "--child", "--case", str(number), "--plant", plant]
+    began = time.monotonic()
     process = subprocess.Popen(
         words,
         env=surroundings(),
@@ -123,11 +126,12 @@ def in_child(number: int, plant: str = "") -> Verdict:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    seconds = time.monotonic() - began
     try:
-        return Verdict(**json.loads(out.splitlines()[-1]))
+        return replace(Verdict(**json.loads(out.splitlines()[-1])), seconds=seconds)
     except (ValueError, IndexError, TypeError):
         text = f"the case ended with {process.returncode}: {' '.join(err.split())[-300:]}"
-        return Verdict(number, promise.name, held=False, text=text, seconds=0.0, plant=plant)
+        return Verdict(number, promise.name, held=False, text=text, seconds=seconds, plant=plant)
 
 
 def surroundings() -> dict[str, str]:
@@ -138,16 +142,21 @@ def surroundings() -> dict[str, str]:
         "JAX_PLATFORMS": "cpu",
         "KLAMP_CACHE": str(Path(tempfile.gettempdir()) / "klamp-judge-cache"),
         "OMP_NUM_THREADS": "1",
+        # Where the key lies that runs are signed with: not among the user's own.
+        "XDG_STATE_HOME": str(Path(tempfile.gettempdir()) / "klamp-judge-state"),
     }
 
 
 def hunt(chosen: list[Promise], given: argparse.Namespace) -> int:
     """Cases until the time is over; then the table."""
-    names, end = {promise.name for promise in chosen}, time.monotonic() + 60 * given.minutes
-    verdicts: list[Verdict] = []
+    verdicts = judged_before(given.log)
+    names, judged = {promise.name for promise in chosen}, {v.case for v in verdicts}
+    left = 60 * given.minutes - sum(v.seconds for v in verdicts) / given.jobs
+    end = time.monotonic() + left
 
     def numbers():
-        ours = (n for n in count(given.seed * 1_000_000) if promise_of(n).name in names)
+        fresh = (n for n in count(given.seed * 1_000_000) if n not in judged)
+        ours = (n for n in fresh if promise_of(n).name in names)
         yield next(ours)
         while time.monotonic() < end:
             yield next(ours)
@@ -158,6 +167,9 @@ def hunt(chosen: list[Promise], given: argparse.Namespace) -> int:
         while (number := next_of(queue)) is not None:
             verdict = in_child(number, given.plant)
             verdicts.append(verdict)
+            if given.log is not None:
+                with given.log.open("a") as file:
+                    file.write(json.dumps(asdict(verdict)) + "\n")
             print(verdict.line(), flush=True)
 
     side_by_side(work, given.jobs)
@@ -169,6 +181,13 @@ def hunt(chosen: list[Promise], given: argparse.Namespace) -> int:
         print(f"\n{len(found)} of {len(verdicts)} cases differ. The first: {first.text}")
         print(f"    python benchmarks/judge.py --case {first.case}")
     return int(bool(found))
+
+
+def judged_before(log: Path | None) -> list[Verdict]:
+    """The verdicts of a log; a case whose line is taken out of it is judged again."""
+    if log is None or not log.exists():
+        return []
+    return [Verdict(**json.loads(line)) for line in log.read_text().splitlines()]
 
 
 def next_of(queue) -> int | None:

@@ -4,7 +4,7 @@ import jax
 from gymnasium import spaces
 
 from klamp import PPO, RunConfig, Settings, TrainedPolicy
-from klamp.envs.spaces.observations import seen_space
+from klamp.envs.spaces.observations import policy_observation_space
 from klamp.mathematics.normalization import Scaling
 from klamp.networks import build_network, flatten
 
@@ -20,7 +20,9 @@ def policy(
 ) -> TrainedPolicy:
     """A policy with random parameters, ``spread`` times as large as at first."""
     config = RunConfig("Some-v0", PPO(), Settings(**{"hidden_sizes": (4,)} | settings))
-    network = build_network(seen_space(observation), action, config.settings, key=jax.random.key(0))
+    network = build_network(
+        policy_observation_space(observation), action, config.settings, key=jax.random.key(0)
+    )
     theta, model = flatten(network)
     parts = (scaling, observation, action, config, log_std)
     return TrainedPolicy(model, theta * spread, *parts, masked=masked)

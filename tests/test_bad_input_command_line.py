@@ -69,6 +69,7 @@ ROWS = {
     "B99 evaluation of nothing": "eval nowhere",
     "B99 film in no known form": "eval full --video film.avi",
     "B99 comparison with nothing": "compare nowhere",
+    "B99 board of nothing": "board nowhere",
 }
 
 

@@ -22,7 +22,7 @@ from klamp.cli.main import main
 from klamp.config.settings import Settings
 from klamp.envs.checks import memory_budget
 from klamp.envs.checks.startup import check_environment
-from klamp.envs.source import make_host
+from klamp.envs.source import resolve
 from klamp.errors import KlampWarning
 from klamp.runtime.seeding import Purpose
 
@@ -53,22 +53,22 @@ def test_faults(row: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("row", ACCEPTED)
 def test_accepted(row: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert check_environment(bad(row), SMALL).repeats
+    assert check_environment(resolve(bad(row)), SMALL).repeats
 
 
 @pytest.mark.parametrize("row", WARNED)
 def test_warned(row: str) -> None:
     with pytest.warns(klamp.KlampWarning) as caught:
-        check_environment(bad(row), SMALL)
+        check_environment(resolve(bad(row)), SMALL)
     assert len(caught) == 1, "each environment is complained of once"
     MESSAGES.check(row, str(caught[0].message))
 
 
-class Nothing:
+class NoEncoder:
     """No environment at all."""
 
 
-class Together(VectorEnv):
+class BatchedEnvironment(VectorEnv):
     """A vector environment that does not say how it resets."""
 
     metadata: dict[str, Any] = {}  # noqa: RUF012
@@ -94,7 +94,7 @@ def each_wider() -> Any:
 ONE: Any = Sound()
 ONE.made = 0
 MADE: dict[str, dict[str, Any]] = {
-    "B31 old interface": {"entry_point": Nothing},
+    "B31 old interface": {"entry_point": NoEncoder},
     "B31 nothing is made": {"entry_point": lambda: None},
     "B31 entry point is misspelt": {"entry_point": "bad_environments:Sount"},
     "B31 entry point is in no module": {"entry_point": "no_such_module:Sound"},
@@ -102,9 +102,9 @@ MADE: dict[str, dict[str, Any]] = {
     "B37 constructor of the box refuses": {"entry_point": lambda: spaces.Box(1, -1, (2,))},
     "B50 two copies differ": {"entry_point": each_wider},
     "B52 the same object each time": {"entry_point": one_for_all},
-    "B53 vector environment as a single one": {"entry_point": Together},
-    "B53 no autoreset mode": {"entry_point": Sound, "vector_entry_point": Together},
-    "B53 vector constructor raises": {"entry_point": Sound, "vector_entry_point": Nothing},
+    "B53 vector environment as a single one": {"entry_point": BatchedEnvironment},
+    "B53 no autoreset mode": {"entry_point": Sound, "vector_entry_point": BatchedEnvironment},
+    "B53 vector constructor raises": {"entry_point": Sound, "vector_entry_point": NoEncoder},
 }
 
 
@@ -198,8 +198,8 @@ def walked(parts: dict[str, Any]) -> list[list[np.ndarray]]:
     """What ten steps of two copies show, as training sees them."""
     name = f"Walked/{len(gymnasium.registry)}-v0"
     gymnasium.register(name, type("Walked", (Sound,), parts))
-    check_environment(name, SMALL)
-    copies = make_host(name, 2, seed=0, purpose=Purpose.EPISODE)
+    check_environment(resolve(name), SMALL)
+    copies = resolve(name).host(2, seed=0, purpose=Purpose.EPISODE)
     seen = [[np.array(copies.reset())]]
     for _ in range(10):
         actions = np.array([0, 1])
@@ -234,7 +234,7 @@ def test_b46_an_environment_may_write_into_its_action() -> None:
     gymnasium.register(
         "Writing-v0", type("Writing", (Sound,), {"step": step, "action_space": FORCES})
     )
-    copies = make_host("Writing-v0", 2, seed=0, purpose=Purpose.EPISODE)
+    copies = resolve("Writing-v0").host(2, seed=0, purpose=Purpose.EPISODE)
     copies.reset()
     given = np.full((2, 1), 0.5, np.float32)
     copies.step(given)
@@ -259,7 +259,7 @@ def test_b49_what_does_not_repeat_is_noted_and_trained_on(row: str) -> None:
     name = f"Drift/{row.replace(' ', '-')}-v0"
     gymnasium.register(name, type("Drift", (Sound,), DRIFT[row]))
     with pytest.warns(KlampWarning, match="does not repeat itself"):
-        checked = check_environment(name, SMALL)
+        checked = check_environment(resolve(name), SMALL)
     assert not checked.repeats
     assert (
         "reward" in checked.difference if "reward" in row else "observation" in checked.difference
@@ -274,5 +274,5 @@ def test_an_interrupt_is_no_fault(call: str) -> None:
     name = f"Interrupt/{call.strip('_')}-v0"
     gymnasium.register(name, type("Interrupt", (Sound,), {call: interrupt}))
     with pytest.raises(KeyboardInterrupt):
-        check_environment(name, SMALL)
+        check_environment(resolve(name), SMALL)
     assert main(["train", name, "--quiet"]) == 130

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
+from jax_environments import Walk
 from stored import Messages
 
 import klamp
@@ -81,7 +83,14 @@ TYPED = {
     "Bx nothing done: no schedule": "--action-std 0.3",
     "Bx nothing done: no memory": "--sequence-length 8",
     "Bx nothing done: no hidden layers": "--hidden-sizes --activation relu",
-    "Bx nothing done: no processes": "--step-limit-s 5",
+    "B31 argument of no such name": "--env-kwargs gravty=-5",
+    "B31 argument without a value": "--env-kwargs gravity",
+    "B31 argument twice": "--env-kwargs gravity=-5 gravity=-6",
+    "B31 wrapper of no such name": "--wrappers frame-stak=4",
+    "B31 wrapper without its value": "--wrappers frame-stack",
+    "B31 wrapper with a value that is none": "--wrappers time-limit=soon",
+    "B31 wrapper with a value that it takes none of": "--wrappers flatten=2",
+    "B31 wrapper of no such module": "--wrappers no_such_module:Shaped",
     "Bx nothing done: actions without bounds": "--action-bounds tanh",
     "Bx nothing done: actions without a scale": "--initial-log-std -1",
     "Bx estimator of another baseline": "--algo reinforce --advantage-estimator gae",
@@ -137,6 +146,13 @@ CALLED: dict[str, Callable[[], Any]] = {
     "B31 environment is None": lambda: klamp.train(None),  # type: ignore[arg-type]
     "B31 environment is a class": lambda: klamp.train(TextThatTells),  # type: ignore[arg-type]
     "B31 environment is empty": lambda: klamp.train(""),
+    "B31 environment is made already": lambda: klamp.train(gymnasium.make("CartPole-v1")),
+    "B31 argument that is no JSON": lambda: klamp.train("CartPole-v1", env_kwargs={"a": abs}),
+    "B31 wrapper is a number": lambda: klamp.train("CartPole-v1", wrappers=[4]),  # type: ignore[list-item]
+    "B31 wrappers are one text": lambda: klamp.train("CartPole-v1", wrappers="flatten"),
+    "B31 wrapper returns nothing": lambda: klamp.train("CartPole-v1", wrappers=[print]),
+    "B31 wrapper of one written in JAX": lambda: klamp.train(Walk(), wrappers=["flatten"]),
+    "B31 arguments of an object": lambda: klamp.train(Walk(), env_kwargs={"limit": 3}),
 }
 
 
@@ -157,7 +173,7 @@ def test_typed(row: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("row", CALLED)
 def test_called(row: str) -> None:
-    with pytest.raises(klamp.ConfigError) as caught:
+    with pytest.raises((klamp.ConfigError, klamp.EnvironmentFault)) as caught:
         CALLED[row]()
     MESSAGES.check(row, str(caught.value))
     assert not os.listdir()

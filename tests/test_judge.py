@@ -1,5 +1,6 @@
 """The judge holds its peace where a promise is kept, and reports a planted fault."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,14 @@ def verdict(*words: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_a_kept_promise_holds() -> None:
-    code, said = verdict()
+def test_a_kept_promise_holds_and_the_log_knows_what_was_judged(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    code, said = verdict("--log", str(log))
     assert code == 0, said
     assert ": held in" in said
+    (kept,) = map(json.loads, log.read_text().splitlines())
+    assert kept["held"]
+    assert said.startswith(f"{kept['case']} advantages")
 
 
 def test_a_planted_fault_is_reported_with_the_command_that_repeats_it() -> None:

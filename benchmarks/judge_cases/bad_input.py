@@ -208,8 +208,7 @@ def judge_effects(case: Case) -> str:
             must_be_refused(ended, what)
             continue
         must_succeed(ended, what)
-        if case.plant is not None:
-            case.plant(case.folder / "base", out)
+        case.spoil(case.folder / "base", out)
         must(differs(case, name), f"{what}: taken, recorded, and without any effect")
     return f"{plan.algo}: {', '.join(tried)}"
 

@@ -61,13 +61,17 @@ class Case:
         """Whether something happens that does so with this probability."""
         return bool(self.rng.random() < probability)
 
+    def spoil(self, *parts: Any) -> None:
+        """Plant the fault into these parts, if there is one."""
+        if self.plant is not None:
+            self.plant(*parts)
+
     def facade(self, *names: str) -> Any:
         """These names of the package, with the planted fault in them, if there is one."""
         import klamp
 
         found = SimpleNamespace(**{name: getattr(klamp, name) for name in names})
-        if self.plant is not None:
-            self.plant(found)
+        self.spoil(found)
         return found
 
 
@@ -116,9 +120,15 @@ def surroundings(case: Case, **more: str) -> dict[str, str]:
 
 def klamp_process(case: Case, words: Any, env: dict[str, str], **how: Any) -> Any:
     """The command line, begun, in a process group of its own."""
+    command = [sys.executable, "-m", "klamp", *map(str, words)]
+    return process(command, env, **({"cwd": case.folder} | how))
+
+
+def process(command: list[str], env: dict[str, str], cwd: Path, **how: Any) -> Any:
+    """A command, begun, in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "klamp", *map(str, words)],
-        cwd=case.folder,
+        command,
+        cwd=cwd,
         env=env,
         stdin=subprocess.DEVNULL,
         **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how),

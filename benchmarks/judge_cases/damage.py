@@ -35,8 +35,7 @@ def judge(case: Case) -> str:
         word = case.choose(COMMANDS)
         copy(case)
         path, what = spoil(case, case.folder / "run")
-        if case.plant is not None:
-            case.plant(path)
+        case.spoil(path)
         ended, result = outcome(case, word)
         text = f"{word}, {path.relative_to(case.folder / 'run')}: {what}"
         said.append(text)

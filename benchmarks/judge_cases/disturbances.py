@@ -15,7 +15,6 @@ import resumption
 import runs
 from case import (
     Case,
-    Difference,
     Ended,
     Promise,
     finished,
@@ -33,16 +32,13 @@ from policies import same_run
 def judge_stderr(case: Case) -> str:
     """Whoever reads standard error goes away, or its disk is full: the run is the same."""
     plan = resumption.draw(case)
-    try:
+    with plan.named():
         expected = resumption.calm(case, plan)
         how = case.choose(("closed", "full", "gone", "gone"))
         code = read_badly(case, plan, how)
-        if case.plant is not None:
-            case.plant(case.folder / "run")
+        case.spoil(case.folder / "run")
         must(code == 0, f"standard error {how}: exit code {code}")
         same_run(expected, case.folder / "run", f"standard error {how}")
-    except Difference as difference:
-        raise Difference(f"{difference} (in {plan.text()})") from None
     return f"{how}; {plan.text()}"
 
 
@@ -73,7 +69,7 @@ def _ready(stream: Any) -> bool:
 def judge_disk(case: Case) -> str:
     """No file may grow beyond a size, as on a full disk; what is said to be saved is there."""
     plan = resumption.draw(case)
-    try:
+    with plan.named():
         expected, run = resumption.calm(case, plan), case.folder / "run"
         size = int(2 ** case.rng.uniform(9, 14))
         stop = case.chance(0.5)
@@ -85,13 +81,10 @@ def judge_disk(case: Case) -> str:
             name = f"step_{int(step.replace(',', '')):012d}"
             there = (run / "checkpoints" / name).is_dir() or name == f"step_{0:012d}"
             must(there, f"{what}: says {tail(ended.err, 90)!r}, but there is no {name}")
-        if case.plant is not None:
-            case.plant(run)
+        case.spoil(run)
         if ended.code == 0 or resumption.has_begun(run):
             must_succeed(resumption.go_on(case, plan, run, 100), f"{what}: resume")
             same_run(expected, run, f"{what}, resumed")
-    except Difference as difference:
-        raise Difference(f"{difference} (in {plan.text()})") from None
     return f"{what}: exit code {ended.code}; {plan.text()}"
 
 
@@ -119,7 +112,7 @@ def judge_seeds(case: Case) -> str:
     kill = case.chance(0.5)
     options = {k: v for k, v in plan.options.items() if k != "seed"}
     plan = replace(plan, options=options | {"seed": first})
-    try:
+    with plan.named():
         many = [*plan.words("many"), "--seeds", str(count)]
         slow = json.dumps(plan.environment | {"slow_s": 0.003 if kill else 0.0})
         process = klamp_process(case, many, surroundings(case, JUDGE_ENV=slow))
@@ -133,15 +126,12 @@ def judge_seeds(case: Case) -> str:
             ended = klamp(case, *many, limit_s=100, **plan.surroundings())
             what += ", the same command again"
         must_succeed(ended, what)
-        if case.plant is not None:
-            case.plant(next(iter(folders_of(case.folder / "many").values())))
+        case.spoil(next(iter(folders_of(case.folder / "many").values())))
         found = folders_of(case.folder / "many")
         must(sorted(found) == list(range(first, first + count)), f"{what}: seeds {sorted(found)}")
         seed = first + int(case.rng.integers(count)) if case.plant is None else min(found)
         alone = resumption.calm(case, replace(plan, options=options | {"seed": seed}), "alone")
         same_run(alone, found[seed], f"{what}: seed {seed} beside the run alone")
-    except Difference as difference:
-        raise Difference(f"{difference} (in {plan.text()})") from None
     return f"{what}; {plan.text()}"
 
 

@@ -127,8 +127,8 @@ class Network:
 
 
 def scaled(seen: Any, moments: Any) -> Any:
-    """Observations by their running moments, within ten deviations; as they are at first."""
+    """Observations by their running moments, within ten deviations; at first only within ±10."""
     count, mean, deviations = moments
     if count < 1:
-        return seen
+        return np.clip(seen, -10, 10)
     return np.clip((seen - mean) / np.sqrt(deviations / count + 1e-8), -10, 10)

@@ -9,7 +9,7 @@ import numpy as np
 import recorded
 import references as ref
 import runs
-from case import Case, Difference, Promise, agree, must, read_metrics
+from case import Case, Promise, agree, must, read_metrics
 from numpy_networks import HIGH, LOW, Network, scaled
 
 TIMES = ("time_s", "steps_per_second", "wall_s", "compile_s", "folder")
@@ -18,23 +18,18 @@ TIMES = ("time_s", "steps_per_second", "wall_s", "compile_s", "folder")
 def judge(case: Case) -> str:
     """Train, load, act, evaluate, train again."""
     plan = runs.draw(case)
-    try:
+    with plan.named():
         return judge_policy(case, plan)
-    except Difference as difference:
-        raise Difference(f"{difference} (in {plan.text()})") from None
 
 
 def judge_policy(case: Case, plan: runs.Plan) -> str:
     """One policy."""
     run = runs.train(case, plan)
-    if run is None:
-        return "refused, as documented"
     names = case.facade("load", "evaluate")
     os.environ["JUDGE_ENV"] = json.dumps(plan.environment)
     policy = names.load(run)
     acts_as_in_numpy(case, plan, run, policy)
     again = runs.train(case, plan, "again", "log again")
-    assert again is not None
     if hasattr(names, "after_again"):
         names.after_again(again)
     same_run(run, again, "the same seed again")

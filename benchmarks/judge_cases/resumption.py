@@ -13,14 +13,16 @@ import recorded
 import runs
 from case import (
     Case,
-    Difference,
     Ended,
     Promise,
+    agree,
+    digest,
     finished,
     klamp,
     klamp_process,
     must,
     must_be_plain,
+    must_be_refused,
     must_succeed,
     read_metrics,
     surroundings,
@@ -34,8 +36,6 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 def draw(case: Case) -> runs.Plan:
     """A run of more updates, with few checkpoints."""
     plan = runs.draw(case)
-    if plan.environment["vector"] == "disabled":
-        plan = replace(plan, environment=plan.environment | {"vector": None})
     updates = int(case.rng.integers(5, 12))
     batch = plan.copies * plan.options["rollout_length"]
     options = plan.options | {
@@ -59,10 +59,8 @@ def calm(case: Case, plan: runs.Plan, out: str = "calm") -> Path:
 def judge(case: Case) -> str:
     """Kill a run some times, go on, compare."""
     plan = draw(case)
-    try:
+    with plan.named():
         return judge_kills(case, plan)
-    except Difference as difference:
-        raise Difference(f"{difference} (in {plan.text()})") from None
 
 
 def judge_kills(case: Case, plan: runs.Plan) -> str:
@@ -71,8 +69,7 @@ def judge_kills(case: Case, plan: runs.Plan) -> str:
     for _ in range(int(case.rng.integers(1, 4))):
         number = case.choose(SIGNALS)
         said.append(disturb(case, plan, run, number))
-        if case.plant is not None:
-            case.plant(run)
+        case.spoil(run)
     end = go_on(case, plan, run, limit_s=150)
     must_succeed(end, "the last resume")
     same_run(expected, run, f"after {', '.join(said)}")
@@ -105,6 +102,7 @@ def go_on(case: Case, plan: runs.Plan, run: Path, limit_s: float) -> Ended:
 
 def disturb(case: Case, plan: runs.Plan, run: Path, number: signal.Signals) -> str:
     """Send a signal at a random moment; what is said then must be true."""
+    before = lines_of(run) if has_begun(run) else 0
     process = start(case, plan, run, 0.004)
     due = int(case.rng.integers(0, plan.updates))
     until = time.monotonic() + 30
@@ -116,6 +114,10 @@ def disturb(case: Case, plan: runs.Plan, run: Path, number: signal.Signals) -> s
     if process.poll() is None:
         process.send_signal(number)
     ended = finished(process, 60)
+    starting = number != signal.SIGKILL and lines_of(run) == before
+    if starting and ended.code == -number:
+        # Python itself leaves so, SIGINT with a traceback, before klamp's first lines have run.
+        return f"{number.name} while Python was starting"
     must_be_plain(ended, f"{number.name}")
     allowed = (0, -9) if number == signal.SIGKILL else (0, 128 + number, -number)
     must(ended.code in allowed, f"{number.name}: exit code {ended.code}: {tail(ended.err)}")
@@ -141,26 +143,73 @@ def judge_lines(case: Case) -> str:
     if drawn.algo in ("a2c", "ppo", "ppo-kl") and case.chance(0.7):
         options |= {"final_learning_rate": 1e-7}
     plan = replace(drawn, options=options)
+    with plan.named():
+        return judge_one_line(case, plan)
+
+
+def judge_one_line(case: Case, plan: runs.Plan) -> str:
+    """A run that goes on from an older checkpoint, beside its copy without the later ones."""
+    batch, steps = plan.copies * plan.options["rollout_length"], plan.options["steps"]
     run = calm(case, plan, "run")
     older = sorted((run / "checkpoints").iterdir())
     at = older[int(case.rng.integers(1, len(older) - 1))]
-    more = int(case.rng.integers(1, 4)) * batch + plan.options["steps"]
+    done = int(at.name.removeprefix("step_"))
+    refused_steps(case, plan, run, at, done)
+    more = int(case.rng.integers(1, 4)) * batch + (steps if case.chance(0.7) else done)
+    if plan.options.get("final_learning_rate") == 0.0:
+        more = min(more, steps)  # nothing would be learnt after the schedule's end
     clean = case.folder / "clean"
     shutil.copytree(run, clean)
     for folder in (clean / "checkpoints").iterdir():
         if folder.name > at.name:
             shutil.rmtree(folder)
     for name in ("run", "clean"):
-        place = f"{name}/checkpoints/{at.name}"
-        words = ("resume", place, "--steps", more)
-        ended = klamp(case, *words, limit_s=150, **plan.surroundings())
+        ended = go_on_from(case, plan, f"{name}/checkpoints/{at.name}", more)
         must_succeed(ended, f"resume {at.name} --steps {more}")
-    if case.plant is not None:
-        case.plant(run)
+    case.spoil(run)
     same_run(clean, run, f"resumed from {at.name} to {more} steps, in a folder with later ones")
-    steps = [line["step"] for line in read_metrics(run)]
-    must(steps == sorted(set(steps)), f"metrics.jsonl holds the steps {steps}")
+    made = [line["step"] for line in read_metrics(run)]
+    must(made == sorted(set(made)), f"metrics.jsonl holds the steps {made}")
+    must(made[-1] >= more, f"resumed to {more} steps, metrics.jsonl ends at {made[-1]}")
+    schedule_is_kept(plan, run)
     return f"from {at.name} to {more}; {plan.text()}"
+
+
+def go_on_from(case: Case, plan: runs.Plan, place: str, steps: int) -> Ended:
+    """``klamp resume`` of a checkpoint to a number of steps."""
+    words = ("resume", place, "--steps", steps)
+    return klamp(case, *words, limit_s=150, **plan.surroundings())
+
+
+def refused_steps(case: Case, plan: runs.Plan, run: Path, at: Path, done: int) -> None:
+    """Fewer steps than are made, and more than a schedule that ends at 0 allows; nothing moves."""
+    wrong = [int(case.rng.integers(1, done))]
+    if plan.options.get("final_learning_rate") == 0.0:
+        wrong.append(plan.options["steps"] + int(case.rng.integers(1, 1000)))
+    before = contents(run)
+    for steps in wrong:
+        ended = go_on_from(case, plan, f"run/checkpoints/{at.name}", steps)
+        must_be_refused(ended, f"resume {at.name} --steps {steps}")
+        must(contents(run) == before, f"resume {at.name} --steps {steps} was refused, but wrote")
+
+
+def contents(run: Path) -> dict[str, str]:
+    """Every file of a run, by what it holds."""
+    return {str(path.relative_to(run)): digest(path) for path in run.rglob("*") if path.is_file()}
+
+
+def schedule_is_kept(plan: runs.Plan, run: Path) -> None:
+    """What is scheduled goes to its end over the steps that the run was begun with."""
+    config, made = json.loads((run / "config.json").read_text()), 0
+    for line in read_metrics(run):
+        progress = min(made / plan.options["steps"], 1.0)
+        for name in ("learning_rate", "clip"):
+            end = plan.options.get(f"final_{name}")
+            if end is None or name not in line:
+                continue
+            due = config[name] + (end - config[name]) * progress
+            agree(f"update {line['update']}: {name}", line[name], due, rtol=1e-4, atol=1e-9)
+        made = line["step"]
 
 
 def _reset_moments(name: str) -> Any:
@@ -190,6 +239,21 @@ def _lost_line(run: Path) -> None:
         path.write_text("".join(lines[1:]))
 
 
+def _stretched(run: Path) -> None:
+    """A schedule that was stretched to the new steps, in both."""
+    for folder in (run, run.with_name("clean")):
+        path = folder / "metrics.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines[-2:]:
+            if "learning_rate" in line:
+                line["learning_rate"] *= 1.5
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        summary = folder / "summary.json"
+        last = json.loads(summary.read_text())
+        if "learning_rate" in last:
+            summary.write_text(json.dumps(last | {"learning_rate": lines[-1]["learning_rate"]}))
+
+
 def _old_line(run: Path) -> None:
     """A checkpoint of another line of training."""
     folders = sorted((run / "checkpoints").iterdir())
@@ -209,7 +273,12 @@ KILLS = Promise(
 )
 LINES = Promise(
     name="lines",
-    says="a run resumed from an older checkpoint holds one line of training, not two",
+    says="a run resumed from an older checkpoint holds one line of training, not two; what is "
+    "scheduled keeps to the steps it was begun with; steps that cannot be are refused",
     judge=judge_lines,
-    plants={"a checkpoint of the old line": _old_line, "a line of metrics lost": _lost_line},
+    plants={
+        "a checkpoint of the old line": _old_line,
+        "a line of metrics lost": _lost_line,
+        "a schedule stretched to the new steps": _stretched,
+    },
 )

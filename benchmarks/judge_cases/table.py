@@ -8,6 +8,7 @@ import disturbances
 import policies
 import resumption
 import solvers
+import strangers
 import trust_region
 import units
 import updates
@@ -26,6 +27,7 @@ PROMISES = [
     disturbances.DISK,
     disturbances.SEEDS,
     damage.PROMISE,
+    strangers.PROMISE,
     bad_input.SETTINGS,
     bad_input.ENVIRONMENTS,
     bad_input.EFFECTS,

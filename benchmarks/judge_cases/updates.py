@@ -10,7 +10,7 @@ import numpy as np
 import recorded
 import references as ref
 import runs
-from case import Case, Difference, Promise, agree, must, read_metrics
+from case import Case, Promise, agree, must, read_metrics
 from numpy_networks import Network, scaled
 
 ALWAYS = (  # noqa: SIM905
@@ -57,20 +57,15 @@ class Moment:
 def judge(case: Case) -> str:
     """Train one random configuration; recompute all that it tells."""
     plan = runs.draw(case)
-    try:
+    with plan.named():
         return judge_run(case, plan)
-    except Difference as difference:
-        raise Difference(f"{difference} (in {plan.text()})") from None
 
 
 def judge_run(case: Case, plan: runs.Plan) -> str:
     """One run, trained and recomputed."""
     before = getattr(case.plant, "before", lambda plan: plan)
     run = runs.train(case, before(plan))
-    if run is None:
-        return f"refused, as documented: autoreset {plan.environment['vector']}"
-    if case.plant is not None:
-        case.plant(run)
+    case.spoil(run)
     config = json.loads((run / "config.json").read_text())
     for name, value in plan.options.items():
         must(

@@ -3,12 +3,13 @@
     python benchmarks/reliability/full_disk.py [--moments 50] [--seed 0]
 
 `klamp train` and `klamp.train` write to a small disk of their own (`disks.py`: a real file system,
-that is really full), which is filled at a random moment of the run; a third of the runs are sent
-SIGTERM some time after, and in a fifth there is room again before the end. There must be no
-traceback; the exit code and the last line must name the checkpoint that is there; in Python the
-result must be that of a run with room, as far as it came. Then there is room, and `klamp resume`
-must come to the bytes of the run that was never disturbed. Writes ``results/full_disk.md``; exits
-with 1 where something was not so.
+that is really full), which is filled at a random moment of the run, in a fifth of the runs at one
+of the whole life of its process. Half of the runs are sent SIGTERM after it, within the time that
+they take for two checkpoints, since they give up at the third that fails; in a fifth there is room
+again before the end. There must be no traceback; the exit code and the last line must name the
+checkpoint that is there; in Python the result must be that of a run with room, as far as it came.
+Then there is room, and `klamp resume` must come to the bytes of the run that was never disturbed.
+Writes ``results/full_disk.md``; exits with 1 where something was not so.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +32,9 @@ from lives import TIMES, contents, differences
 
 RESULTS = Path(__file__).parents[1] / "results" / "full_disk.md"
 SIZE = 2 * 2**20
-ACTS = ("fill", "stop", "make room")
-SETTINGS = {"steps": 60_000, "checkpoint_interval": 10_000, "seed": 3, "rollout_length": 64}
+SETTINGS = {"steps": 120_000, "checkpoint_interval": 15_000, "seed": 3, "rollout_length": 64}
+TWO_CHECKPOINTS = 2 * SETTINGS["checkpoint_interval"] / SETTINGS["steps"]
+"""The share of a run between two checkpoints and the next but one."""
 PROGRAM = """
 import json, sys
 import numpy as np
@@ -58,8 +61,8 @@ class Trial(NamedTuple):
     """One run: how it was disturbed, how it ended, and what was not as promised."""
 
     python: bool
-    sent: bool
-    """Whether it was still there when SIGTERM was sent."""
+    sent: bool | None
+    """Whether it was still there when SIGTERM was sent; None where none was to be sent."""
     code: int
     wrong: list[str]
 
@@ -110,31 +113,11 @@ def tried(disk: SmallDisk, calm: Path, length: float, draw: random.Random) -> Tr
     command = words(folder)
     if python:
         command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(SETTINGS)]
-    trains = json.loads((calm / "summary.json").read_text())["wall_s"]
-    # Most moments are of the training itself, the others of the whole life of the process.
-    early = draw.random() < 1 / 5
-    full = draw.uniform(0, length if early else trains)
-    stop = full + draw.uniform(0, trains / 4) if draw.random() < 1 / 3 else None
-    room = full + draw.uniform(0, trains / 4) if draw.random() < 1 / 5 else None
-    times, pipe = (full, stop, room), subprocess.PIPE
     with (
         tempfile.TemporaryFile("w+") as out,
-        subprocess.Popen(command, stdout=out, stderr=pipe, text=True) as process,
+        subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True) as process,
     ):
-        while not (early or list(folder.glob("checkpoints/step_*")) or process.poll() is not None):
-            time.sleep(0.005)
-        began, sent = time.perf_counter(), False
-        for moment, what in sorted((at, what) for at, what in zip(times, ACTS, strict=True) if at):
-            while process.poll() is None and time.perf_counter() - began < moment:
-                time.sleep(0.005)
-            match what:
-                case "fill":
-                    disk.fill()
-                case "make room":
-                    disk.make_room()
-                case _:
-                    sent = process.poll() is None
-                    process.send_signal(signal.SIGTERM)
+        sent = disturb(disk, process, folder, calm, length, draw)
         said = process.communicate(timeout=300)[1]
         out.seek(0)
         told = out.read()
@@ -149,6 +132,60 @@ def tried(disk: SmallDisk, calm: Path, length: float, draw: random.Random) -> Tr
     return Trial(python, sent, process.returncode, wrong)
 
 
+def disturb(
+    disk: SmallDisk,
+    process: subprocess.Popen[str],
+    folder: Path,
+    calm: Path,
+    length: float,
+    draw: random.Random,
+) -> bool | None:
+    """Fill the disk, and then perhaps stop the run or make room.
+
+    Whether it was still there when it was sent SIGTERM; None where it was not to be sent one.
+    """
+    stops, room = draw.random() < 1 / 2, draw.random() < 1 / 5
+    whole = (calm / "metrics.jsonl").stat().st_size
+    began = time.perf_counter()
+    if draw.random() < 1 / 5:
+        due = draw.uniform(0, length)
+        wait(process, lambda: time.perf_counter() - began >= due)
+        pace = length
+    else:
+        # A run that is to be stopped has some way to go after the disk is full.
+        due = draw.uniform(0, 1 - TWO_CHECKPOINTS if stops else 1)
+        wait(process, lambda: made(folder) > 0)
+        began = time.perf_counter()
+        wait(process, lambda: made(folder) >= due * whole)
+        pace = (time.perf_counter() - began) / max(due, 0.01)
+    disk.fill()
+    full, sent = time.perf_counter(), None
+    # Seconds of the whole run at the pace that it had, of which a share is left to it.
+    acts = [("stop", draw.uniform(0, TWO_CHECKPOINTS))] if stops else []
+    acts += [("make room", draw.uniform(0, TWO_CHECKPOINTS))] if room else []
+    for act, share in sorted(acts, key=lambda each: each[1]):
+        moment = full + share * pace
+        wait(process, lambda moment=moment: time.perf_counter() >= moment)
+        if act == "make room":
+            disk.make_room()
+        else:
+            sent = process.poll() is None
+            process.send_signal(signal.SIGTERM)
+    return sent
+
+
+def wait(process: subprocess.Popen[str], until: Callable[[], bool]) -> None:
+    """Wait for something, or for the end of the process."""
+    while process.poll() is None and not until():
+        time.sleep(0.002)
+
+
+def made(folder: Path) -> int:
+    """Bytes of metrics so far."""
+    path = folder / "metrics.jsonl"
+    return path.stat().st_size if path.exists() else 0
+
+
 def judged(folder: Path, python: bool, code: int, told: str, said: str, calm: Path) -> list[str]:
     """What is not as promised when the run has ended."""
     from klamp.runs.checkpoint import checkpoints, latest_checkpoint, verify
@@ -159,7 +196,9 @@ def judged(folder: Path, python: bool, code: int, told: str, said: str, calm: Pa
     named = re.findall(r"(?:saved at step|the last good one is of step) ([0-9,]+)", line)
     claimed = int(named[-1].replace(",", "")) if named else None
     wrong = [f"a traceback: {said[-300:]}"] if "Traceback" in said else []
-    wrong += [] if told or not python or code not in (0, 74) or latest is None else ["no result"]
+    # A signal asks to leave: it is answered by `Stopped`, which has no result.
+    due = python and code in (0, 74) and latest is not None and not line.startswith("SIGTERM")
+    wrong += ["no result"] if due and not told else []
     if told and code != -15 and not agrees(*json.loads(told), calm):
         wrong.append("the result is not that of the undisturbed run")
     match code:
@@ -204,13 +243,14 @@ def page(trials: list[Trial]) -> str:
         ("Python" if t.python else "command line", "yes" if t.sent else "no", t.code)
         for t in trials
     )
+    due = [t.sent for t in trials if t.sent is not None]
     lines = [
         "# Full disk",
         "",
         f"Made by `python benchmarks/reliability/full_disk.py`: {len(trials)} runs on a file",
         f"system of {SIZE // 2**20} MiB (a tmpfs in a namespace of its own) that was filled to the",
-        f"last byte at a random moment; {sum(t.sent for t in trials)} were sent SIGTERM after it,",
-        "and a fifth got room again.",
+        f"last byte at a random moment; {sum(due)} were sent SIGTERM after it ({len(due)} were to",
+        "be, the others had ended by then), and a fifth got room again.",
         "*Wrong*: a traceback; a last line or exit code that is not true of the checkpoint that is",
         "there; no result in Python, or not the undisturbed run's; other bytes after a resume.",
         "",

@@ -93,13 +93,13 @@ class Row(NamedTuple):
 
 def whole(folder: Path, seed: int, steps: int) -> Path:
     """A run that is never stopped, on the schedule of one of ``STEPS``."""
-    from klamp.reporting.reporter import Silent
+    from klamp.training.callbacks import Reporters
     from klamp.training.train import train_config
 
     if not folder.exists():
         settings = {"seed": seed, "schedule_steps": STEPS}
         case = CASE._replace(settings=CASE.settings | settings)
-        train_config(configuration(case, steps), out=folder, to=Silent())
+        train_config(configuration(case, steps), out=folder, reporters=Reporters())
     return folder
 
 

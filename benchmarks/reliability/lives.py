@@ -139,7 +139,7 @@ def live(case: Case, steps: int, folder: Path, kill: Kill) -> None:
         import warnings
 
         import klamp
-        from klamp.reporting.reporter import Silent
+        from klamp.training.callbacks import Reporters
         from klamp.training.train import train_config
 
         warnings.simplefilter("error", klamp.KlampWarning)
@@ -148,7 +148,7 @@ def live(case: Case, steps: int, folder: Path, kill: Kill) -> None:
         if (folder / "config.json").exists():
             klamp.resume(folder, quiet=True)
         else:
-            train_config(configuration(case, steps), out=folder, to=Silent())
+            train_config(configuration(case, steps), out=folder, reporters=Reporters())
 
 
 def processes() -> Any:
@@ -201,7 +201,9 @@ def readable(folder: Path) -> bool:
     try:
         verify(latest_checkpoint(folder))
     except KlampError:
-        return not (folder / "metrics.jsonl").exists()
+        # The file is opened before the first checkpoint is written: empty, it tells of nothing.
+        lines = folder / "metrics.jsonl"
+        return not (lines.exists() and lines.stat().st_size)
     return True
 
 

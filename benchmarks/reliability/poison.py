@@ -28,7 +28,8 @@ def poisoned_update(run: Any) -> Any:
     import jax
     import jax.numpy as jnp
 
-    from klamp.algorithms import implementation
+    from klamp.algorithms import Context, implementation
+    from klamp.mathematics.weighting import scored
     from klamp.training.learning import refuse_non_finite
     from klamp.training.prepare import prepare
 
@@ -46,9 +47,9 @@ def poisoned_update(run: Any) -> Any:
         batch = batch._replace(
             advantage=put(batch.advantage, 0), value_target=put(batch.value_target, 1), inputs=seen
         )
-        made = parts.update(
-            config.algorithm, config.settings, model, theta, state, batch, key, progress
-        )
+        batch = scored(batch)
+        context = Context(config.settings, model, key, progress)
+        made = parts.update(config.algorithm, context, theta, state, batch)
         made = refuse_non_finite(theta, state, batch, made)
         return made.theta, made.state, made.outcome
 

@@ -13,8 +13,8 @@ import matplotlib as mpl
 import numpy as np
 
 import klamp
-from klamp.cli.compare import interval
 from klamp.config.presets import configure
+from klamp.evaluation.comparison.statistics import mean_interval as interval
 from klamp.evaluation.evaluate import evaluate
 
 mpl.use("Agg")

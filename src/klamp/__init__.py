@@ -7,12 +7,14 @@ The names below are all there is to import. They are loaded when first used, so 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from klamp.algorithms.context import Context as Context
     from klamp.config.algorithms import A2C as A2C
     from klamp.config.algorithms import NPG as NPG
     from klamp.config.algorithms import PPO as PPO
     from klamp.config.algorithms import REINFORCE as REINFORCE
     from klamp.config.algorithms import TRPO as TRPO
     from klamp.config.algorithms import PPOPenalty as PPOPenalty
+    from klamp.config.algorithms.traits import Traits as Traits
     from klamp.config.run import RunConfig as RunConfig
     from klamp.config.settings import Settings as Settings
     from klamp.envs.device.protocol import DeviceEnvironment as DeviceEnvironment
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from klamp.errors import KlampError as KlampError
     from klamp.errors import KlampWarning as KlampWarning
     from klamp.errors import NonFiniteError as NonFiniteError
+    from klamp.errors import ReporterFault as ReporterFault
     from klamp.errors import RunFolderError as RunFolderError
     from klamp.errors import Stopped as Stopped
     from klamp.evaluation.evaluate import evaluate as evaluate
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
     from klamp.mathematics.distributions import Categorical as Categorical
     from klamp.mathematics.distributions import DiagonalGaussian as DiagonalGaussian
     from klamp.mathematics.distributions import kl_divergence as kl_divergence
+    from klamp.training.callbacks import Reporter as Reporter
+    from klamp.training.callbacks import UpdateEvent as UpdateEvent
+    from klamp.training.learning import initial_state as initial_state
+    from klamp.training.learning import learn_from_batch as learn_from_batch
     from klamp.training.recorder import Result as Result
     from klamp.training.resume import resume as resume
     from klamp.training.seeds import train_seeds as train_seeds
@@ -42,16 +49,21 @@ if TYPE_CHECKING:
     from klamp.trust_region.conjugate_gradient import conjugate_gradient as conjugate_gradient
     from klamp.trust_region.fisher import fisher_vector_product as fisher_vector_product
     from klamp.trust_region.fisher import kl_hessian_vector_product as kl_hessian_vector_product
+    from klamp.trust_region.line_search import Backtracking as Backtracking
+    from klamp.trust_region.line_search import FullStep as FullStep
     from klamp.trust_region.step import Outcome as Outcome
     from klamp.trust_region.step import StepReport as StepReport
     from klamp.trust_region.step import trust_region_step as trust_region_step
     from klamp.types import Batch as Batch
     from klamp.types import Rollout as Rollout
     from klamp.types import Shared as Shared
+    from klamp.types import Update as Update
     from klamp.types import UpdateReport as UpdateReport
 
 _MODULES = {
+    "algorithms.context": ("Context",),
     "config.algorithms": ("A2C", "NPG", "PPO", "REINFORCE", "TRPO", "PPOPenalty"),
+    "config.algorithms.traits": ("Traits",),
     "config.run": ("RunConfig",),
     "config.settings": ("Settings",),
     "envs.device.protocol": ("DeviceEnvironment", "DeviceStep"),
@@ -62,6 +74,7 @@ _MODULES = {
         "KlampError",
         "KlampWarning",
         "NonFiniteError",
+        "ReporterFault",
         "RunFolderError",
         "Stopped",
     ),
@@ -69,14 +82,17 @@ _MODULES = {
     "evaluation.policy": ("TrainedPolicy",),
     "mathematics.advantages": ("discounted_returns", "gae", "standardize"),
     "mathematics.distributions": ("Categorical", "DiagonalGaussian", "kl_divergence"),
+    "training.learning": ("initial_state", "learn_from_batch"),
+    "training.callbacks": ("Reporter", "UpdateEvent"),
     "training.recorder": ("Result",),
     "training.resume": ("resume",),
     "training.seeds": ("train_seeds",),
     "training.train": ("load", "train"),
     "trust_region.conjugate_gradient": ("CGStatus", "conjugate_gradient"),
     "trust_region.fisher": ("fisher_vector_product", "kl_hessian_vector_product"),
+    "trust_region.line_search": ("Backtracking", "FullStep"),
     "trust_region.step": ("Outcome", "StepReport", "trust_region_step"),
-    "types": ("Batch", "Rollout", "Shared", "UpdateReport"),
+    "types": ("Batch", "Rollout", "Shared", "Update", "UpdateReport"),
 }
 _HOME = {name: f"klamp.{module}" for module, names in _MODULES.items() for name in names}
 

@@ -66,6 +66,15 @@ class NonFiniteError(KlampError, FloatingPointError):
     """NaN or infinity came up where it cannot be refused and stepped over."""
 
 
+class ReporterFault(KlampError, RuntimeError):
+    """A reporter of the user's own raised an exception, which is this one's cause.
+
+    The run has stopped, and was saved. ``result`` is the ``Result`` up to there.
+    """
+
+    result: Any = None
+
+
 class Stopped(KeyboardInterrupt):
     """A signal stopped the run; the text says whether it could be saved, and how to go on.
 
@@ -99,3 +108,9 @@ def closest(name: str, known: Iterable[str], count: int = 1) -> str:
     if len(near) > 1:
         near = [", ".join(near[:-1]), near[-1]]
     return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an exception without line breaks, with a full stop."""
+    text = " ".join(str(error).split())
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-OnAny = Array | np.ndarray
+HostOrDevice = Array | np.ndarray
 """An array of the host or of the device."""
 
 Policy = Callable[[Any, Any], Any]
@@ -40,9 +40,9 @@ class Inputs(NamedTuple):
     """Two uint32 a row: the counter from which this transition's dropout masks are drawn."""
     log_std: Any = None
     """One number a row: the scheduled scale of the Gaussian, which then has none of its own."""
-    memory: Any = None
+    hidden_state: Any = None
     """[rows, size]: what a recurrent network remembered when it came to this row."""
-    first: Any = None
+    episode_start: Any = None
     """True where a row begins an episode, so that nothing is remembered."""
 
 
@@ -55,13 +55,13 @@ class Rollout(NamedTuple):
     """[T, N, …]: the true next observation, the final one where an episode ended."""
     action: Any
     """[T, N, …]: the action as sampled, before clipping to the bounds of the action space."""
-    reward: Float[OnAny, "T N"]
+    reward: Float[HostOrDevice, "T N"]
     """The environment's own reward."""
-    terminated: Bool[OnAny, "T N"]
+    terminated: Bool[HostOrDevice, "T N"]
     """The episode ended in a terminal state: its value is 0."""
-    truncated: Bool[OnAny, "T N"]
+    truncated: Bool[HostOrDevice, "T N"]
     """The episode was cut off (a time limit): its future is estimated by V(next_observation)."""
-    weight: Float[OnAny, "T N"] | None
+    weight: Float[HostOrDevice, "T N"] | None
     """1; 0 for rows that are not transitions (the reset row of NEXT_STEP autoreset). None where
     all rows are."""
     action_mask: Any = None
@@ -70,10 +70,10 @@ class Rollout(NamedTuple):
     """[T, N, 2]: see ``Inputs.dropout_key``."""
     log_std: Any = None
     """[T, N]: see ``Inputs.log_std``."""
-    memory: Any = None
-    """[T, N, size]: see ``Inputs.memory``."""
-    first: Any = None
-    """[T, N]: see ``Inputs.first``."""
+    hidden_state: Any = None
+    """[T, N, size]: see ``Inputs.hidden_state``."""
+    episode_start: Any = None
+    """[T, N]: see ``Inputs.episode_start``."""
 
     def transitions(self) -> np.ndarray:
         """[T, N]: which rows are transitions."""
@@ -83,22 +83,35 @@ class Rollout(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """B samples, flat, ready for any update. The last two fields serve the critic."""
+    """Samples, ready for any update. The last two fields serve the critic, and may be None.
+
+    The samples lie along the axes of ``advantage``, B: one axis of rows, or two, [S, A], of
+    sequences and the places in each where an action may have been chosen. ``weight``, ``action``,
+    ``old`` and the critic's fields begin with the same axes. The first axis is the unit of
+    minibatches and of subsampling, and all that ``inputs`` must have in common with the others: of
+    a sequence they may show more than its actions (the tokens of a prompt).
+    """
 
     inputs: Any
-    """What the policy is called with; one row a sample."""
+    """What the policy is called with; one row for each row, or sequence, of samples."""
     action: Any
     """The actions taken."""
-    advantage: Float[Array, " B"]
+    advantage: Float[Array, "*B"]
     """Â, as the surrogate uses it (standardised if so configured)."""
     old: Any
-    """The distribution that chose the actions, with one row a sample."""
-    weight: Float[Array, " B"] | None = None
-    """Non-negative; a row of weight 0 does not exist. None weighs all rows alike."""
+    """The distribution that chose the actions, along the same axes; or, where it is too large to be
+    kept, ``Shared(recompute)``: ``recompute(inputs)`` gives it for any rows of the inputs, and is a
+    pytree, such as ``jax.tree_util.Partial(model.distribution, theta)``."""
+    weight: Float[Array, "*B"] | None = None
+    """Non-negative; a sample of weight 0 does not exist. None weighs all alike."""
     value_target: Any = None
     """Regression targets of the critic."""
     old_value: Any = None
     """V of the critic that computed the advantages."""
+
+    def old_policy(self) -> Any:
+        """The distribution that chose the actions, of all rows."""
+        return self.old.value(self.inputs) if isinstance(self.old, Shared) else self.old
 
 
 class UpdateReport(NamedTuple):

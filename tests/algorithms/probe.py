@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from klamp.algorithms import implementation
+from klamp.algorithms import Context, implementation
 from klamp.config.settings import Settings
 from klamp.mathematics.advantages import standardize
 from klamp.mathematics.distributions import Categorical, DiagonalGaussian
@@ -116,13 +116,21 @@ def sample(model: Model, theta: Any, seed: int, *, rows: int = 64) -> tuple[Batc
     return batch, float(reward.mean())
 
 
+def context_of(
+    model: Model, settings: Any = SETTINGS, seed: int = 0, progress: float = 0.0
+) -> Context:
+    """What an update of the bandit's model is told."""
+    return Context(settings, model, jax.random.key(seed), jnp.asarray(progress))
+
+
 def compiled(config: Any, model: Model, settings: Settings = SETTINGS) -> Callable[..., Update]:
     """(θ, state, batch, seed=0, progress=0) → the algorithm's jitted update."""
 
     @quickly
     def update(theta: Any, state: Any, batch: Batch, key: Any, progress: Any) -> Update:
         parts = implementation(config)
-        return parts.update(config, settings, model, theta, state, batch, key, progress)
+        context = Context(settings, model, key, progress)
+        return parts.update(config, context, theta, state, batch)
 
     def call(theta: Any, state: Any, batch: Batch, seed: int = 0, progress: float = 0.0) -> Update:
         return update(theta, state, batch, jax.random.key(seed), jnp.asarray(progress))

@@ -5,7 +5,7 @@ import pytest
 from gymnasium import spaces
 from test_networks import OBSERVATIONS, SMALL, shared
 
-from klamp import Batch, Settings
+from klamp import Batch, Context, Settings
 from klamp.algorithms.critic_fit import fit
 from klamp.mathematics import adam
 from klamp.mathematics.objectives import value_loss
@@ -34,7 +34,7 @@ def problem(network):
         jnp.asarray((rng.random(ROWS) < 0.8).astype(np.float32)),
         jnp.asarray(target.astype(np.float32)),
     )
-    state = adam.begin(theta[model.critic_start :])
+    state = adam.init(theta[model.critic_start :])
     return model, theta, state, batch
 
 
@@ -47,7 +47,8 @@ def separate():
 
     @jax.jit
     def train(theta, state, batch, key):
-        fitted, new_state = fit(model, theta, state, batch, key, SETTINGS)
+        context = Context(SETTINGS, model, key, jnp.zeros(()))
+        fitted, new_state = fit(context, theta, state, batch)
         losses = [
             value_loss(model.value(at, batch.inputs), batch.value_target, batch.weight)
             for at in (theta, fitted)
@@ -105,7 +106,8 @@ def test_the_order_of_the_minibatches_is_the_keys(separate):
 def test_one_full_batch_step_is_adams():
     model, theta, state, batch = problem(shared())
     one = Settings(critic_epochs=1, critic_minibatch_size=ROWS, critic_learning_rate=1e-2)
-    fitted, _ = jax.jit(lambda *a: fit(model, *a, one))(theta, state, batch, jax.random.key(0))
+    context = Context(one, model, jax.random.key(0), jnp.zeros(()))
+    fitted, _ = jax.jit(fit)(context, theta, state, batch)
 
     def loss(part):
         return value_loss(model.critic(part, batch.inputs), batch.value_target, batch.weight)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from probe import SETTINGS, make_model, mean_kl, quickly, sample
+from probe import SETTINGS, context_of, make_model, mean_kl, quickly, sample
 
 from klamp.algorithms import minibatch_epochs
 from klamp.config.algorithms import PPO
@@ -29,25 +29,24 @@ def loss(network, part, old_log_prob):
 
 
 @cache
-def compiled(model, settings, stop_kl):
+def compiled(model, settings, stop_kl, optimizer):
     return quickly(
         lambda theta, batch: minibatch_epochs.descend(
             loss,
             CONFIG,
-            settings,
-            model,
+            context_of(model, settings, seed=5),
             theta,
-            adam.begin(theta),
+            optimizer.init(theta),
             batch,
-            KEY,
             step_size=jnp.asarray(0.01),
             stop_kl=stop_kl,
+            optimizer=optimizer,
         )
     )
 
 
-def run(theta, model, batch, *, settings=SETTINGS, stop_kl=None):
-    return compiled(model, settings, stop_kl)(theta, batch)
+def run(theta, model, batch, *, settings=SETTINGS, stop_kl=None, optimizer=adam):
+    return compiled(model, settings, stop_kl, optimizer)(theta, batch)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +76,18 @@ def test_the_scan_is_the_loop_of_algorithm_1(problem) -> None:
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert int(done) == 3
     assert int(moments.steps) == 3 * 3  # 64 rows make three minibatches of 24.
+
+
+def test_a_transformation_of_optax_stands_in_the_place_of_adam(problem) -> None:
+    theirs, moments, _ = run(*problem, optimizer=optax.scale_by_adam(eps=adam.EPSILON))
+    ours, own, _ = run(*problem)
+    np.testing.assert_allclose(theirs, ours, atol=2e-6)
+    np.testing.assert_allclose(moments.mu, own.first, rtol=1e-4, atol=1e-7)
+    lion, _, _ = run(*problem, optimizer=optax.scale_by_lion())
+    # Nine steps by the sign of a gradient: no entry has gone farther, most have moved.
+    moved = np.abs(lion - problem[0])
+    assert moved.max() <= 9 * 0.01 + 1e-6
+    assert np.mean(moved > 0) > 0.9
 
 
 @pytest.mark.parametrize(("stop_kl", "expected"), [(1e-9, 1), (1e9, 3)])

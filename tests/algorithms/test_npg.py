@@ -10,7 +10,8 @@ from probe import compiled, make_model, mean_kl, one_update, sample
 from klamp.algorithms import npg
 from klamp.config.algorithms import NPG, TRPO
 from klamp.mathematics.distributions import DiagonalGaussian
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.line_search import FullStep
+from klamp.trust_region.step import Outcome, trust_region_step
 from klamp.types import Batch
 
 SMALL = NPG(max_kl=1e-4, damping=0.01)
@@ -104,6 +105,6 @@ def test_a_policy_without_curvature_is_refused() -> None:
     inputs, theta = jnp.asarray([[1.0], [2.0]]), jnp.asarray([0.5])
     old = policy(theta, inputs)
     batch = Batch(inputs, jnp.asarray([[1.0], [0.0]]), jnp.asarray([1.0, -1.0]), old)
-    part, outcome, _ = npg.natural_step(policy, theta, batch, NPG(damping=0.0))
-    assert Outcome(int(outcome)) == Outcome.NONPOSITIVE_CURVATURE
+    part, report = trust_region_step(policy, theta, batch, damping=0.0, search=FullStep())
+    assert Outcome(int(report.outcome)) == Outcome.NONPOSITIVE_CURVATURE
     assert float(part[0]) == 0.5

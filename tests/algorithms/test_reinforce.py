@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-import jax
 import numpy as np
 import pytest
-from probe import SETTINGS, compiled, make_model, one_update, sample
+from probe import compiled, context_of, make_model, one_update, sample
 
 from klamp.algorithms import critic_fit, reinforce
 from klamp.config.algorithms import REINFORCE
@@ -72,8 +71,8 @@ def test_the_critic_learns_as_it_does_under_trpo() -> None:
     theta, model = make_model()
     batch, _ = sample(model, theta, 1)
     update = compiled(VALUE, model)(theta, reinforce.init(VALUE, model, theta), batch, seed=4)
-    moments = adam.begin(theta[model.critic_start :])
-    fitted, _ = critic_fit.fit(model, theta, moments, batch, jax.random.key(4), SETTINGS)
+    moments = adam.init(theta[model.critic_start :])
+    fitted, _ = critic_fit.fit(context_of(model, seed=4), theta, moments, batch)
     end = model.policy_end
     np.testing.assert_allclose(update.theta[end:], fitted[end:], atol=1e-6)
 

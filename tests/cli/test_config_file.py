@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import klamp
-from klamp.cli.config_file import ConfigFile, as_toml, environment_of, read_config_file
+from klamp.cli.config_file import ConfigFile, as_toml, read_config_file, refuse_strange
 from klamp.cli.main import main
 from klamp.config.algorithms import ALGORITHMS, PPO, PPOPenalty
 from klamp.config.presets import OWN, SHARED, configure, sources
@@ -27,7 +27,7 @@ def test_what_is_printed_is_the_configuration_again(env: str, algo: str, tmp_pat
     config = configure(env, algo, {})
     path = written(tmp_path, as_toml(config, sources(config, {})))
     file = read_config_file(path, None)
-    assert environment_of(file) == env
+    assert file.data["env"] == env
     assert configure(env, file.data["algo"], dict(file.settings)) == config
 
 
@@ -80,9 +80,15 @@ def test_what_is_wrong_in_a_file_is_said(text: str, name: str, wanted: str, tmp_
 def test_a_file_makes_no_one_run_a_strangers_module(tmp_path: Path) -> None:
     path = written(tmp_path, 'env = "strange_module:Thing-v0"')
     file = read_config_file(path, None)
-    with pytest.raises(ConfigError, match="name the environment yourself"):
-        environment_of(file)
-    assert environment_of(ConfigFile()) is None
+    with pytest.raises(ConfigError, match=r"name the environment, .* yourself"):
+        refuse_strange(file, "", ())
+    refuse_strange(file, "strange_module:Thing-v0", ())
+    refuse_strange(ConfigFile(), "", ())
+    path = written(tmp_path, 'env = "CartPole-v1"\nwrappers = ["strange_module:wrap"]')
+    wrapped = read_config_file(path, None)
+    with pytest.raises(ConfigError, match="the wrapper `strange_module:wrap`"):
+        refuse_strange(wrapped, "CartPole-v1", ())
+    refuse_strange(wrapped, "", ("flatten",))
 
 
 def test_the_algorithm_asked_for_goes_before_the_files(tmp_path: Path) -> None:

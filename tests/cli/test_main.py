@@ -104,7 +104,9 @@ def test_train_eval_resume(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     small = ["--num-envs", "2", "--rollout-length", "64", "--steps", "2e2"]
-    assert main(["train", *small, "--algo", "trpo", "--max-kl", "0.02", "CartPole-v1"]) == 0
+    evaluated = ["--eval-interval", "1e2", "--eval-episodes=2", "--log", "csv"]
+    trpo = ["--algo", "trpo", "--max-kl", "0.02"]
+    assert main(["train", *small, *trpo, "CartPole-v1", *evaluated]) == 0
     folder = tmp_path / "runs" / "CartPole-v1-trpo-0"
     config = json.loads((folder / "config.json").read_text())
     assert config["max_kl"] == 0.02
@@ -118,8 +120,16 @@ def test_train_eval_resume(
 
     assert main(["eval", str(folder), "--episodes", "3"]) == 0
     assert "over 3 episodes" in capsys.readouterr().out
-    assert main(["resume", str(folder), "--steps", "300", "--quiet"]) == 0
-    assert json.loads((folder / "summary.json").read_text())["step"] >= 300
+    assert main(["eval", str(folder), "--episodes", "3", "--checkpoint", "best"]) == 0
+    assert main(["eval", str(folder), "--episodes", "3", "--checkpoint", "0"]) == 0
+    capsys.readouterr()
+    assert "must be 'best', 'last'" in complaint(capsys, "eval", str(folder), "--checkpoint", "bst")
+    assert main(["resume", str(folder), "--steps", "300", "--quiet", "--log", "csv"]) == 0
+    resumed = json.loads((folder / "summary.json").read_text())
+    assert resumed["step"] >= 300
+    assert {"eval_return_mean", "eval_s"} <= {*resumed}
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 1 + resumed["update"]
 
     before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
     capsys.readouterr()

@@ -9,8 +9,8 @@ import pytest
 from jax_environments import Broken, CartPole, Masked, Walk
 
 import klamp
-from klamp.envs.device.batched import Together
-from klamp.envs.source import environment_name, make_host
+from klamp.envs.device.batched import BatchedEnvironment
+from klamp.envs.source import resolve
 from klamp.evaluation.video import record_video
 from klamp.runtime.seeding import Purpose
 from klamp.training.iteration import Iteration, start
@@ -38,7 +38,7 @@ def config(environment: Any, algorithm: Any = None, **settings: Any) -> klamp.Ru
     small = {"steps": 10_000, "num_envs": 3, "rollout_length": 16, "hidden_sizes": (4,)}
     algorithm = algorithm or klamp.A2C()
     return klamp.RunConfig(
-        environment_name(environment), algorithm, klamp.Settings(**(small | settings))
+        resolve(environment).name, algorithm, klamp.Settings(**(small | settings))
     )
 
 
@@ -46,12 +46,12 @@ def both(kind: str) -> tuple[Any, Any, Any]:
     """An iteration on the device, the host's over equal environments, the state both start from."""
     environment, settings = KINDS[kind]
     chosen = config(environment, **settings)
-    fused, state = start(chosen, environment=environment)
+    fused, state = start(chosen, environment=resolve(environment))
     fused.compile(state)
     rows = chosen.settings.num_envs
-    environments = make_host(environment, rows, seed=0, purpose=Purpose.EPISODE)
+    environments = resolve(environment).host(rows, seed=0, purpose=Purpose.EPISODE)
     host = Iteration(chosen, environments)
-    same = fresh_state(chosen, environments.seen_space, host.theta, host.model)
+    same = fresh_state(chosen, environments.policy_observation_space, host.theta, host.model)
     np.testing.assert_array_equal(same.theta, state.theta)
     host.compile(state)
     return fused, host, state
@@ -84,7 +84,9 @@ def test_an_iteration_is_that_of_the_host(kind: str) -> None:
 
 def test_what_is_not_finite_is_refused_named_and_left_behind() -> None:
     environment = Broken()
-    run, state = start(config(environment, normalize_observation=True), environment=environment)
+    run, state = start(
+        config(environment, normalize_observation=True), environment=resolve(environment)
+    )
     run.compile(state)
     refused = 0
     for _ in range(4):
@@ -108,7 +110,7 @@ def test_a_position_restored_goes_on_to_the_same_bytes() -> None:
     environment = Walk()
     more = {"recurrent_size": 4, "sequence_length": 8, "normalize_reward": True}
     chosen = config(environment, **more)
-    run, state = start(chosen, environment=environment)
+    run, state = start(chosen, environment=resolve(environment))
     run.compile(state)
     state, _ = run.advance(state)
     saved, there = run.position(), state
@@ -117,7 +119,7 @@ def test_a_position_restored_goes_on_to_the_same_bytes() -> None:
         state, metrics = run.advance(state)
     for name, array in saved.arrays().items():
         np.testing.assert_array_equal(array, arrays[name], err_msg="a position stays as it was")
-    other, _ = start(chosen, like=run, environment=environment)
+    other, _ = start(chosen, compiled_by=run, environment=resolve(environment))
     assert other.restore(arrays) == []
     for _ in range(2):
         there, again = other.advance(there)
@@ -131,7 +133,7 @@ def test_a_position_restored_goes_on_to_the_same_bytes() -> None:
 def test_nothing_is_compiled_again_and_a_seed_shares_the_program() -> None:
     environment, _ = KINDS["dropout"]
     chosen = config(environment)
-    run, state = start(chosen, environment=environment)
+    run, state = start(chosen, environment=resolve(environment))
     assert run.compile(state) > 0
     program = run.collector.program
     for _ in range(2):
@@ -140,7 +142,7 @@ def test_nothing_is_compiled_again_and_a_seed_shares_the_program() -> None:
     other = klamp.RunConfig(
         chosen.env, chosen.algorithm, klamp.Settings(**(vars(chosen.settings) | {"seed": 1}))
     )
-    second, fresh = start(other, like=run, environment=environment)
+    second, fresh = start(other, compiled_by=run, environment=resolve(environment))
     assert second.collector.program is program
     assert second.learn is run.learn
     assert not np.array_equal(second.theta, run.theta)
@@ -174,10 +176,10 @@ def test_train_load_resume_evaluate_an_object(tmp_path: Path) -> None:
         klamp.load(tmp_path / "parts")
     pytest.importorskip("imageio")
     with pytest.raises(klamp.ConfigError, match="shows no pictures"):
-        record_video(policy, tmp_path / "film.gif")
+        record_video(policy, tmp_path / "film.gif", env=environment)
 
 
 def test_together_has_the_environments_spaces() -> None:
-    together = Together(Masked(), 2)
-    assert together.seen_space.shape == (3,)
+    together = BatchedEnvironment(Masked(), 2)
+    assert together.policy_observation_space.shape == (3,)
     assert together.action_space is Masked.action_space

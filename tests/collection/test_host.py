@@ -18,7 +18,7 @@ from klamp.collection.host import HostCollector
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.serial import LocalCopies
 from klamp.envs.host.vector import VectorEnvironments
-from klamp.envs.source import make_host
+from klamp.envs.source import resolve
 from klamp.errors import CheckpointError
 from klamp.mathematics.normalization import Scaling
 from klamp.networks import build_network, flatten
@@ -30,8 +30,10 @@ LENGTH, COPIES = 9, 3
 
 def collector(env: str, **settings: object) -> tuple[HostCollector, object, object]:
     chosen = Settings(hidden_sizes=(4,), rollout_length=LENGTH, **settings)
-    host = make_host(env, COPIES, seed=0, purpose=Purpose.EPISODE)
-    network = build_network(host.seen_space, host.action_space, chosen, key=jax.random.key(0))
+    host = resolve(env).host(COPIES, seed=0, purpose=Purpose.EPISODE)
+    network = build_network(
+        host.policy_observation_space, host.action_space, chosen, key=jax.random.key(0)
+    )
     theta, model = flatten(network)
     return HostCollector(host, model, theta, chosen), theta, model
 
@@ -68,7 +70,10 @@ def test_actions_of_every_kind_are_those_of_the_noise(action: str) -> None:
 def test_rollouts_go_on_where_the_last_one_ended() -> None:
     host = CopiedEnvironments(LocalCopies([Count()]), "Count", 0, Purpose.EPISODE)
     network = build_network(
-        host.seen_space, host.action_space, Settings(hidden_sizes=()), key=jax.random.key(0)
+        host.policy_observation_space,
+        host.action_space,
+        Settings(hidden_sizes=()),
+        key=jax.random.key(0),
     )
     theta, model = flatten(network)
     source = HostCollector(host, model, theta, Settings(rollout_length=4))
@@ -239,8 +244,10 @@ def test_where_no_seed_begins_an_episode_none_is_named_and_the_run_repeats_it() 
 @pytest.mark.parametrize("damage", ["none", "no state", "no start", "size", "type", "start"])
 def test_a_hidden_state_of_another_form_is_refused(damage: str) -> None:
     chosen = Settings(hidden_sizes=(4,), recurrent_size=4, rollout_length=LENGTH, sequence_length=3)
-    host = make_host("CartPole-v1", COPIES, seed=0, purpose=Purpose.EPISODE)
-    network = build_network(host.seen_space, host.action_space, chosen, key=jax.random.key(0))
+    host = resolve("CartPole-v1").host(COPIES, seed=0, purpose=Purpose.EPISODE)
+    network = build_network(
+        host.policy_observation_space, host.action_space, chosen, key=jax.random.key(0)
+    )
     theta, model = flatten(network)
     source = HostCollector(host, model, theta, chosen)
     saved = source.position().arrays()

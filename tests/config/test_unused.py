@@ -17,7 +17,7 @@ from problems import bits
 import klamp
 from klamp.config.algorithms import ALGORITHMS
 from klamp.config.presets import configure
-from klamp.envs.source import environment_name
+from klamp.envs.source import resolve
 from klamp.networks import build_network
 from klamp.training.iteration import start
 from klamp.training.state import behavior_policy
@@ -44,7 +44,15 @@ OTHERS: dict[str, tuple[Any, ...]] = {
     "critic_epochs": (1,),
 }
 """Legal values besides the usual one, where halves, opposites and the other choices are none."""
-OUTSIDE = {"steps", "checkpoint_interval", "keep_checkpoint_every"}
+OUTSIDE = {
+    "steps",
+    "checkpoint_interval",
+    "keep_checkpoint_every",
+    "step_limit_s",
+    "eval_interval",
+    "eval_episodes",
+    "stop_at_return",
+}
 """Settings that change how many iterations there are and what is kept of them, but no iteration."""
 CONTEXTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "continuous": (Walk(), {}),
@@ -77,7 +85,7 @@ def computed(config: klamp.RunConfig, environment: Any) -> tuple[str, list[bytes
     Metrics do not count: what changes them and not the run is no setting of the run.
     """
     with jax.disable_jit():
-        run, state = start(config, environment=environment)
+        run, state = start(config, environment=resolve(environment))
     program, given = "", []
     for step in (0, 3_000_000):
         state = state._replace(step=np.asarray(step))
@@ -114,7 +122,7 @@ def changes(algo: str, context: str) -> Iterator[tuple[str, Any, bool]]:
     What is refused is left out.
     """
     environment, given = CONTEXTS[context]
-    name = environment_name(environment)
+    name = resolve(environment).name
 
     def configured(**more: Any) -> klamp.RunConfig:
         return configure(name, algo, {"normalize_observation": False} | SMALL | given | more)
@@ -175,7 +183,6 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "shared anyway": ("ppo", {"recurrent_size": 4, "shared_network": True}, "shared_network"),
     "layers that are none": ("ppo", {"hidden_sizes": (), "activation": "relu"}, "activation"),
     "units that are none": ("trpo", {"hidden_sizes": (), "dropout": 0.1}, "dropout"),
-    "a limit of no process": ("ppo", {"step_limit_s": 5.0}, "step_limit_s"),
 }
 
 

@@ -1,6 +1,7 @@
 """Every distribution, in all three autoreset modes: trained as if no step had been inserted."""
 
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from klamp.networks import build_network, flatten
 from klamp.runtime.seeding import Purpose
 from klamp.training.learning import make_learn
 from klamp.training.prepare import prepare
+from klamp.types import Rollout
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gaussian": ("box", {}),
@@ -32,38 +34,76 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 MODES = [AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
 ALGORITHM = klamp.TRPO(cg_iterations=4)
-ZERO = jnp.zeros(())
+ZERO, ONE = jnp.zeros(()), jnp.asarray(1.0)
+STEPS = 24
 
 
-def collected(kind: str, mode: AutoresetMode) -> tuple[Any, ...]:
-    """A rollout of 24 steps of three rows, six episodes a row, and what prepares and learns it."""
-    action, options = KINDS[kind]
-    settings = Settings(hidden_sizes=(4,), critic_epochs=1, critic_minibatch_size=16, **options)
-    makers = [lambda: Probe("box", action)] * 3
+class Compiled(NamedTuple):
+    """What one kind of policy needs in all modes."""
+
+    settings: Settings
+    theta: Any
+    model: Any
+    collector: HostCollector
+    """Lends its compiled policy call."""
+    learn: Any
+    """The update."""
+
+
+def environments_of(kind: str, mode: AutoresetMode) -> VectorEnvironments:
+    makers = [lambda: Probe("box", KINDS[kind][0])] * 3
     vector = SyncVectorEnv(makers, autoreset_mode=mode)
-    environments = VectorEnvironments(vector, "Probe", 11, Purpose.EPISODE)
+    return VectorEnvironments(vector, "Probe", 11, Purpose.EPISODE)
+
+
+@cache
+def compiled(kind: str) -> Compiled:
+    options = KINDS[kind][1]
+    settings = Settings(
+        hidden_sizes=(4,),
+        critic_epochs=1,
+        critic_minibatch_size=16,
+        rollout_length=STEPS,
+        **options,
+    )
+    environments = environments_of(kind, MODES[0])
     network = build_network(
-        environments.seen_space, environments.action_space, settings, key=jax.random.key(0)
+        environments.policy_observation_space,
+        environments.action_space,
+        settings,
+        key=jax.random.key(0),
     )
     theta, model = flatten(network)
-    rollout = (
-        HostCollector(environments, model, theta, Settings(rollout_length=24))
-        .collect(BehaviorPolicy(theta, None, jax.random.key(1)))
-        .rollout
-    )
+    call = HostCollector(environments, model, theta, settings)
     environments.close()
-    return settings, theta, model, jax.tree.map(jnp.asarray, rollout)
+    return Compiled(settings, theta, model, call, make_learn(model, ALGORITHM, settings))
+
+
+@cache
+def collected(kind: str, mode: AutoresetMode) -> Rollout:
+    """A rollout of 24 steps of three rows, six episodes a row."""
+    parts, environments = compiled(kind), environments_of(kind, mode)
+    collector = HostCollector(
+        environments, parts.model, parts.theta, parts.settings, parts.collector
+    )
+    rollout = collector.collect(BehaviorPolicy(parts.theta, None, jax.random.key(1))).rollout
+    environments.close()
+    return jax.tree.map(jnp.asarray, rollout)
+
+
+def learned(kind: str, rollout: Rollout) -> tuple[Any, ...]:
+    parts = compiled(kind)
+    state = trpo.init(ALGORITHM, parts.model, parts.theta)
+    return parts.learn(parts.theta, state, rollout, None, ONE, jax.random.key(2), ZERO)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", MODES)
 def test_it_is_trained(kind: str, mode: AutoresetMode) -> None:
-    settings, theta, model, rollout = collected(kind, mode)
+    rollout = collected(kind, mode)
     inserted = 0 if rollout.weight is None else int(np.sum(np.asarray(rollout.weight) == 0))
     assert (inserted > 0) == (mode == AutoresetMode.NEXT_STEP)
-    learn = make_learn(model, ALGORITHM, settings)
-    state = trpo.init(ALGORITHM, model, theta)
-    moved, _, report = learn(theta, state, rollout, None, jnp.asarray(1.0), jax.random.key(2), ZERO)
+    moved, _, report = learned(kind, rollout)
     assert Outcome(int(report.outcome)) is Outcome.ACCEPTED
     assert 0 < float(report.kl) <= ALGORITHM.max_kl
     assert np.all(np.isfinite(moved))
@@ -71,26 +111,26 @@ def test_it_is_trained(kind: str, mode: AutoresetMode) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_step_is_that_of_the_rows_that_are_transitions(kind: str) -> None:
-    settings, theta, model, rollout = collected(kind, AutoresetMode.NEXT_STEP)
-    batch = prepare(model, theta, rollout, None, jnp.asarray(1.0), settings)
+    settings, theta, model, *_ = compiled(kind)
+    rollout = collected(kind, AutoresetMode.NEXT_STEP)
+    batch = jax.jit(prepare, static_argnums=(0, 5))(model, theta, rollout, None, ONE, settings)
     keep = np.asarray(batch.weight) > 0
-    bare = jax.tree.map(lambda leaf: leaf[keep], batch)
+    assert 0 < keep.sum() < keep.size
+    bare = jax.tree.map(lambda leaf: leaf[keep], batch)._replace(weight=None)
     part = theta[: model.policy_end]
-    (found, report), (expected, told) = (
-        klamp.trust_region_step(model.policy, part, each) for each in (batch, bare)
+    expected, told = klamp.trust_region_step(
+        model.policy, part, bare, max_kl=ALGORITHM.max_kl, cg_iterations=ALGORITHM.cg_iterations
     )
+    moved, _, report = learned(kind, rollout)
     assert int(report.outcome) == int(told.outcome) == Outcome.ACCEPTED
     assert float(report.kl) == pytest.approx(float(told.kl), rel=1e-3)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-5)
+    np.testing.assert_allclose(moved[: model.policy_end], expected, rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["beta", "categorical"])
 def test_a_refused_update_changes_no_bit(kind: str) -> None:
-    settings, theta, model, rollout = collected(kind, AutoresetMode.NEXT_STEP)
+    rollout = collected(kind, AutoresetMode.NEXT_STEP)
     reward = rollout.reward.at[np.flatnonzero(np.asarray(rollout.weight)[:, 0])[0], 0].set(np.nan)
-    learn = make_learn(model, ALGORITHM, settings)
-    state = trpo.init(ALGORITHM, model, theta)
-    rollout = rollout._replace(reward=reward)
-    moved, _, report = learn(theta, state, rollout, None, jnp.asarray(1.0), jax.random.key(2), ZERO)
+    moved, _, report = learned(kind, rollout._replace(reward=reward))
     assert Outcome(int(report.outcome)) is Outcome.NON_FINITE
-    np.testing.assert_array_equal(np.asarray(moved), np.asarray(theta))
+    np.testing.assert_array_equal(np.asarray(moved), np.asarray(compiled(kind).theta))

@@ -64,7 +64,7 @@ def test_policies_of_one_network_share_what_is_compiled() -> None:
         each.act(x, deterministic=True)
     assert first.value(x) != later.value(x)
     assert not np.array_equal(first.act(x, True), later.act(x, True))
-    compiled = (first.model.sample, first.model.mode, first.model.judge)
+    compiled = (first.model.sample, first.model.mode, first.model.compiled_value)
     assert [function._cache_size() for function in compiled] == [1, 1, 1]
 
 

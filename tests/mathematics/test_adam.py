@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from klamp.mathematics.adam import EPSILON, begin, clip_norm, direction
+from klamp.mathematics.adam import EPSILON, clip_norm, init, update
 
 SIZE = 50
 
@@ -19,8 +19,8 @@ def test_directions_are_those_of_the_definition(scale, kind, steps, tolerance) -
     with jax.enable_x64(kind == "float64"):
         reference = optax.scale_by_adam(eps=EPSILON)
         theta = jnp.zeros(SIZE, kind)
-        theirs, ours = reference.init(theta), begin(theta)
-        step, step_theirs = jax.jit(direction), jax.jit(reference.update)
+        theirs, ours = reference.init(theta), init(theta)
+        step, step_theirs = jax.jit(update), jax.jit(reference.update)
         draws = np.random.default_rng(0)
         for number in range(steps):
             # Growing and shrinking, with entries that are never anything but zero.
@@ -49,7 +49,7 @@ def test_a_gradient_is_as_long_as_allowed_and_keeps_its_direction(length) -> Non
 def test_what_is_not_finite_is_passed_on_and_not_hidden(poison) -> None:
     gradient = jnp.ones(3).at[1].set(poison)
     assert not np.all(np.isfinite(clip_norm(gradient, 0.5)))
-    found, state = direction(gradient, begin(gradient))
+    found, state = update(gradient, init(gradient))
     assert not np.all(np.isfinite(found))
     assert not np.all(np.isfinite(state.first))
 

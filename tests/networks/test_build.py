@@ -11,6 +11,7 @@ from environments import probe
 from gymnasium import spaces
 
 import klamp
+from klamp.envs.source import resolve
 from klamp.networks import (
     CNN,
     MLP,
@@ -18,12 +19,14 @@ from klamp.networks import (
     ActorCritic,
     Critic,
     Dense,
-    Nothing,
+    NoEncoder,
     action_head,
     build_network,
     check_network,
     name_of,
 )
+from klamp.networks.build import network_maker
+from klamp.runtime.seeding import Purpose
 from klamp.types import Inputs
 
 BOX, ACTIONS = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(3)
@@ -36,7 +39,7 @@ def own(observation_space: spaces.Box, action_space: spaces.Space, key: jax.Arra
     size = observation_space.shape[0]
     actor = Actor(MLP(size, (), "tanh", key=keys[0]), action_head(action_space, size, key=keys[0]))
     critic = Critic(MLP(size, (8,), "relu", key=keys[1]), Dense(8, 1, gain=1.0, key=keys[2]))
-    return ActorCritic(actor, Nothing(), critic)
+    return ActorCritic(actor, NoEncoder(), critic)
 
 
 def test_images_get_convolutions_and_flat_bytes_do_not() -> None:
@@ -105,3 +108,14 @@ def test_the_recipe_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     exec(code.replace("steps=20_000", "steps=2_048, quiet=True"), scope)
     assert isinstance(scope["policy"], klamp.TrainedPolicy)
     assert {line["outcome"] for line in scope["result"].metrics} == {"ACCEPTED"}
+
+
+def test_networks_of_ones_own_are_needed_again_and_only_they() -> None:
+    spaces = resolve("CartPole-v1").host(1, seed=0, purpose=Purpose.CHECK)
+    settings = klamp.Settings()
+    with pytest.raises(klamp.ConfigError, match="built-in networks; leave `network` out"):
+        network_maker(klamp.RunConfig("CartPole-v1", klamp.PPO(), settings), spaces, min)
+    own = klamp.RunConfig("CartPole-v1", klamp.PPO(), settings, network="module:build")
+    with pytest.raises(klamp.ConfigError, match=r"built by `module:build`.*Give that function"):
+        network_maker(own, spaces, None)
+    spaces.close()

@@ -33,8 +33,8 @@ def inputs(first: np.ndarray) -> Inputs:
     generator = np.random.default_rng(0)
     return Inputs(
         jnp.asarray(generator.normal(size=(ROWS, 2)), jnp.float32),
-        memory=jnp.asarray(generator.normal(size=(ROWS, SIZE)), jnp.float32),
-        first=jnp.asarray(first),
+        hidden_state=jnp.asarray(generator.normal(size=(ROWS, SIZE)), jnp.float32),
+        episode_start=jnp.asarray(first),
     )
 
 
@@ -44,9 +44,13 @@ def test_a_sequence_is_its_steps_one_by_one(recurrent) -> None:
     rows = inputs(first)
     logits, values = [], []
     for s in range(SEQUENCES):
-        memory = rows.memory[s * LENGTH : s * LENGTH + 1]
+        memory = rows.hidden_state[s * LENGTH : s * LENGTH + 1]
         for t in range(s * LENGTH, (s + 1) * LENGTH):
-            row = Inputs(rows.observation[t : t + 1], memory=memory, first=rows.first[t : t + 1])
+            row = Inputs(
+                rows.observation[t : t + 1],
+                hidden_state=memory,
+                episode_start=rows.episode_start[t : t + 1],
+            )
             values.append(model.step_value(theta, row)[0])
             distribution, memory = model.act(theta, row)
             logits.append(distribution.logits[0])
@@ -60,7 +64,7 @@ def test_nothing_crosses_the_start_of_an_episode(recurrent) -> None:
     first[4] = True
     rows = inputs(first)
     garbled = rows._replace(
-        observation=rows.observation.at[:4].set(9.0), memory=rows.memory.at[0].set(-7.0)
+        observation=rows.observation.at[:4].set(9.0), hidden_state=rows.hidden_state.at[0].set(-7.0)
     )
     a, b = (model.distribution(theta, x).logits for x in (rows, garbled))
     assert not np.allclose(a[:4], b[:4])

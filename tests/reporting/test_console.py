@@ -1,23 +1,31 @@
 """Progress: lines where there is no terminal, a panel where there is one, nothing when quiet."""
 
 import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from klamp.config.algorithms import PPO
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
-from klamp.reporting.console import Lines, Panel, reporter
+from klamp.reporting.console import Lines, Panel, console
 
 CONFIG = RunConfig("CartPole-v1", PPO(), Settings(steps=1000, num_envs=2))
 METRICS = {
     "step": 500,
+    "update": 2,
     "return_mean": 21.5,
     "steps_per_second": 100.0,
     "kl": 0.0123,
     "outcome": "ACCEPTED",
 }
 SUMMARY = METRICS | {"episodes": 7, "wall_s": 61.0, "compile_s": 1.5, "folder": "runs/x"}
+
+
+def told(metrics: dict[str, Any]) -> Any:
+    return SimpleNamespace(metrics=metrics)
 
 
 class Terminal(io.StringIO):
@@ -28,9 +36,9 @@ class Terminal(io.StringIO):
 def test_lines_are_rationed() -> None:
     file, now = io.StringIO(), [0.0]
     lines = Lines(file, clock=lambda: now[0])
-    lines.start(CONFIG, "runs/x")
+    lines.start(CONFIG, Path("runs/x"))
     for now[0] in (0.0, 0.5, 1.9, 2.1):
-        lines.update(METRICS)
+        lines.update(told(METRICS))
     lines.finish(SUMMARY)
     text = file.getvalue()
     assert text.count("step 500") == 2
@@ -42,29 +50,46 @@ def test_lines_are_rationed() -> None:
 
 def test_no_episode_has_ended_yet() -> None:
     file = io.StringIO()
-    Lines(file).update(METRICS | {"return_mean": None})
+    Lines(file).update(told(METRICS | {"return_mean": None}))
     assert "return none yet" in file.getvalue()
 
 
 def test_a_terminal_gets_a_panel_and_gives_it_back() -> None:
     file = Terminal()
-    panel = reporter(file)
+    panel = console(file)
     assert isinstance(panel, Panel)
-    panel.start(CONFIG, "runs/x")
-    panel.update(METRICS)
+    panel.start(CONFIG, Path("runs/x"))
+    panel.update(told(METRICS))
     panel.finish(SUMMARY)
-    panel.stop()
+    panel.close()
     assert "mean return 21.5" in file.getvalue()
-    assert isinstance(reporter(io.StringIO()), Lines)
+    assert isinstance(console(io.StringIO()), Lines)
 
 
 @pytest.mark.parametrize("folder", ["runs/[/x]", "a[bold]b", "[link=x]y[/link]", ":smile:"])
 def test_names_are_shown_as_they_are(folder: str) -> None:
     """rich has a markup of its own, which a folder's name is not."""
     file = Terminal()
-    panel = reporter(file)
-    panel.start(CONFIG, folder)
-    panel.update(METRICS | {"outcome": folder})
+    panel = console(file)
+    panel.start(CONFIG, Path(folder))
+    panel.update(told(METRICS | {"outcome": folder}))
     panel.finish(SUMMARY | {"folder": folder})
-    panel.stop()
+    panel.close()
     assert " ".join(file.getvalue().split()).count(folder) >= 3
+
+
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_the_first_refused_update_of_a_row_is_told_at_once(kind: type[io.StringIO]) -> None:
+    file = kind()
+    log = console(file)
+    log.start(CONFIG, Path("runs/x"))
+    exhausted = {"outcome": "LINE_SEARCH_EXHAUSTED"}
+    spoilt = {"outcome": "NON_FINITE", "non_finite": "the reward\x1b is nan"}
+    for number, odd in enumerate([{}, exhausted, exhausted, spoilt, {}, exhausted], 1):
+        log.update(told(METRICS | {"update": number} | odd))
+    log.finish(SUMMARY)
+    text = file.getvalue()
+    for number, what in ((2, "LINE_SEARCH_EXHAUSTED"), (6, "LINE_SEARCH_EXHAUSTED")):
+        assert f"update {number} was refused ({what}); θ is as it was" in text
+    assert "update 4 was refused (NON_FINITE, the reward\\x1b is nan)" in text
+    assert text.count("was refused") == 3

@@ -5,7 +5,7 @@ import pytest
 from klamp.config.algorithms import PPO
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
-from klamp.reporting.format import closing, duration, heading
+from klamp.reporting.format import closing, duration, heading, mostly_refused
 
 CONFIG = RunConfig("CartPole-v1", PPO(), Settings(steps=1000, num_envs=2))
 METRICS = {
@@ -47,3 +47,20 @@ def test_no_name_does_anything_to_a_terminal() -> None:
     for text in (heading(CONFIG, hostile), *closing(SUMMARY | {"folder": hostile}).splitlines()):
         assert text.isprintable()
     assert len(closing(SUMMARY | {"folder": hostile}).splitlines()) == 2
+
+
+def test_refused_updates_are_counted_and_a_run_of_them_is_not_done() -> None:
+    def ends(refused: int, **more: str) -> str:
+        return closing(SUMMARY | {"update": 4, "updates_refused": refused, **more})
+
+    assert ends(0).startswith("Done: ")
+    assert "refused" not in ends(0)
+    assert ends(2).startswith("Done: ")
+    assert "\n2 of 4 updates were refused; why: klamp explain runs/x\n" in ends(2)
+    assert ends(3).startswith("Most updates were refused: ")
+    assert ends(3, stopped="it is enough").startswith("Stopped (it is enough): ")
+    assert mostly_refused(SUMMARY | {"update": 4, "updates_refused": 2}) is None
+    told = mostly_refused(SUMMARY | {"update": 4, "updates_refused": 3, "folder": "a\x1bb"})
+    assert told is not None
+    assert told.isprintable()
+    assert "3 of the 4 updates of a\\x1bb were refused" in told

@@ -14,6 +14,7 @@ from klamp.runs.metrics_log import (
     LIMIT,
     LONGEST_LINE,
     MetricsLog,
+    MetricsTail,
     metrics_of,
     read_metrics,
     to_json,
@@ -118,3 +119,27 @@ def test_a_file_is_read_within_bounds(tmp_path: Path) -> None:
     longest %= b"x" * (LONGEST_LINE - len(longest) + 2)
     path.write_bytes(longest * 2)
     assert len(read_metrics(path)) == 2
+
+
+def test_a_tail_reads_each_complete_line_once(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"update": 1}\n{"upd')
+    tail = MetricsTail(path)
+    assert [line["update"] for line in tail.new()] == [1]
+    assert not tail.was_cut()
+    assert list(tail.new()) == []
+    with path.open("a") as file:
+        file.write('ate": 2}\n{"update": 3}\n')
+    assert [line["update"] for line in tail.new()] == [2, 3]
+
+
+@pytest.mark.parametrize("left", ['{"update": 1}\n', '{"update": 1}\n{"update": 9}\n', ""])
+def test_a_tail_begins_again_where_lines_were_cut(left: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"update": 1}\n{"update": 2}\n')
+    tail = MetricsTail(path)
+    assert len(list(tail.new())) == 2
+    path.write_text(left)
+    assert tail.was_cut()
+    assert list(tail.new()) == [json.loads(line) for line in left.splitlines()]
+    assert not tail.was_cut()

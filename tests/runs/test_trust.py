@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 import klamp
 from klamp.cli.main import main
+from klamp.runs.trust import code_of
 
 MODULE = """
 from pathlib import Path
@@ -155,17 +157,17 @@ def test_the_key_is_made_once_and_for_nobody_else(state: Path) -> None:
     from klamp.runs.trust import is_signed, signed
 
     with ThreadPoolExecutor(16) as pool:
-        made = list(pool.map(lambda _: signed({"env": "a:b"}, "a"), range(64)))
+        made = list(pool.map(lambda _: signed({"env": "a:b"}), range(64)))
     assert all(each == made[0] for each in made)
-    assert is_signed(made[0], "a")
+    assert is_signed(made[0])
     (key,) = state.iterdir()
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert stat.S_IMODE(state.stat().st_mode) & 0o077 == 0
     assert key.read_bytes().hex() not in json.dumps(made[0])
     # A key that was damaged signs nothing, and nothing is signed by it.
     key.write_bytes(b"")
-    assert signed({"env": "a:b"}, "a") == {"env": "a:b"}
-    assert not is_signed(made[0], "a")
+    assert signed({"env": "a:b"}) == {"env": "a:b"}
+    assert not is_signed(made[0])
 
 
 def test_the_command_finds_modules_in_the_working_folder_after_all_others(
@@ -182,3 +184,50 @@ def test_the_command_finds_modules_in_the_working_folder_after_all_others(
     done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "mine:Mine-v0: mean return" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"env": "factory:os:system", "env_kwargs": {"command": "touch canary"}},
+        {"env": "factory:mine:Own"},
+        {"wrappers": ["os:system"]},
+        {"wrappers": ["mine:Own"]},
+        {"algo": "mine:Own"},
+        {"env_kwargs": {"xml_file": "/etc/passwd"}},
+    ],
+)
+def test_code_and_text_that_a_file_names_is_left_alone(
+    named: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though `os` is imported already: what lies in it would be called, not only imported."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MODULE.format(canary=str(tmp_path / "canary")))
+    folder = klamp.train("CartPole-v1", out=tmp_path / "run", **SMALL).folder
+    data = json.loads((folder / "config.json").read_text()) | named
+    (folder / "config.json").write_text(json.dumps(data))
+    for call in (klamp.load, klamp.resume):
+        with pytest.raises(klamp.ConfigError, match="No `klamp train` of yours signed that"):
+            call(folder)
+    assert not (tmp_path / "canary").exists()
+
+
+def test_arguments_that_are_numbers_need_no_signature() -> None:
+    config = klamp.RunConfig("CartPole-v1", klamp.PPO(), env_kwargs={"gravity": -5.0})
+    assert code_of(config.to_dict()) == []
+    own = replace(config, env="factory:a:B", wrappers=("flatten", "b:c")).to_dict()
+    own["algo"] = "d:E"
+    named = code_of(own)
+    assert [text.split("`")[1] for text in named] == ["factory:a:B", "d:E", "b:c"]
+    assert all("would run the code of the module" in text for text in named)
+    assert len(code_of(own, ["environment"])) == 2
+    assert code_of(own, ["environment", "algorithm", "wrappers"]) == []
+    # What is imported is run no further by an id or a class, but what a factory's name calls is.
+    assert len(code_of(own, imported={"a", "b", "d"})) == 2
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"env": 3, "algo": None, "wrappers": 5}, {"wrappers": [None, 3, {}]}]
+)
+def test_what_names_nothing_in_any_form_is_no_code(data: dict[str, Any]) -> None:
+    assert code_of(data) == []

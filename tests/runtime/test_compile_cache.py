@@ -70,6 +70,6 @@ def test_a_program_run_once_is_the_same_program(monkeypatch) -> None:
     expected = function(x)[0]
     for options in (compile_cache.QUICKLY, {"xla_no_such_option": True}):
         monkeypatch.setattr(compile_cache, "QUICKLY", options)
-        found, word = compile_cache.once(function)(x)
+        found, word = compile_cache.compile_cheaply(function)(x)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         assert word == "what is no array"

@@ -3,10 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.networks import MLP, Dense
-from klamp.networks.gradient import network_gradient
 from klamp.runtime.cpu_matmul import OVER_ROWS, rows_first
-from klamp.types import Inputs
 
 BATCH = jax.random.normal(jax.random.key(0), (96, 5))
 LAYERS = {
@@ -85,22 +82,6 @@ def test_sums_over_rows_count_in_their_own_type():
     counts = jnp.full((2, 1), 2**24 + 1)
     assert whole(counts)[0] == 2**25 + 2
     assert whole(jnp.full((2, 1), 2**24)).dtype == counts.dtype
-
-
-def test_the_gradient_of_a_network_is_flat_and_skips_what_is_no_parameter():
-    network = (
-        MLP(5, (8, 8), "tanh", key=jax.random.key(4)),
-        Dense(8, 1, gain=1.0, key=jax.random.key(5)),
-        jnp.tanh,
-    )
-
-    def output(network):
-        torso, dense, squash = network
-        return jnp.sum(squash(dense(torso(Inputs(BATCH)))))
-
-    flat, unravel = jax.flatten_util.ravel_pytree([network[0], network[1]])
-    expected = jax.grad(lambda at: output((*unravel(at), jnp.tanh)))(flat)
-    assert_close(network_gradient(output, network), expected)
 
 
 def test_a_device_that_is_no_cpu_gets_the_function_itself(monkeypatch):

@@ -1,6 +1,8 @@
 """Compiled programs are kept where the user says, or where caches belong, or not at all."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -50,8 +52,8 @@ def test_a_run_told_to_take_the_cpu_computes_as_on_a_machine_without_a_gpu(monke
         assert rows_first(jax.numpy.sum) is not jax.numpy.sum
         convolve = layers.Convolution(1, 1, 3, 1, "VALID", jax.random.key(0))
         assert "conv" not in str(jax.make_jaxpr(convolve)(jax.numpy.ones((1, 9, 9, 1))))
-        monkeypatch.setattr(seeds, "device_environment", lambda *_: object())
-        assert not seeds.as_one("gymnax:CartPole-v1", config)
+        source: Any = SimpleNamespace(device=lambda vectorization: object())
+        assert not seeds.runs_as_one_program(source, config)
     finally:
         jax.config.update("jax_default_device", before)
 

@@ -12,7 +12,7 @@ from klamp.errors import NotSaved
 from klamp.runs.checkpoint import checkpoints, latest_checkpoint
 from klamp.runs.manifest import Spent
 from klamp.runs.metrics_log import MetricsLog, read_metrics
-from klamp.training.checkpointing import Saver
+from klamp.training.checkpointing import Saver, Standing
 from klamp.training.iteration import Boundary, start
 
 SPENT = Spent(2.0, 1.0)
@@ -22,19 +22,20 @@ CONFIG = klamp.RunConfig(
 
 
 @pytest.fixture(scope="module")
-def boundary() -> Boundary:
+def standing() -> Standing:
     run, state = start(CONFIG)
     position = run.position()
     run.close()
-    return Boundary(state, position)
+    return Standing(Boundary(state, position))
 
 
-def later(boundary: Boundary, step: int) -> Boundary:
-    return boundary._replace(state=boundary.state._replace(step=boundary.state.step + step))
+def later(standing: Standing, step: int) -> Standing:
+    state, position = standing.boundary
+    return Standing(Boundary(state._replace(step=state.step + step), position))
 
 
 def test_a_full_disk_is_warned_of_and_tried_again(
-    boundary: Boundary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    standing: Standing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = MetricsLog(tmp_path / "metrics.jsonl")
     saver, works = Saver(CONFIG, tmp_path, log), True
@@ -46,27 +47,27 @@ def test_a_full_disk_is_warned_of_and_tried_again(
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    assert saver.save(boundary, SPENT)
+    assert saver.save(standing, SPENT)
     works = False
     for failures in (1, 2):
         with pytest.warns(
             klamp.KlampWarning, match=f"{failures} in a row; the last good one is of step 0"
         ):
-            assert not saver.save(later(boundary, failures), SPENT)
+            assert not saver.save(later(standing, failures), SPENT)
     works = True
-    assert saver.save(later(boundary, 3), SPENT)
+    assert saver.save(later(standing, 3), SPENT)
     works = False
     for failures in (1, 2):
         with pytest.warns(klamp.KlampWarning, match=f"{failures} in a row"):
-            saver.save(later(boundary, 3 + failures), SPENT)
+            saver.save(later(standing, 3 + failures), SPENT)
     with pytest.raises(NotSaved, match="3 in a row; the last good one is of step 3"):
-        saver.save(later(boundary, 6), SPENT)
+        saver.save(later(standing, 6), SPENT)
     assert latest_checkpoint(tmp_path).name == "step_000000000003"
     log.close()
 
 
 def test_a_run_that_cannot_be_saved_at_all_does_not_begin(
-    boundary: Boundary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    standing: Standing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fsync(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -74,12 +75,12 @@ def test_a_run_that_cannot_be_saved_at_all_does_not_begin(
     monkeypatch.setattr(os, "fsync", fsync)
     log = MetricsLog(tmp_path / "metrics.jsonl")
     with pytest.raises(NotSaved, match="there is no checkpoint, and the run has stopped"):
-        Saver(CONFIG, tmp_path, log).save(boundary, SPENT)
+        Saver(CONFIG, tmp_path, log).save(standing, SPENT)
     log.close()
 
 
 def test_no_checkpoint_knows_of_lines_that_the_disk_did_not_take(
-    boundary: Boundary, tmp_path: Path
+    standing: Standing, tmp_path: Path
 ) -> None:
     full = [True]
 
@@ -91,18 +92,18 @@ def test_no_checkpoint_knows_of_lines_that_the_disk_did_not_take(
     saver = Saver(CONFIG, tmp_path, log, saved_at=0)
     with pytest.warns(klamp.KlampWarning, match="could not be written"):
         log.append({"update": 1})
-    assert not saver.attempt(later(boundary, 16), SPENT)
+    assert not saver.attempt(later(standing, 16), SPENT)
     assert saver.trouble == "No space left on device"
     assert not checkpoints(tmp_path / "checkpoints")
     full[0] = False
-    assert saver.attempt(later(boundary, 16), SPENT)
+    assert saver.attempt(later(standing, 16), SPENT)
     assert (saver.trouble, saver.saved_at) == (None, 16)
     assert [line["update"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [1]
     log.close()
 
 
 def test_metrics_are_on_the_disk_before_the_checkpoint_that_knows_them(
-    boundary: Boundary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    standing: Standing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A power cut between the two must not leave a checkpoint of updates without their lines."""
     lines, synced = tmp_path / "metrics.jsonl", []
@@ -115,7 +116,7 @@ def test_metrics_are_on_the_disk_before_the_checkpoint_that_knows_them(
 
     monkeypatch.setattr(os, "fsync", fsync)
     log = MetricsLog(lines)
-    assert Saver(CONFIG, tmp_path, log).save(boundary, SPENT)
+    assert Saver(CONFIG, tmp_path, log).save(standing, SPENT)
     log.close()
     assert synced[0] == lines.stat().st_ino
     made = [tmp_path, tmp_path / "checkpoints", latest_checkpoint(tmp_path)]

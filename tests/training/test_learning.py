@@ -1,44 +1,31 @@
 """prepare → update → report: exact at the first ratio, blind to weight 0, deaf to NaN."""
 
-import gymnasium
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rollouts import ONE, SETTINGS, N, T, rollout, small_model
 
-from klamp.config.algorithms import PPO, TRPO
+from klamp.algorithms import Context
+from klamp.config.algorithms import A2C, NPG, PPO, TRPO, PPOPenalty
 from klamp.config.settings import Settings
 from klamp.mathematics.distributions import Categorical
-from klamp.networks import build_network, flatten
-from klamp.training.learning import make_learn, refuse_non_finite
+from klamp.networks import ActorCritic
+from klamp.training.learning import (
+    initial_state,
+    learn_from_batch,
+    make_learn,
+    refuse_non_finite,
+)
 from klamp.training.prepare import prepare
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Inputs, Rollout, Update
 
-T, N = 16, 4
-SETTINGS = Settings(num_envs=N, rollout_length=T, hidden_sizes=(8,), critic_epochs=2)
-ONE = jnp.asarray(1.0, jnp.float32)
-
 
 @pytest.fixture(scope="module")
 def model():
-    space = gymnasium.spaces.Discrete(3)
-    theta, model = flatten(build_network(5, space, SETTINGS, key=jax.random.key(0)))
-    return theta + 0.2 * jax.random.normal(jax.random.key(1), theta.shape), model
-
-
-def rollout(seed: int = 0) -> Rollout:
-    generator = np.random.default_rng(seed)
-    normal = lambda *shape: generator.normal(size=shape).astype(np.float32)  # noqa: E731
-    return Rollout(
-        normal(T, N, 5),
-        normal(T, N, 5),
-        generator.integers(0, 3, (T, N)).astype(np.int32),
-        normal(T, N),
-        generator.random((T, N)) < 0.1,
-        generator.random((T, N)) < 0.1,
-        np.ones((T, N), np.float32),
-    )
+    return small_model()
 
 
 def run(model, algorithm, data: Rollout, settings: Settings = SETTINGS):
@@ -123,6 +110,69 @@ def test_an_update_with_one_nan_is_refused_whole_and_named(what: str | None, poi
     assert int(back.details["non_finite"]) == POISONED.index(what)
     np.testing.assert_array_equal(back.theta, old[0])
     assert int(back.state[1]) == 4
+
+
+class Voiced(eqx.Module):
+    """A policy over tokens: at each of the last places, a choice that the tokens before decide."""
+
+    table: jax.Array
+    places: int = eqx.field(static=True)
+
+    def __call__(self, tokens):
+        said = jnp.cumsum(self.table[tokens], axis=1) / jnp.arange(1, tokens.shape[1] + 1)[:, None]
+        return Categorical(said[:, -self.places :])
+
+
+class NoValue(eqx.Module):
+    def __call__(self, tokens):
+        return jnp.zeros((len(tokens), 4))
+
+
+class NoConditions(ActorCritic):
+    def distribution(self, inputs):
+        return self.actor(inputs)
+
+    def distribution_and_value(self, inputs):
+        return self.actor(inputs), self.critic(inputs)
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        PPO(epochs=2, minibatch_size=4, value_coefficient=0.0, learning_rate=0.01),
+        PPOPenalty(epochs=2, minibatch_size=4, value_coefficient=0.0),
+        A2C(value_coefficient=0.0),
+        TRPO(),
+        NPG(),
+    ],
+    ids=lambda algorithm: type(algorithm).__name__,
+)
+def test_any_batch_can_be_learnt_from(algorithm) -> None:
+    """Eight sequences of nine tokens, four of them answers; no rollout, no critic, no targets."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    table = jax.random.normal(keys[0], (6, 3))
+    theta, network = flatten(NoConditions(Voiced(table, 4), lambda tokens: tokens, NoValue()))
+    tokens = jax.random.randint(keys[1], (8, 9), 0, 6)
+    old = network.distribution(theta, tokens)
+    action = old.sample(keys[2])
+    weight = jnp.ones((8, 4)).at[:3, 3].set(0).at[5].set(0)
+    advantage = jnp.where(action == 1, 1.0, -0.5)
+    batch = Batch(tokens, action, advantage, old, weight)
+    context = Context(SETTINGS, network, jax.random.key(1), jnp.asarray(0.0))
+    state = initial_state(algorithm, network, theta)
+    learn = jax.jit(learn_from_batch, static_argnums=0)
+    new_theta, new_state, report = learn(algorithm, context, theta, state, batch)
+    assert Outcome(int(report.outcome)) == Outcome.ACCEPTED
+    assert float(report.surrogate_after) > float(report.surrogate_before)
+    kl = np.average(old.kl_to(network.distribution(new_theta, tokens)), weights=weight)
+    np.testing.assert_allclose(report.kl, kl, rtol=1e-3, atol=1e-7)
+    assert np.isnan(report.value_loss)
+    assert jax.tree.structure(new_state) == jax.tree.structure(state)
+    spoiled = batch._replace(advantage=jnp.where(weight > 0, advantage, jnp.nan))
+    np.testing.assert_array_equal(learn(algorithm, context, theta, state, spoiled)[0], new_theta)
+    refused = learn(algorithm, context, theta, state, batch._replace(advantage=advantage * jnp.inf))
+    np.testing.assert_array_equal(refused[0], theta)
+    assert Outcome(int(refused[2].outcome)) == Outcome.NON_FINITE
 
 
 def test_the_report_is_of_the_whole_batch(model) -> None:

@@ -11,7 +11,7 @@ from jax_environments import Walk
 
 import klamp
 from klamp.config.algorithms import ALGORITHMS
-from klamp.envs.source import environment_name
+from klamp.envs.source import resolve
 from klamp.training.iteration import start
 from klamp.training.metrics import refused_metrics, report_metrics
 from klamp.training.state import behavior_policy
@@ -41,9 +41,9 @@ def reported(algorithm: Any, **settings: Any) -> set[str]:
     """The keys of an algorithm's report; nothing is computed."""
     chosen = klamp.Settings(num_envs=2, rollout_length=8, hidden_sizes=(4,), **settings)
     environment = Walk()
-    config = klamp.RunConfig(environment_name(environment), algorithm, chosen)
+    config = klamp.RunConfig(resolve(environment).name, algorithm, chosen)
     with jax.disable_jit():
-        run, state = start(config, environment=environment)
+        run, state = start(config, environment=resolve(environment))
     behavior = run.collector.arguments(behavior_policy(config, state))
     rollout = jax.eval_shape(run.collector.program, *behavior).rollout
     arguments = run.learn_arguments(state, rollout, np.ones((), np.float32))
@@ -68,6 +68,8 @@ def test_every_key_that_is_written_is_documented_and_no_other(trained: klamp.Res
         for options in ({}, *OPTIONS.get(algo, ())):
             for shared in (False, True):
                 written |= reported(kind(**options), shared_network=shared)
-    # Written by the loop where a schedule sets the scale (test_kinds reads it).
-    written |= {"action_std"}
+    # Written by the loop where a schedule sets the scale (test_kinds reads it), and where a run is
+    # evaluated or stopped (test_periodic and test_callbacks read them).
+    written |= {"action_std", "stopped"}
+    written |= {"eval_return_mean", "eval_return_std", "eval_length_mean"}
     assert written == documented()

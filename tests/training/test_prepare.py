@@ -2,43 +2,20 @@
 
 import dataclasses
 
-import gymnasium
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rollouts import ONE, SETTINGS, N, T, rollout, small_model
 
-from klamp.config.settings import Settings
 from klamp.mathematics.advantages import estimate, gae
 from klamp.mathematics.normalization import Scaling, normalize
-from klamp.networks import build_network, flatten
 from klamp.training.prepare import RowOrder, goes_on, prepare
 from klamp.types import Inputs, Rollout
-
-T, N = 16, 4
-SETTINGS = Settings(num_envs=N, rollout_length=T, hidden_sizes=(8,), critic_epochs=2)
-ONE = jnp.asarray(1.0, jnp.float32)
 
 
 @pytest.fixture(scope="module")
 def model():
-    space = gymnasium.spaces.Discrete(3)
-    theta, model = flatten(build_network(5, space, SETTINGS, key=jax.random.key(0)))
-    return theta + 0.2 * jax.random.normal(jax.random.key(1), theta.shape), model
-
-
-def rollout(seed: int = 0) -> Rollout:
-    generator = np.random.default_rng(seed)
-    normal = lambda *shape: generator.normal(size=shape).astype(np.float32)  # noqa: E731
-    return Rollout(
-        normal(T, N, 5),
-        normal(T, N, 5),
-        generator.integers(0, 3, (T, N)).astype(np.int32),
-        normal(T, N),
-        generator.random((T, N)) < 0.1,
-        generator.random((T, N)) < 0.1,
-        np.ones((T, N), np.float32),
-    )
+    return small_model()
 
 
 def test_advantages_and_targets_are_those_of_the_definition(model) -> None:

@@ -14,13 +14,13 @@ import pytest
 import klamp
 import klamp.training.train
 from klamp.errors import NonFiniteError, NotSaved
-from klamp.reporting.reporter import Silent
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.manifest import Spent
 from klamp.runs.metrics_log import read_metrics
 from klamp.runtime.signals import Signals
+from klamp.training.callbacks import Reporters
 from klamp.training.iteration import start
-from klamp.training.recorder import REFUSALS, Origin, Running
+from klamp.training.recorder import REFUSALS, Origin, RunRecorder
 
 SETTINGS = klamp.Settings(
     num_envs=2, rollout_length=8, hidden_sizes=(4,), steps=48, checkpoint_interval=30
@@ -34,7 +34,7 @@ def steps_saved(folder: Path) -> list[str]:
 
 def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Silent())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     assert steps_saved(tmp_path) == ["00"]
     counted = []
     while not running.done:
@@ -67,7 +67,7 @@ def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
 
 def test_a_run_gone_on_with_saves_nothing_at_its_start(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Silent(), Origin(0, Spent(), lambda: None))
+    running = RunRecorder(run, state, tmp_path, Reporters(), Origin(0, Spent(), lambda: None))
     assert not list(tmp_path.iterdir())
     running.close()
     run.close()
@@ -86,7 +86,7 @@ def test_a_stop_that_could_not_be_saved_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Silent())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     running.iterate(Signals())
     step = int(running.state.step)
     full_disk(monkeypatch)
@@ -106,18 +106,18 @@ def test_what_could_not_be_saved_is_tried_again_in_its_turn(
 ) -> None:
     settings = replace(SETTINGS, steps=1000, checkpoint_interval=64)
     run, state = start(replace(CONFIG, settings=settings))
-    running = Running(run, state, tmp_path, Silent())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     full_disk(monkeypatch)
     told = {"outcome": "ACCEPTED"}
     steps: list[int] = []
     for step in range(16, 192, 16):
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            running.record(state._replace(step=np.asarray(step)), told, 0.0)
+            running.record(state._replace(step=np.asarray(step)), told, 1.0)
         steps += [step] * len(said)
     assert steps == [64, 128]
     with pytest.raises(NotSaved, match="3 in a row"):
-        running.record(state._replace(step=np.asarray(192)), told, 0.0)
+        running.record(state._replace(step=np.asarray(192)), told, 1.0)
     running.close()
     run.close()
 
@@ -126,7 +126,7 @@ def test_a_run_that_ends_on_a_full_disk_has_its_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Silent())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     running.iterate(Signals())
     full_disk(monkeypatch)
     result = running.finish()
@@ -143,7 +143,7 @@ def test_a_run_that_ends_on_a_full_disk_has_its_result(
 
 def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Silent())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     for _ in range(2):
         running.iterate(Signals())
     first = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)[0]
@@ -159,7 +159,9 @@ def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> N
 
 def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Silent(), Origin(0, Spent(1000.0, 50.0), lambda: None))
+    running = RunRecorder(
+        run, state, tmp_path, Reporters(), Origin(0, Spent(1000.0, 50.0), lambda: None)
+    )
     running.compiled(2.0)
     running.iterate(Signals())
     result = running.finish()
@@ -172,12 +174,12 @@ def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) ->
 
 def test_refusals_in_a_row_end_it(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = Running(run, state, tmp_path, Silent())
+    running = RunRecorder(run, state, tmp_path, Reporters())
     told = {"non_finite": "the gradient"}
-    running.record(state._replace(refused=(REFUSALS - 1, 0)), told, 0.0)
+    running.record(state._replace(refused=(REFUSALS - 1, 0)), told, 1.0)
     refused = state._replace(refused=(REFUSALS, 0), step=state.step + 16)
     with pytest.raises(NonFiniteError, match=f"{REFUSALS} updates .* gradient.*saved at step 16"):
-        running.record(refused, told, 0.0)
+        running.record(refused, told, 1.0)
     assert steps_saved(tmp_path)[-1] == "16"
     running.close()
     run.close()
@@ -188,10 +190,23 @@ def test_a_region_below_what_float32_resolves_is_explained_once(tmp_path: Path) 
     settings = replace(SETTINGS, critic_minibatch_size=16, initial_log_std=-10.0)
     with pytest.warns(klamp.KlampWarning) as said:
         result = klamp.training.train.train_config(
-            klamp.RunConfig("Pendulum-v1", algorithm, settings), out=tmp_path / "run", to=Silent()
+            klamp.RunConfig("Pendulum-v1", algorithm, settings),
+            out=tmp_path / "run",
+            reporters=Reporters(),
         )
     told = [str(each.message) for each in said if "max_kl" in str(each.message)]
     assert len(told) == 1
     assert "`max_kl` is 1e-10 nats, but at update 1 float32 tells" in told[0]
     assert {line["outcome"] for line in result.metrics} == {"LINE_SEARCH_EXHAUSTED"}
     assert all(line["kl_resolution"] > 1e-10 for line in result.metrics)
+
+
+def test_a_result_is_shown_in_one_short_line(trained: klamp.Result) -> None:
+    mean = trained.summary["return_mean"]
+    step = f"{trained.summary['step']:,}"
+    folder = str(trained.folder)
+    assert repr(trained) == (
+        f"Result(CartPole-v1, ppo, {step} steps, mean return {mean:.1f}, folder={folder!r})"
+    )
+    none = replace(trained, summary=trained.summary | {"return_mean": None})
+    assert "no episode ended" in repr(none)

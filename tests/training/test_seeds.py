@@ -16,7 +16,9 @@ from klamp.cli.main import main
 from klamp.reporting.seeds_progress import Progress
 from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import read_metrics
+from klamp.runtime.signals import GRACE_S, Signals
 from klamp.training.seeds import count_up, train_seeds
+from klamp.training.seeds_processes import LEAVE_S
 
 SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,)}
 PPO = klamp.PPO(epochs=1, minibatch_size=16)
@@ -24,9 +26,20 @@ PPO = klamp.PPO(epochs=1, minibatch_size=16)
 
 def test_each_run_is_that_of_its_seed_alone(tmp_path: Path) -> None:
     folders = train_seeds(
-        "CartPole-v1", PPO, seeds=[3, 4, 5], workers=2, out=tmp_path, quiet=True, steps=128, **SMALL
+        "CartPole-v1",
+        PPO,
+        seeds=[3, 4, 5],
+        workers=2,
+        out=tmp_path,
+        quiet=True,
+        report=["csv"],
+        steps=128,
+        **SMALL,
     )
     assert [folder.name for folder in folders] == ["seed-3", "seed-4", "seed-5"]
+    for folder in folders:
+        rows = (folder / "metrics.csv").read_text().splitlines()
+        assert len(rows) == 1 + len(read_metrics(folder / "metrics.jsonl"))
     # The third run had what the first one compiled.
     alone = klamp.train(
         "CartPole-v1", PPO, seed=5, out=tmp_path / "alone", quiet=True, steps=128, **SMALL
@@ -43,13 +56,27 @@ def test_a_folder_that_is_taken_stops_all_before_any_begins(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["seed-1"]
 
 
+def test_callbacks_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    for report, said in ((print, "only csv, tensorboard, wandb: they are"), ("csw", "`csv`")):
+        given: Any = [report]
+        with pytest.raises(klamp.ConfigError, match=said):
+            train_seeds("CartPole-v1", PPO, seeds=2, out=tmp_path / "runs", report=given, **SMALL)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("number", [0, -1, True])
 def test_how_many_is_checked(number: int) -> None:
     with pytest.raises(klamp.ConfigError, match="`seeds` is"):
         count_up(0, number)
 
 
-def test_a_signal_saves_every_run_that_had_begun(tmp_path: Path) -> None:
+def test_a_signal_saves_every_run_that_had_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Signals] = []
+    check = Signals.check
+    monkeypatch.setattr(Signals, "check", lambda self: (asked.append(self), check(self))[1])
+
     def ask() -> None:
         while len(list(tmp_path.glob("seed-*/checkpoints/step_*"))) < 2:
             stopped.wait(0.05)
@@ -64,6 +91,11 @@ def test_a_signal_saves_every_run_that_had_begun(tmp_path: Path) -> None:
     for seed in (0, 1):
         policy = klamp.load(tmp_path / f"seed-{seed}")
         assert np.isfinite(policy.theta).all()
+    # Who waits for the processes does not leave before they may, and then claims nothing.
+    assert asked[-1].grace_s > LEAVE_S > GRACE_S
+    last = asked[-1].last_resort(signal.SIGTERM)
+    assert not last.saved
+    assert "not every process has said that its run was saved" in str(last)
 
 
 DEADLY = """

@@ -15,12 +15,14 @@ import psutil
 import pytest
 
 import klamp
+from klamp.envs.source import resolve
 from klamp.runs.folder import locked, write_config
 from klamp.runs.metrics_log import read_metrics
 from klamp.runtime.signals import Signals
 from klamp.training import seeds_processes
 from klamp.training.seeds_processes import Plan, SeedsNotSaved, train_side_by_side
 
+SOURCE = resolve("CartPole-v1")
 ENDLESS = klamp.Settings(
     steps=10**9, num_envs=2, rollout_length=16, hidden_sizes=(4,), checkpoint_interval=64
 )
@@ -49,7 +51,7 @@ def ignore(*word: Any) -> None:
 
 
 def test_processes_that_cannot_begin_are_not_replaced_for_ever(tmp_path: Path) -> None:
-    left = train_side_by_side(plans(tmp_path, 3), 2, "no such device", ignore, Signals())
+    left = train_side_by_side(plans(tmp_path, 3), SOURCE, 2, "no such device", ignore, Signals())
     assert left.failed == ["A process ended with 1."] * 2
     assert left.not_begun == [0, 1, 2]
 
@@ -64,7 +66,7 @@ def test_what_was_not_saved_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     threading.Thread(target=stop, daemon=True).start()
     with Signals() as signals, pytest.raises(SeedsNotSaved) as caught:
-        train_side_by_side(plans(tmp_path, 1), 1, "auto", ignore, signals)
+        train_side_by_side(plans(tmp_path, 1), SOURCE, 1, "auto", ignore, signals)
     assert caught.value.seeds == [0]
 
 

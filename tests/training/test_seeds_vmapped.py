@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from jax_environments import CartPole
 
 import klamp
+from klamp.envs.source import resolve
 from klamp.runs.metrics_log import read_metrics
 from klamp.training import recorder, seeds
 
@@ -137,10 +139,10 @@ def test_a_signal_saves_all(tmp_path: Path) -> None:
 def test_ids_become_one_program_on_a_gpu_only(
     monkeypatch: pytest.MonkeyPatch, cpu: bool, expected: bool
 ) -> None:
-    config = klamp.RunConfig("CartPole-v1", PPO, klamp.Settings())
-    monkeypatch.setattr(seeds, "device_environment", lambda *_: CartPole())
     monkeypatch.setattr(seeds, "on_cpu", lambda: cpu)
-    assert seeds.as_one("gymnax:CartPole-v1", config) is expected
-    assert seeds.as_one(CartPole(), config)
-    monkeypatch.setattr(seeds, "device_environment", lambda *_: None)
-    assert not seeds.as_one("CartPole-v1", config)
+    own = resolve(CartPole())
+    assert seeds.runs_as_one_program(own, klamp.RunConfig(own.name, PPO, klamp.Settings()))
+    named = klamp.RunConfig("gymnax:CartPole-v1", PPO, klamp.Settings())
+    assert seeds.runs_as_one_program(replace(own, name=named.env), named) is expected
+    on_host = klamp.RunConfig("CartPole-v1", PPO, klamp.Settings())
+    assert not seeds.runs_as_one_program(resolve("CartPole-v1"), on_host)

@@ -13,7 +13,7 @@ from klamp.collection.episodes import no_episodes
 from klamp.config.algorithms import PPO
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
-from klamp.mathematics.normalization import empty_moments, kept_moments
+from klamp.mathematics.normalization import empty_moments, kept_moments, normalize
 from klamp.runs.checkpoint import latest_checkpoint
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import start
@@ -103,10 +103,12 @@ def test_a_skipped_rollout_counts_its_steps_and_nothing_else() -> None:
     assert list(again.refused) == [0, 2]
 
 
-def test_the_first_iteration_sees_observations_as_they_are() -> None:
+def test_the_first_iteration_sees_observations_unscaled_and_clipped() -> None:
     settings = config(normalize_observation=True)
     first = observation_scaling(settings, state())
-    np.testing.assert_array_equal(first.factor, 1)
+    assert first is not None
+    seen = normalize(np.array([0.3, -9.5, 25.0], np.float32), first)
+    np.testing.assert_array_equal(seen, np.array([0.3, -9.5, 10.0], np.float32))
     later = observation_scaling(settings, count(state(), summary()))
     kept = np.delete(rollout().observation.reshape(-1, 3), 3 * N, axis=0)
     np.testing.assert_allclose(later.factor, 1 / kept.std(axis=0), rtol=1e-5)

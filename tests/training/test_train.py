@@ -127,12 +127,12 @@ def test_a_run_learns(tmp_path: Path) -> None:
             klamp.train(
                 "CartPole-v1",
                 algo,
-                steps=25_000,
+                steps=10_000,
                 seed=seed,
                 out=tmp_path / f"{algo}{seed}",
                 quiet=True,
             ).summary["return_mean"]
             for seed in (0, 1, 2)
         ]
-        # An untrained policy gets 22; these two reach 150 to 300 by 25,000 steps.
-        assert np.median(final) > 80, final
+        # An untrained policy gets 22; these two reach 63 to 74 by 10,000 steps.
+        assert min(final) > 45, final

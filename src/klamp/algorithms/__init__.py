@@ -5,13 +5,14 @@ advantages, normalisation, metrics) is the same for all, so that a comparison of
 compares their updates and nothing else.
 """
 
+from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from klamp.algorithms import a2c, npg, ppo, ppo_penalty, reinforce, trpo
-from klamp.config.algorithms import A2C, NPG, PPO, REINFORCE, TRPO, PPOPenalty
-from klamp.config.settings import Settings
+from klamp.algorithms.context import Context as Context
+from klamp.algorithms.context import UpdateSettings as UpdateSettings
+from klamp.config.algorithms import ALGORITHMS, AlgorithmConfig
 from klamp.networks import Model
 from klamp.types import Batch, Update
 
@@ -25,31 +26,20 @@ class Algorithm(Protocol):
         ...
 
     def update(
-        self,
-        config: Any,
-        settings: Settings,
-        model: Model,
-        theta: Float[Array, " n"],
-        state: Any,
-        batch: Batch,
-        key: PRNGKeyArray,
-        progress: Float[Array, ""],
+        self, config: Any, context: Context, theta: Float[Array, " n"], state: Any, batch: Batch
     ) -> Update:
-        """New θ and state from one batch; ``progress`` goes from 0 to 1 over the run."""
+        """New θ and state from one batch, of the same shapes and types."""
         ...
 
 
-MODULES: dict[type[Any], Any] = {
-    REINFORCE: reinforce,
-    A2C: a2c,
-    NPG: npg,
-    TRPO: trpo,
-    PPO: ppo,
-    PPOPenalty: ppo_penalty,
-}
-"""Each config's module."""
+def implementation(config: AlgorithmConfig) -> Algorithm:
+    """The two functions of a config, which both take it first.
 
-
-def implementation(config: Any) -> Algorithm:
-    """The module that implements a config; a config with both functions implements itself."""
-    return MODULES.get(type(config), config)
+    Of klamp's own they stand in the module that has the name of the config's module; a user's own
+    class has them as its methods.
+    """
+    kind: Any = type(config)
+    if kind not in ALGORITHMS.values():
+        return kind
+    module: Any = import_module(f"{__name__}.{kind.__module__.rpartition('.')[2]}")
+    return module

@@ -8,10 +8,10 @@ The advantage is the run's own estimator (GAE by default), where the paper has n
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from klamp.algorithms.context import Context
 from klamp.config.algorithms import A2C
-from klamp.config.settings import Settings
 from klamp.mathematics import adam
 from klamp.mathematics.advantages import standardize
 from klamp.mathematics.objectives import entropy_bonus, joint_loss, log_prob_surrogate, value_loss
@@ -24,7 +24,7 @@ from klamp.types import Batch, Update
 
 def init(config: A2C, model: Model, theta: Float[Array, " n"]) -> Any:
     """Adam's moments at zero."""
-    return adam.begin(theta)
+    return adam.init(theta)
 
 
 def loss(network: ActorCritic, batch: Batch, config: A2C) -> Float[Array, ""]:
@@ -42,22 +42,19 @@ def loss(network: ActorCritic, batch: Batch, config: A2C) -> Float[Array, ""]:
 
 def update(
     config: A2C,
-    settings: Settings,
-    model: Model,
+    context: Context,
     theta: Float[Array, " n"],
     state: Any,
     batch: Batch,
-    key: PRNGKeyArray,
-    progress: Float[Array, ""],
 ) -> Update:
     """One step of Adam on the whole batch."""
-    step_size = scheduled(config.learning_rate, config.final_learning_rate, progress)
-    if settings.advantage_normalization == "minibatch":
+    step_size = scheduled(config.learning_rate, config.final_learning_rate, context.progress)
+    if context.settings.advantage_normalization == "minibatch":
         # The batch is the only minibatch.
         batch = batch._replace(advantage=standardize(batch.advantage, batch.weight))
-    gradient = flat_gradient(loss, model, theta, batch, config)
+    gradient = flat_gradient(loss, context.model, theta, batch, config)
     clipped = adam.clip_norm(gradient, config.max_gradient_norm)
-    direction, state = adam.direction(clipped, state)
+    direction, state = adam.update(clipped, state, theta)
     details = {"gradient_norm": jnp.linalg.norm(gradient), "learning_rate": step_size}
     outcome = jnp.asarray(int(Outcome.ACCEPTED))
     return Update(theta - step_size * direction, state, outcome, details)

@@ -5,27 +5,26 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from klamp.config.settings import Settings
+from klamp.algorithms.context import Context
 from klamp.mathematics import adam
 from klamp.mathematics.distributions import kl_divergence
 from klamp.mathematics.minibatches import minibatch_rows, number_of_rows, take_rows
 from klamp.mathematics.objectives import value_loss
 from klamp.mathematics.weighting import weighted_mean, weighted_variance
 from klamp.networks import ActorCritic, Model
-from klamp.networks.gradient import network_gradient
+from klamp.networks.flat_model import Section
+from klamp.networks.gradient import section_gradient
 from klamp.trust_region.projection import kl_meter, project
 from klamp.types import Batch
 
 
 def fit(
-    model: Model,
+    context: Context,
     theta: Float[Array, " n"],
     optimizer_state: adam.AdamState,
     batch: Batch,
-    key: PRNGKeyArray,
-    settings: Settings,
 ) -> tuple[Float[Array, " n"], adam.AdamState]:
     """``critic_epochs`` passes of minibatch Adam over the critic's part of θ.
 
@@ -35,18 +34,17 @@ def fit(
     def loss(critic: ActorCritic, part: Batch) -> Float[Array, ""]:
         return value_loss(critic.value(part.inputs), part.value_target, part.weight)
 
+    model = context.model
     own = theta[model.critic_start :]
-    fitted, state = _descend(loss, model.unravel_critic, own, optimizer_state, batch, key, settings)
+    fitted, state = _descend(loss, model.unravel_critic, own, optimizer_state, batch, context)
     return jnp.concatenate([theta[: model.critic_start], fitted]), state
 
 
 def fit_shared(
-    model: Model,
+    context: Context,
     theta: Float[Array, " n"],
     optimizer_state: adam.AdamState,
     batch: Batch,
-    key: PRNGKeyArray,
-    settings: Settings,
     *,
     max_kl: float,
 ) -> tuple[Float[Array, " n"], adam.AdamState, dict[str, Array]]:
@@ -59,6 +57,7 @@ def fit_shared(
     policy that collected it, is within the region. A step that came in beyond it (NPG's may) keeps
     its own KL as the bound.
     """
+    model = context.model
     stepped = model.distribution(theta, batch.inputs)
     spread = weighted_variance(batch.value_target, batch.weight)
     unit = jnp.where(spread > 0, spread, 1)
@@ -66,10 +65,12 @@ def fit_shared(
     def loss(network: ActorCritic, part: Batch) -> Float[Array, ""]:
         new, value = network.distribution_and_value(part.inputs)
         error = 2 * value_loss(value, part.value_target, part.weight) / unit
-        return error + weighted_mean(kl_divergence(p=part.old, q=new), part.weight) / max_kl
+        return (
+            error + weighted_mean(kl_divergence(p=part.old_policy(), q=new), part.weight) / max_kl
+        )
 
     anchored = batch._replace(old=stepped)
-    fitted, state = _descend(loss, model.unravel, theta, optimizer_state, anchored, key, settings)
+    fitted, state = _descend(loss, model.unravel, theta, optimizer_state, anchored, context)
 
     measure = kl_meter(model.distribution, theta, batch)
     came_in = measure(theta)
@@ -79,40 +80,39 @@ def fit_shared(
 
 
 def fit_after_step(
-    model: Model,
+    context: Context,
     theta: Float[Array, " n"],
     optimizer_state: adam.AdamState,
     batch: Batch,
-    key: PRNGKeyArray,
-    settings: Settings,
     *,
     max_kl: float,
 ) -> tuple[Float[Array, " n"], adam.AdamState, dict[str, Array]]:
     """The critic's part of a natural-gradient update; the whole update's KL stays within δ."""
-    if model.shared:
-        return fit_shared(model, theta, optimizer_state, batch, key, settings, max_kl=max_kl)
-    theta, state = fit(model, theta, optimizer_state, batch, key, settings)
+    if batch.value_target is None:
+        return theta, optimizer_state, {}
+    if context.model.shared:
+        return fit_shared(context, theta, optimizer_state, batch, max_kl=max_kl)
+    theta, state = fit(context, theta, optimizer_state, batch)
     return theta, state, {}
 
 
 def initial_moments(model: Model, theta: Float[Array, " n"]) -> adam.AdamState:
     """Adam's moments at zero, for what ``fit_after_step`` moves: with a shared trunk, all of θ."""
-    return adam.begin(theta if model.shared else theta[model.critic_start :])
+    return adam.init(theta if model.shared else theta[model.critic_start :])
 
 
 def _descend(
     loss: Callable[[ActorCritic, Batch], Float[Array, ""]],
-    unravel: Callable[[Float[Array, " m"]], ActorCritic],
+    section: Section,
     start: Float[Array, " m"],
     optimizer_state: adam.AdamState,
     batch: Batch,
-    key: PRNGKeyArray,
-    settings: Settings,
+    context: Context,
 ) -> tuple[Float[Array, " m"], adam.AdamState]:
     """``critic_epochs`` passes of minibatch Adam on ``loss`` over the parameters given."""
-    total = number_of_rows(batch)
+    settings, total = context.settings, number_of_rows(batch)
     rows = minibatch_rows(
-        key,
+        context.key,
         settings.critic_epochs,
         total,
         settings.critic_minibatch_size,
@@ -121,8 +121,8 @@ def _descend(
 
     def minibatch(carry: tuple[Array, Any], part: Batch) -> tuple[tuple[Array, Any], None]:
         at, state = carry
-        gradient = network_gradient(lambda network: loss(network, part), unravel(at))
-        direction, state = adam.direction(gradient, state)
+        gradient = section_gradient(lambda network: loss(network, part), section, at)
+        direction, state = adam.update(gradient, state, at)
         return (at - settings.critic_learning_rate * direction, state), None
 
     def epoch(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:

@@ -6,55 +6,75 @@ and the clipping of the gradient's norm over all parameters.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
-from klamp.config.algorithms import PPO, PPOPenalty
-from klamp.config.settings import Settings
+from klamp.algorithms.context import Context
 from klamp.mathematics import adam
 from klamp.mathematics.advantages import standardize
 from klamp.mathematics.minibatches import minibatch_rows, number_of_rows, take_rows
-from klamp.networks import ActorCritic, Model
+from klamp.networks import ActorCritic
 from klamp.networks.gradient import flat_gradient
 from klamp.trust_region.projection import mean_kl
 from klamp.types import Batch
 
-Loss = Callable[[ActorCritic, Batch, Float[Array, " B"]], Float[Array, ""]]
+Loss = Callable[[ActorCritic, Batch, Float[Array, "*B"]], Float[Array, ""]]
 """(network, rows, log π_old of their actions) → what the minibatches descend."""
+
+
+@runtime_checkable
+class Epochs(Protocol):
+    """What of an algorithm's config the epochs go by."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over each batch, ≥ 1."""
+        ...
+
+    @property
+    def minibatch_size(self) -> int:
+        """Rows in each gradient step, ≥ 1."""
+        ...
+
+    @property
+    def max_gradient_norm(self) -> float:
+        """The gradient over all parameters together is scaled down to this norm, > 0."""
+        ...
 
 
 def descend(
     loss: Loss,
-    config: PPO | PPOPenalty,
-    settings: Settings,
-    model: Model,
+    config: Epochs,
+    context: Context,
     theta: Float[Array, " n"],
-    moments: adam.AdamState,
+    moments: Any,
     batch: Batch,
-    key: PRNGKeyArray,
     *,
-    step_size: Float[Array, ""] | Float[Array, " n"],
+    step_size: float | Float[Array, ""] | Float[Array, " n"],
     stop_kl: float | None = None,
-) -> tuple[Float[Array, " n"], adam.AdamState, Int[Array, ""]]:
-    """θ and Adam's moments after the epochs, and how many they were.
+    optimizer: adam.Optimizer = adam,
+) -> tuple[Float[Array, " n"], Any, Int[Array, ""]]:
+    """θ and the optimiser's moments after the epochs, and how many they were.
 
-    ``step_size`` is one number, or one for each parameter. After an epoch that left the exact mean
-    KL(old‖new) of the batch above ``stop_kl`` no other follows.
+    ``moments`` began as ``optimizer.init(theta)``. ``step_size`` is one number, or one for each
+    parameter. After an epoch that left the exact mean KL(old‖new) of the batch above ``stop_kl``
+    (nats) no other follows.
     """
+    model, settings = context.model, context.settings
     total = number_of_rows(batch)
     rows = minibatch_rows(
-        key, config.epochs, total, config.minibatch_size, sequence=settings.sequence
+        context.key, config.epochs, total, config.minibatch_size, sequence=settings.sequence
     )
-    old_log_prob = batch.old.log_prob(batch.action)
+    old_log_prob = batch.old_policy().log_prob(batch.action)
 
     def minibatch(carry: tuple[Array, Any], drawn: tuple[Batch, Array]) -> tuple[Any, None]:
         (theta, moments), (part, old) = carry, drawn
         gradient = flat_gradient(loss, model, theta, part, old)
         gradient = adam.clip_norm(gradient, config.max_gradient_norm)
-        direction, moments = adam.direction(gradient, moments)
+        direction, moments = optimizer.update(gradient, moments, theta)
         return (theta - step_size * direction, moments), None
 
     def exceeded(theta: Array) -> Bool[Array, ""]:

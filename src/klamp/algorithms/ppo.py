@@ -9,11 +9,11 @@ paper has, bounds the policy.
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from klamp.algorithms import minibatch_epochs
+from klamp.algorithms.context import Context
 from klamp.config.algorithms import PPO
-from klamp.config.settings import Settings
 from klamp.mathematics import adam
 from klamp.mathematics.objectives import (
     clipped_surrogate,
@@ -46,13 +46,13 @@ def init(config: PPO, model: Model, theta: Float[Array, " n"]) -> State:
     """Adam's moments at zero."""
     adapts = config.adaptive_learning_rate is not None
     learning_rate = jnp.asarray(config.learning_rate, jnp.float32) if adapts else None
-    return State(adam.begin(theta), learning_rate)
+    return State(adam.init(theta), learning_rate)
 
 
 def loss(
     network: ActorCritic,
     batch: Batch,
-    old_log_prob: Float[Array, " B"],
+    old_log_prob: Float[Array, "*B"],
     clip: Float[Array, ""],
     config: PPO,
 ) -> Float[Array, ""]:
@@ -83,28 +83,24 @@ def loss(
 
 def update(
     config: PPO,
-    settings: Settings,
-    model: Model,
+    context: Context,
     theta: Float[Array, " n"],
     state: State,
     batch: Batch,
-    key: PRNGKeyArray,
-    progress: Float[Array, ""],
 ) -> Update:
     """K epochs over one batch, fewer with ``target_kl``; with ``max_kl``, drawn back into it."""
-    clip = scheduled(config.clip, config.final_clip, progress)
+    model = context.model
+    clip = scheduled(config.clip, config.final_clip, context.progress)
     step_size = state.learning_rate
     if step_size is None:
-        step_size = scheduled(config.learning_rate, config.final_learning_rate, progress)
+        step_size = scheduled(config.learning_rate, config.final_learning_rate, context.progress)
     new_theta, moments, passes = minibatch_epochs.descend(
         lambda network, part, old_log_prob: loss(network, part, old_log_prob, clip, config),
         config,
-        settings,
-        model,
+        context,
         theta,
         state.moments,
         batch,
-        key,
         step_size=step_sizes(config, model, theta, step_size),
         stop_kl=config.target_kl,
     )

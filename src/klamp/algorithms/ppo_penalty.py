@@ -9,11 +9,11 @@ them a hundred updates of the other kind would be needed before it had any effec
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from klamp.algorithms import minibatch_epochs
+from klamp.algorithms.context import Context
 from klamp.config.algorithms import PPOPenalty
-from klamp.config.settings import Settings
 from klamp.mathematics import adam
 from klamp.mathematics.distributions import kl_divergence
 from klamp.mathematics.objectives import (
@@ -44,14 +44,14 @@ class State(NamedTuple):
 
 def init(config: PPOPenalty, model: Model, theta: Float[Array, " n"]) -> State:
     """Adam's moments at zero, β at its first value."""
-    moments = adam.begin(theta)
+    moments = adam.init(theta)
     return State(moments, jnp.asarray(config.kl_coefficient, jnp.float32))
 
 
 def loss(
     network: ActorCritic,
     batch: Batch,
-    old_log_prob: Float[Array, " B"],
+    old_log_prob: Float[Array, "*B"],
     kl_coefficient: Float[Array, ""],
     config: PPOPenalty,
 ) -> Float[Array, ""]:
@@ -60,7 +60,7 @@ def loss(
     surrogate = penalized_surrogate(
         importance_ratio(new.log_prob(batch.action), old_log_prob),
         batch.advantage,
-        kl_divergence(p=batch.old, q=new),
+        kl_divergence(p=batch.old_policy(), q=new),
         kl_coefficient,
         batch.weight,
     )
@@ -75,31 +75,26 @@ def loss(
 
 def update(
     config: PPOPenalty,
-    settings: Settings,
-    model: Model,
+    context: Context,
     theta: Float[Array, " n"],
     state: State,
     batch: Batch,
-    key: PRNGKeyArray,
-    progress: Float[Array, ""],
 ) -> Update:
     """K epochs over one batch, then the next β."""
-    step_size = scheduled(config.learning_rate, config.final_learning_rate, progress)
+    step_size = scheduled(config.learning_rate, config.final_learning_rate, context.progress)
     beta = state.kl_coefficient
     theta, moments, _ = minibatch_epochs.descend(
         lambda network, part, old_log_prob: loss(network, part, old_log_prob, beta, config),
         config,
-        settings,
-        model,
+        context,
         theta,
         state.moments,
         batch,
-        key,
         step_size=step_size,
     )
     next_beta = beta
     if config.target_kl is not None:
-        kl = mean_kl(model.distribution, theta, batch)
+        kl = mean_kl(context.model.distribution, theta, batch)
         next_beta = adapted(beta, kl, config.target_kl)
     details = {"kl_coefficient": beta, "learning_rate": step_size}
     outcome = jnp.asarray(int(Outcome.ACCEPTED))

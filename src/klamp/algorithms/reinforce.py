@@ -16,11 +16,11 @@ both together, is the plain method for a shared trunk.
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from klamp.algorithms import critic_fit
+from klamp.algorithms.context import Context
 from klamp.config.algorithms import REINFORCE
-from klamp.config.settings import Settings
 from klamp.mathematics import adam
 from klamp.mathematics.advantages import standardize
 from klamp.mathematics.objectives import entropy_bonus, log_prob_surrogate
@@ -42,9 +42,9 @@ class State(NamedTuple):
 
 def init(config: REINFORCE, model: Model, theta: Float[Array, " n"]) -> State:
     """Adam's moments at zero."""
-    moments = adam.begin(theta)
+    moments = adam.init(theta)
     fitted = config.baseline == "value"
-    return State(moments, adam.begin(theta[model.critic_start :]) if fitted else None)
+    return State(moments, adam.init(theta[model.critic_start :]) if fitted else None)
 
 
 def loss(network: ActorCritic, batch: Batch, config: REINFORCE) -> Float[Array, ""]:
@@ -56,29 +56,26 @@ def loss(network: ActorCritic, batch: Batch, config: REINFORCE) -> Float[Array, 
 
 def update(
     config: REINFORCE,
-    settings: Settings,
-    model: Model,
+    context: Context,
     theta: Float[Array, " n"],
     state: State,
     batch: Batch,
-    key: PRNGKeyArray,
-    progress: Float[Array, ""],
 ) -> Update:
     """One step of Adam on the whole batch, then the regression of V where it is the baseline."""
     weighed = batch
     if config.baseline == "batch-mean":
         centred = batch.advantage - weighted_mean(batch.advantage, batch.weight)
         weighed = batch._replace(advantage=centred)
-    elif config.baseline == "value" and settings.advantage_normalization == "minibatch":
+    elif config.baseline == "value" and context.settings.advantage_normalization == "minibatch":
         # The batch is the only minibatch.
         weighed = batch._replace(advantage=standardize(batch.advantage, batch.weight))
-    gradient = flat_gradient(loss, model, theta, weighed, config)
+    gradient = flat_gradient(loss, context.model, theta, weighed, config)
     clipped = adam.clip_norm(gradient, config.max_gradient_norm)
-    direction, moments = adam.direction(clipped, state.moments)
+    direction, moments = adam.update(clipped, state.moments, theta)
     theta = theta - config.learning_rate * direction
     fitted = state.critic
     if config.baseline == "value":
-        theta, fitted = critic_fit.fit(model, theta, state.critic, batch, key, settings)
+        theta, fitted = critic_fit.fit(context, theta, state.critic, batch)
     details = {"gradient_norm": jnp.linalg.norm(gradient)}
     outcome = jnp.asarray(int(Outcome.ACCEPTED))
     return Update(theta, State(moments, fitted), outcome, details)

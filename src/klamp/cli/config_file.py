@@ -2,13 +2,12 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from klamp.config.algorithms import ALGORITHMS
-from klamp.config.environment_name import module_of
 from klamp.config.presets import check_algorithm_name, refuse_unknown
 from klamp.config.run import RunConfig
 from klamp.config.settings import GROUPS, Settings
@@ -18,6 +17,8 @@ BESIDE = (
     "env",
     "algo",
     "network",
+    "env_kwargs",
+    "wrappers",
     "start_from",
     "start_from_sha256",
     "klamp_version",
@@ -65,22 +66,23 @@ def read_config_file(path: Path, algo: str | None) -> ConfigFile:
     return ConfigFile(path, data, settings)
 
 
-def environment_of(file: ConfigFile) -> str | None:
-    """The environment that a file names; ``ConfigError`` where to make it runs strange code.
+def refuse_strange(file: ConfigFile, env: str, wrappers: Sequence[str]) -> None:
+    """Raise ``ConfigError`` where to do what a file says would run the code of a module it names.
 
     What a person names on the command line is the person's choice; a file may be another's.
     """
-    from klamp.runs.trust import is_signed
+    from klamp.runs.trust import code_of, is_signed
 
-    env = file.data.get("env")
-    module = None if env is None else module_of(env)
-    if module is None or is_signed(dict(file.data), module):
-        return env
-    raise ConfigError(
-        f"{file.path} names the environment `{env}`, and to make it would run the code of the "
-        f"module `{module}`. Nothing was imported. Look at the module; if you trust it, name the "
-        f"environment yourself: `klamp train {env} --config {file.path}`."
-    )
+    # Text among the arguments is data, which a person chose by naming the file.
+    data = {name: value for name, value in file.data.items() if name != "env_kwargs"}
+    again = ["environment"] * bool(env) + ["wrappers"] * bool(wrappers)
+    code = code_of(data, again)
+    if code and not is_signed(dict(file.data)):
+        raise ConfigError(
+            f"{file.path} names {code[0]}. Nothing was imported. Look at the module; if you trust "
+            "it, name the environment, or all wrappers, yourself: `klamp train ENV --wrappers … "
+            f"--config {file.path}`."
+        )
 
 
 def _parsed(path: Path) -> dict[str, Any]:

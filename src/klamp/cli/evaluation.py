@@ -7,6 +7,11 @@ from klamp.cli.options import parse
 from klamp.errors import printable
 
 
+def checkpoint_named(word: str) -> int | str:
+    """Which checkpoint a word means: a step, or ``last`` or ``best``, which are as they are."""
+    return int(word) if word.isdecimal() else word
+
+
 def evaluate(words: list[str]) -> int:
     """`klamp eval DIR`."""
     import tyro
@@ -16,6 +21,7 @@ def evaluate(words: list[str]) -> int:
         [
             ("folder", tyro.conf.Positional[Path]),
             ("episodes", int, 20),
+            ("checkpoint", str, "last"),
             ("seed", int, 0),
             ("stochastic", bool, False),
             ("video", Path | None, None),
@@ -27,6 +33,7 @@ def evaluate(words: list[str]) -> int:
     Args:
         folder: The run's folder.
         episodes: Whole episodes to run.
+        checkpoint: Whose policy: last, best (the highest mean return), or a step.
         seed: Seed of the episodes.
         stochastic: Sample actions instead of taking the most probable ones.
         video: Film one episode into this file, .mp4 or .gif.
@@ -44,7 +51,8 @@ def evaluate(words: list[str]) -> int:
 
     if given.video is not None:
         check_video(given.video)
-    policy = load(given.folder, trust=given.trust)
+    chosen = checkpoint_named(given.checkpoint)
+    policy = load(given.folder, checkpoint=chosen, trust=given.trust)
     result = evaluation.evaluate(
         policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
     ).summary()

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from klamp.cli.comparison import compare
+from klamp.cli.board import board
+from klamp.cli.compare import compare
 from klamp.cli.evaluation import evaluate
+from klamp.cli.explain import explain
 from klamp.cli.exporting import export
 from klamp.cli.presets import presets
 from klamp.cli.training import resume, train
@@ -45,18 +47,24 @@ COMMANDS = {
     ),
     "eval": Command(
         evaluate,
-        "DIR [--episodes N] [--seed S] [--stochastic] [--video FILE]",
+        "DIR [--episodes N] [--checkpoint best|last|STEP] [--stochastic] [--video FILE]",
         "run whole episodes with a trained policy",
     ),
     "export": Command(
         export,
-        "DIR --format onnx|numpy [--out FILE]",
+        "DIR [--format onnx|numpy] [--out FILE] [--checkpoint best|last|STEP]",
         "write the policy as a file that runs without klamp",
     ),
     "compare": Command(
         compare,
-        "DIR …",
+        "DIR … [--out FILE] [--threshold RETURN]",
         "runs side by side: a table with intervals, and a page with plots",
+    ),
+    "board": Command(board, "[RUNS] [--port N]", "a local page that follows runs as they train"),
+    "explain": Command(
+        explain,
+        "RUN [--update K]",
+        "what a run did, what is wrong with it and what to try; or what happened in one update",
     ),
 }
 

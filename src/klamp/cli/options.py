@@ -216,6 +216,8 @@ def _expected(kind: Any) -> tuple[str, tuple[str, ...]]:
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}", get_args(kind)
     if get_origin(kind) is tuple:
+        if get_args(kind)[0] is str:
+            return "words with spaces between them, each KEY=VALUE or NAME", ()
         return "integers with spaces between them, such as `64 64`", ()
     if type(None) in get_args(kind):
         inner, _ = _expected(next(part for part in get_args(kind) if part is not type(None)))

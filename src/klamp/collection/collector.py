@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 from klamp.envs.host.interface import Position
 from klamp.mathematics.normalization import Moments, Scaling
 from klamp.networks import Model
-from klamp.types import OnAny, Rollout
+from klamp.types import HostOrDevice, Rollout
 
 
 def never() -> None:
@@ -105,7 +105,7 @@ class NonFinite(NamedTuple):
 def first_non_finite(rollout: Rollout) -> NonFinite:
     """Which of observation, next observation and reward is not finite first, in numpy or in JAX."""
     xp = rollout.reward.__array_namespace__()
-    parts: list[OnAny] = [rollout.observation, rollout.next_observation, rollout.reward]
+    parts: list[HostOrDevice] = [rollout.observation, rollout.next_observation, rollout.reward]
     parts = [part.reshape(-1) for part in parts]
     # Integers are always finite.
     bad = [

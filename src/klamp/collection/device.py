@@ -22,7 +22,7 @@ from klamp.collection.collector import (
     summarize,
 )
 from klamp.config.settings import Settings
-from klamp.envs.device.batched import Stand, Together, from_arrays, to_arrays
+from klamp.envs.device.batched import BatchedEnvironment, BatchedState, from_arrays, to_arrays
 from klamp.envs.device.on_host import reset_key
 from klamp.envs.host.interface import by_the_run
 from klamp.mathematics.normalization import Moments, Scaling, moments_of, normalize
@@ -36,7 +36,7 @@ from klamp.types import Inputs, Rollout
 class CollectorState(NamedTuple):
     """What one rollout hands to the next."""
 
-    environments: Stand
+    environments: BatchedState
     hidden_state: Any
     """[N, …]: what a recurrent policy carries to the next step; None without."""
     episode_start: Any
@@ -69,7 +69,7 @@ class DeviceCollector:
     def __init__(
         self,
         env: str,
-        environments: Together,
+        environments: BatchedEnvironment,
         model: Model,
         theta: Float[Array, " n"],
         settings: Settings,
@@ -146,7 +146,7 @@ class DeviceCollector:
 
 
 def make_collect(
-    model: Model, environments: Together, settings: Settings
+    model: Model, environments: BatchedEnvironment, settings: Settings
 ) -> Callable[..., DeviceRollout]:
     """The collection of one rollout as a pure function of all that changes between two."""
     length, rows = settings.rollout_length, environments.num_envs
@@ -209,6 +209,6 @@ def _rollout(row: Any, dropout: Any, log_std: Any) -> Rollout:
         action_mask=mask,
         dropout_key=dropout,
         log_std=None if log_std is None else jnp.full(after.reward.shape, log_std, jnp.float32),
-        memory=hidden_state,
-        first=episode_start,
+        hidden_state=hidden_state,
+        episode_start=episode_start,
     )

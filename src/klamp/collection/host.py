@@ -63,7 +63,7 @@ class HostCollector:
         self.environments = environments
         length = settings.rollout_length
         shape = (length, environments.num_envs)
-        space = environments.seen_space
+        space = environments.policy_observation_space
         kind = np.float32 if np.issubdtype(space.dtype, np.floating) else space.dtype
         self._observation = np.zeros((*shape, *space.shape), kind)
         self._next_observation = np.zeros((*shape, *space.shape), kind)
@@ -234,8 +234,8 @@ class HostCollector:
             action_mask=self._mask,
             dropout_key=self._dropout_key,
             log_std=self._log_std,
-            memory=jax.tree.map(lambda leaf: leaf[:-1], self._hidden_state),
-            first=None if start is None else start[:-1],
+            hidden_state=jax.tree.map(lambda leaf: leaf[:-1], self._hidden_state),
+            episode_start=None if start is None else start[:-1],
         )
 
 

@@ -1,7 +1,10 @@
-"""What the name of an environment says of where it comes from."""
+"""What the names of an environment and of its wrappers say of where they come from."""
 
 OBJECT = "object:"
-"""How the name of an environment begins that was given as an object."""
+"""How the name of an environment begins that was given as an object written in JAX."""
+
+FACTORY = "factory:"
+"""How the name of one begins that a class or a function makes: ``factory:module:name``."""
 
 POOL = "envpool:"
 """How EnvPool's begin."""
@@ -12,6 +15,31 @@ LIBRARIES = ("gymnax", "brax", "playground")
 
 def module_of(env: str) -> str | None:
     """The module that is imported to make an environment; None where its name names none."""
+    if env.startswith(FACTORY):
+        return code_module(env.removeprefix(FACTORY))
     if env.startswith((OBJECT, POOL, *(f"{library}:" for library in LIBRARIES))):
         return None
     return env.rpartition(":")[0] or None
+
+
+def code_module(name: str) -> str | None:
+    """The module of code that is named as ``module:name``.
+
+    None where it cannot be imported by that name: what a script or a function defined is gone with
+    it, and a name without a colon is one of klamp's own.
+    """
+    module, _, inside = name.partition(":")
+    return module if inside and can_be_imported(name) else None
+
+
+def can_be_imported(name: str) -> bool:
+    """Whether ``module:name`` leads to the same code in another process."""
+    return "<" not in name and not name.startswith("__main__:")
+
+
+def title_of(env: str) -> str:
+    """An environment's name in messages and folders: a class or function by its own name."""
+    if not env.startswith(FACTORY):
+        return env
+    own = env.rpartition(":")[2].rpartition("<locals>.")[2]
+    return own.replace("<", "").replace(">", "")

@@ -5,13 +5,14 @@ every one of them, so a run never depends on a preset that changed later.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from klamp.config.algorithms import ALGORITHMS, REINFORCE, AlgorithmConfig, algorithm_name
+from klamp.config.algorithms import ALGORITHMS, AlgorithmConfig, algorithm_name, check_algorithm
+from klamp.config.algorithms.traits import traits_of
 from klamp.config.dialects import our_name
-from klamp.config.run import RunConfig, check_algorithm, check_environment_name
+from klamp.config.run import RunConfig, check_environment_name
 from klamp.config.settings import Settings
 from klamp.config.unused import by_choices, refuse_unused
 from klamp.config.validation import require
@@ -78,7 +79,14 @@ def task_of(env: str) -> str:
     return _VERSION.sub("", name)
 
 
-def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) -> RunConfig:
+def configure(
+    env: str,
+    algorithm: AlgorithmConfig | str | None,
+    given: Values,
+    *,
+    env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str] = (),
+) -> RunConfig:
     """The configuration of a run: defaults, then the preset, then what the caller gave.
 
     An algorithm given by name, or not at all (PPO), gets the preset's settings. One given as a
@@ -103,14 +111,16 @@ def configure(env: str, algorithm: AlgorithmConfig | str | None, given: Values) 
     if name is not None:
         merged = values | given
         chosen = replace(chosen, **{key: merged[key] for key in own & set(merged)})
-    stands_for = chosen.estimates if isinstance(chosen, REINFORCE) else {}
-    merged = stands_for | values | given
+    traits = traits_of(chosen)
+    merged = {**traits.implied_settings, **values, **given}
     settings = Settings(**{key: merged[key] for key in shared & set(merged)})
-    for key, value in stands_for.items():
-        decided = f"{value!r}, which the baseline {chosen.baseline!r} of REINFORCE stands for"
+    for key, value in traits.implied_settings.items():
+        decided = f"{value!r}, which {traits.implied_by} stands for"
         require(getattr(settings, key) == value, settings, key, decided)
     refuse_unused(chosen, settings, by_choices(chosen, settings))
-    return RunConfig(env=env, algorithm=chosen, settings=settings)
+    return RunConfig(
+        env, chosen, settings, env_kwargs=dict(env_kwargs or {}), wrappers=tuple(wrappers)
+    )
 
 
 def check_algorithm_name(name: str) -> None:
@@ -129,8 +139,7 @@ def sources(config: RunConfig, given: Mapping[str, str]) -> dict[str, str]:
     """
     algorithm, settings = config.algorithm, config.settings
     found = {item.name: "default" for part in (settings, algorithm) for item in fields(part)}
-    if isinstance(algorithm, REINFORCE):
-        found |= dict.fromkeys(algorithm.estimates, "baseline")
+    found |= dict.fromkeys(traits_of(algorithm).implied_settings, "baseline")
     found |= dict.fromkeys(preset(config.env, algorithm_name(algorithm)), "preset")
     return {**found, **given}
 

@@ -4,16 +4,14 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from klamp.config.algorithms import (
-    ALGORITHMS,
-    NPG,
-    PPO,
-    REINFORCE,
-    TRPO,
     AlgorithmConfig,
-    PPOPenalty,
+    algorithm_class,
     algorithm_name,
+    check_algorithm,
     final_values,
 )
+from klamp.config.algorithms.traits import traits_of
+from klamp.config.env_kwargs import checked_env_kwargs
 from klamp.config.settings import Settings
 from klamp.config.validation import require
 from klamp.errors import ConfigError, closest, printable, shown
@@ -31,25 +29,27 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= NAME_LIMIT and value.isprintable()
 
 
+def _frozen(value: Any) -> Any:
+    """A list of JSON as the tuple that it was."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value  # pyright: ignore
+
+
 def check_environment_name(env: Any) -> None:
     """Raise ``ConfigError`` where an environment is not given by its name."""
     if not _is_name(env):
         found = printable(" ".join(repr(env).split()), NAME_LIMIT)
         raise ConfigError(
             f"The environment is {found}, but must be a name: a Gymnasium id such as "
-            "'CartPole-v1', or 'module:id'. Register an environment of your own by "
-            "`gymnasium.register(id=…, entry_point=…)`, so that each copy is made anew, and give "
-            "its id."
+            "'CartPole-v1', or 'module:id'. For an environment of your own give its class, or a "
+            "function that makes one, so that each copy is made anew; or register it by "
+            "`gymnasium.register(id=…, entry_point=…)`, and give its id."
         )
 
 
-def check_algorithm(algorithm: Any) -> None:
-    """Raise ``ConfigError`` where an algorithm is not the config of one."""
-    if type(algorithm) not in ALGORITHMS.values():
-        raise ConfigError(
-            f"The algorithm is {' '.join(repr(algorithm).split())}, but must be a config such as "
-            f"`klamp.TRPO(max_kl=0.01)`, or one of the names {', '.join(ALGORITHMS)}."
-        )
+def _check_wrapper_names(names: Any) -> None:
+    """Raise ``ConfigError`` where recorded wrappers are no list of names."""
+    if not isinstance(names, list | tuple) or not all(map(_is_name, names)):
+        raise ConfigError(f"`wrappers` of the configuration is {shown(names)}, no list of names.")
 
 
 def check_sizes(algorithm: AlgorithmConfig, settings: Settings) -> None:
@@ -63,16 +63,16 @@ def check_sizes(algorithm: AlgorithmConfig, settings: Settings) -> None:
     normalization = settings.advantage_normalization
     alone = "'off' where a batch has one step: one sample cannot be standardised"
     require(batch > 1 or normalization == "off", settings, "advantage_normalization", alone)
-    fits_critic = isinstance(algorithm, REINFORCE | NPG | TRPO)
-    parts = [(algorithm, "minibatch_size")] if isinstance(algorithm, PPO | PPOPenalty) else []
-    for part, name in [*parts, *([(settings, "critic_minibatch_size")] if fits_critic else [])]:
+    own = [(algorithm, "minibatch_size")] if hasattr(algorithm, "minibatch_size") else []
+    fits_critic = traits_of(algorithm).critic == "fit"
+    for part, name in [*own, *([(settings, "critic_minibatch_size")] if fits_critic else [])]:
         size, usual = getattr(part, name), type(part).__dataclass_fields__[name].default
         # A batch below the size that nobody chose is taken whole.
         require(size <= batch or size == usual, part, name, f"at most the batch, {total}")
         shorter = f"at least one sequence of {settings.sequence} steps (`sequence_length`)"
         require(size >= settings.sequence, part, name, shorter)
-    if normalization == "minibatch" and parts and settings.sequence == 1:
-        size = min(getattr(algorithm, "minibatch_size"), batch)  # noqa: B009 - of two types
+    if normalization == "minibatch" and own and settings.sequence == 1:
+        size = min(getattr(algorithm, "minibatch_size"), batch)  # noqa: B009 - where it has one
         more = "with `advantage_normalization` 'minibatch', for one sample cannot be standardised"
         require(size > 1, algorithm, "minibatch_size", f"at least 2 {more}")
         left = f"a size that leaves no single sample over ({total}) {more}"
@@ -84,25 +84,32 @@ class RunConfig:
     """All that is needed to build a run again; what `config.json` holds."""
 
     env: str
-    """The environment: a Gymnasium id, or `module:id`."""
+    """The environment by name: a Gymnasium id, `module:id`, or `factory:module:name` of a class."""
     algorithm: AlgorithmConfig
     """The update and its settings."""
     settings: Settings = field(default_factory=Settings)
     """What all algorithms share."""
     network: str | None = None
     """The function that built networks of the user's own, by name; it is needed again to load."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Arguments of the environment's constructor, as JSON holds them."""
+    wrappers: tuple[str, ...] = ()
+    """What the environment is wrapped in, the innermost first: names, or ``module:name``."""
     start_from: str | None = None
     """The checkpoint whose parameters the run began with."""
     start_from_sha256: str | None = None
     """The sum of that checkpoint's arrays."""
 
     def __post_init__(self) -> None:
-        """Check what no part can see alone; REINFORCE's settings become those of its baseline."""
+        """Check what no part can see alone; what the algorithm implies becomes the settings'."""
         check_environment_name(self.env)
         check_algorithm(self.algorithm)
-        if isinstance(self.algorithm, REINFORCE):
-            estimated = replace(self.settings, **self.algorithm.estimates)
-            object.__setattr__(self, "settings", estimated)
+        object.__setattr__(self, "env_kwargs", checked_env_kwargs(self.env_kwargs))
+        _check_wrapper_names(self.wrappers)
+        object.__setattr__(self, "wrappers", tuple(self.wrappers))
+        implied = traits_of(self.algorithm).implied_settings
+        if implied:
+            object.__setattr__(self, "settings", replace(self.settings, **implied))
         check_sizes(self.algorithm, self.settings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,28 +118,30 @@ class RunConfig:
         for part in (self.settings, self.algorithm):
             flat |= {item.name: getattr(part, item.name) for item in fields(part)}
         flat["hidden_sizes"] = list(self.settings.hidden_sizes)
-        for name in BESIDE:
-            if (value := getattr(self, name)) is not None:
-                flat[name] = value
-        return flat
+        given: dict[str, Any] = {name: getattr(self, name) for name in BESIDE}
+        given |= {"env_kwargs": self.env_kwargs, "wrappers": list(self.wrappers)}
+        return flat | {name: value for name, value in given.items() if value}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "RunConfig":
-        """The inverse of ``to_dict``; every key must be known and every value valid."""
+    def from_dict(cls, data: dict[str, Any], own_algorithm: type[Any] | None = None) -> "RunConfig":
+        """The inverse of ``to_dict``; every key must be known and every value valid.
+
+        ``own_algorithm`` is the class of a user's own algorithm, where no module holds it.
+        """
         rest = dict(data)
         env, name = rest.pop("env", None), rest.pop("algo", None)
         for other in ("klamp_version", "signature"):
             rest.pop(other, None)
         beside = {name: rest.pop(name, None) for name in BESIDE}
-        if not isinstance(env, str) or not isinstance(name, str) or name not in ALGORITHMS:
+        env_kwargs, wrappers = rest.pop("env_kwargs", {}), rest.pop("wrappers", ())
+        if not isinstance(env, str):
             raise ConfigError(
-                f"The configuration names the environment {shown(env)} and the algorithm "
-                f"{shown(name)}; expected a string and one of {', '.join(ALGORITHMS)}."
+                f"The configuration names the environment {shown(env)}; expected a string."
             )
         for key, value in beside.items():
             if value is not None and not _is_name(value):
                 raise ConfigError(f"`{key}` of the configuration is {shown(value)}, no name.")
-        kind = ALGORITHMS[name]
+        kind = algorithm_class(name, own_algorithm)
         own = {item.name for item in fields(kind)}
         shared = {item.name for item in fields(Settings)}
         unknown = sorted(set(rest) - own - shared)
@@ -146,7 +155,9 @@ class RunConfig:
             )
         return cls(
             env=env,
-            algorithm=kind(**{key: rest[key] for key in own & set(rest)}),
+            algorithm=kind(**{key: _frozen(rest[key]) for key in own & set(rest)}),
             settings=Settings(**{key: rest[key] for key in shared & set(rest)}),
+            env_kwargs=env_kwargs,
+            wrappers=wrappers,
             **beside,
         )

@@ -76,8 +76,8 @@ class CollectionSettings:
     process; async: one process an environment, for environments that take over a millisecond a
     step. A script that asks for async must train under `if __name__ == "__main__":`."""
     step_limit_s: Positive = 60.0
-    """Seconds that an environment of vectorization async may take for a step, before it is killed
-    and its episode played again in a new process."""
+    """Seconds that an environment may take for a step: at the start-up check, which then ends the
+    run; under vectorization async at all times, which then plays its episode again elsewhere."""
     normalize_observation: bool = False
     """Scale observations by their running mean and deviation. Advised unless they are near 1.
     Images and other bytes are not: they are divided by 255, whatever this says."""
@@ -209,6 +209,25 @@ class CheckpointSettings:
         check_fields(self, CheckpointSettings)
 
 
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """Evaluation while the run trains, and what ends it early."""
+
+    eval_interval: Count | None = None
+    """Environment steps between two evaluations of the policy while it trains: whole episodes with
+    the most probable actions, in environments of their own. Unset: none."""
+    eval_episodes: Count = 10
+    """Episodes of each evaluation; they begin from the same seeds every time."""
+    stop_at_return: Finite | None = None
+    """End the run when the mean return of an evaluation reaches this; without eval_interval, that
+    of the last 100 training episodes. Unset: train for all steps."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        object.__setattr__(self, "eval_interval", _integral(self.eval_interval))
+        check_fields(self, EvaluationSettings)
+
+
 GROUPS: dict[str, type[Any]] = {
     "training": TrainingSettings,
     "collection": CollectionSettings,
@@ -216,6 +235,7 @@ GROUPS: dict[str, type[Any]] = {
     "network": NetworkSettings,
     "critic": CriticSettings,
     "checkpoints": CheckpointSettings,
+    "evaluation": EvaluationSettings,
 }
 """The groups by the headings that they have in `klamp train --help`."""
 
@@ -223,6 +243,7 @@ GROUPS: dict[str, type[Any]] = {
 # The fields of a dataclass come from its last base first.
 @dataclass(frozen=True)
 class Settings(
+    EvaluationSettings,
     CheckpointSettings,
     CriticSettings,
     NetworkSettings,

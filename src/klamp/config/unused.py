@@ -5,24 +5,17 @@ from its default: a person who gave it expects something of it, and ``config.jso
 was done. Light to import, like ``config``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, NamedTuple
 
-from klamp.config.algorithms import A2C, NPG, PPO, REINFORCE, TRPO, AlgorithmConfig, PPOPenalty
+from klamp.config.algorithms.traits import AlgorithmConfig, Unused, traits_of
 from klamp.config.settings import Settings
 from klamp.errors import ConfigError, shown
 
 CRITIC_FIT = ("critic_epochs", "critic_minibatch_size", "critic_learning_rate")
 LAYERS = ("hidden_sizes", "activation", "dropout")
 SCHEDULE = ("action_std", "action_std_decay", "action_std_minimum")
-
-
-class Unused(NamedTuple):
-    """Settings without effect, and the reason."""
-
-    names: Sequence[str]
-    why: str
 
 
 class Decided(NamedTuple):
@@ -53,44 +46,33 @@ def refuse_unused(algorithm: AlgorithmConfig, settings: Settings, unused: Iterat
                     )
 
 
-def learns_a_critic(algorithm: AlgorithmConfig) -> bool:
-    """Whether anything moves V towards its target."""
-    if isinstance(algorithm, REINFORCE):
-        return algorithm.baseline == "value"
-    return isinstance(algorithm, NPG | TRPO) or algorithm.value_coefficient > 0
-
-
 def by_choices(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unused]:
     """What algorithm and settings leave without effect, whatever the environment."""
     yield from _of_the_critic(algorithm, settings)
     yield from _of_the_networks(settings)
     kind = type(algorithm).__name__
-    if settings.advantage_normalization == "minibatch" and isinstance(algorithm, NPG | TRPO):
+    yield from traits_of(algorithm).unused
+    if settings.advantage_normalization == "minibatch" and traits_of(algorithm).whole_batch:
         yield Unused(
             ("advantage_normalization",),
             f"{kind} takes its step on the whole batch, so 'minibatch' would standardise nothing; "
             "'batch' and 'off' are the choices",
         )
-    if settings.vectorization != "async":
-        yield Unused(("step_limit_s",), "only environments of `vectorization` 'async' are timed")
-    if isinstance(algorithm, TRPO) and algorithm.max_backtracks == 0:
-        yield Unused(("backtrack_ratio",), "with `max_backtracks` 0 no step is shortened")
-    if isinstance(algorithm, PPO) and algorithm.epochs == 1:
-        yield Unused(("target_kl",), "it stops further epochs, and `epochs` is 1")
+    if settings.eval_interval is None:
+        yield Unused(("eval_episodes",), "without an `eval_interval` nothing is evaluated")
 
 
 def _of_the_critic(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unused]:
-    kind, learns = type(algorithm).__name__, learns_a_critic(algorithm)
-    if isinstance(algorithm, A2C | PPO | PPOPenalty):
+    kind, traits = type(algorithm).__name__, traits_of(algorithm)
+    learns = traits.without_critic is None
+    if traits.critic == "joint":
         yield Unused(
             CRITIC_FIT,
             f"{kind} has no fit of the critic by itself; it descends the value loss together with "
             "the policy's, weighted by `value_coefficient`",
         )
-        without = "with a `value_coefficient` of 0 no critic is learned"
-    else:
-        without = "without V for its `baseline`, REINFORCE learns no critic"
-    if not learns:
+    if traits.without_critic is not None:
+        without = traits.without_critic
         yield Unused((*CRITIC_FIT, "value_clip", "value_learning_rate"), without)
         if settings.advantage_estimator != "standardized-return":
             yield Unused(("value_target",), without)

@@ -1,174 +1,226 @@
-"""From an environment's name to environments that can be stepped; errors that say what to do."""
+"""What an ``env`` is, decided once: from a name, a class, a function or an object to its source.
 
-import contextlib
-import os
-import sys
-import warnings
-from typing import Any
+Everything that makes, steps, checks, films or records environments asks the source, and knows no
+kind of them.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
 
 import gymnasium
+from gymnasium.vector import VectorEnv
 
-from klamp.config.environment_name import OBJECT, POOL, module_of
-from klamp.config.run import RunConfig
-from klamp.envs.device.adapters import device_environment, only_auto
-from klamp.envs.device.on_host import SteppedEnvironments
-from klamp.envs.device.protocol import is_device_environment
-from klamp.envs.host.envpool import PoolEnvironments
+from klamp.config.env_kwargs import checked_env_kwargs
+from klamp.config.environment_name import FACTORY, OBJECT, POOL, can_be_imported
+from klamp.config.run import RunConfig, check_environment_name
+from klamp.envs.device.adapters import brax, gymnax, playground
+from klamp.envs.device.protocol import DeviceEnvironment, is_device_environment
+from klamp.envs.device.source import DeviceSource, no_wrappers
+from klamp.envs.host.envpool import PoolSource
+from klamp.envs.host.gymnasium_source import GymnasiumSource
 from klamp.envs.host.interface import HostEnvironments
-from klamp.envs.host.replay import CopiedEnvironments
-from klamp.envs.host.serial import LocalCopies, one_line
-from klamp.envs.host.subprocesses import WorkerCopies
-from klamp.envs.host.vector import VectorEnvironments
-from klamp.errors import ConfigError, EnvironmentFault, closest
+from klamp.envs.host.recipe import Recipe
+from klamp.envs.qualified_name import qualified_name
+from klamp.envs.wrappers import Wrapper, wrappers_of
+from klamp.errors import ConfigError, shown
 from klamp.runtime.seeding import Purpose
 
-FEW = 2
-"""Copies that are stepped in turn, rather than as arrays, whose calls cost the same for any number:
-a step of two CartPoles takes 23 µs in turn, 40 µs together; of four, 40 µs either way."""
+LIBRARIES: dict[str, Callable[[str, Mapping[str, Any]], DeviceEnvironment]] = {
+    "gymnax": gymnax,
+    "brax": brax,
+    "playground": playground,
+}
+"""What makes the environments of a JAX library, by what stands before the colon of their names."""
 
 
-def make_host(
-    env: Any,
-    num_envs: int,
-    *,
-    seed: int,
-    purpose: Purpose,
-    vectorization: str = "auto",
-    step_limit_s: float = 60.0,
-) -> HostEnvironments:
-    """``num_envs`` copies of a Gymnasium id (or ``module:id``), ready to be reset.
+class EnvironmentSource(Protocol):
+    """Where the environments of a run come from. Nothing is imported or made before it is asked."""
 
-    ``auto`` takes the environment's own vector form where it has one and there are more than
-    ``FEW`` of them, else steps copies in this process; ``async`` gives each copy a process, which
-    has ``step_limit_s`` for a step. One that is written in JAX, by its name or as an object, is
-    stepped on the device, ``envpool:ID`` by EnvPool.
+    @property
+    def name(self) -> str:
+        """What `config.json` records as `env`."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """The environment in messages."""
+        ...
+
+    @property
+    def env_kwargs(self) -> Mapping[str, Any]:
+        """Arguments of its constructor."""
+        ...
+
+    @property
+    def wrappers(self) -> tuple[str, ...]:
+        """What it is wrapped in, the innermost first, as `config.json` records it."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is expected to be put back exactly where it stood."""
+        ...
+
+    @property
+    def one(self) -> Recipe | None:
+        """Makes one copy, to be checked or filmed; None where none can be stepped by itself."""
+        ...
+
+    def device(self, vectorization: str) -> DeviceEnvironment | None:
+        """The environment as pure functions; None where it is stepped on the host."""
+        ...
+
+    def together(self, num_envs: int, vectorization: str) -> bool:
+        """Whether so many rows are stepped by a vector form of the environment's own."""
+        ...
+
+    def host(
+        self,
+        num_envs: int,
+        *,
+        seed: int,
+        purpose: Purpose,
+        vectorization: str = "auto",
+        step_limit_s: float = 60.0,
+    ) -> HostEnvironments:
+        """``num_envs`` environments stepped on the host, ready to be reset.
+
+        ``auto`` takes the environment's own vector form where it has one and there are more than
+        a few of them, else steps copies in this process; ``async`` gives each copy a process, which
+        has ``step_limit_s`` seconds for a step. Raises ``EnvironmentFault`` where none can be made.
+        """
+        ...
+
+
+def resolve(
+    env: Any, env_kwargs: Mapping[str, Any] | None = None, wrappers: Any = None
+) -> EnvironmentSource:
+    """The source of an environment, whatever it was given as.
+
+    ``env`` is a name (a Gymnasium id, ``module:id``, ``gymnax:…``, ``brax:…``, ``playground:…``,
+    ``envpool:…``, ``factory:module:name``), a class or function that makes one, or an object
+    written in JAX. ``env_kwargs`` are arguments of its constructor, ``wrappers`` names or
+    callables, the innermost first. Raises ``ConfigError`` where it is none of these, or where the
+    kind of environment takes no arguments or wrappers.
     """
-    on_device = device_environment(env, vectorization)
-    if on_device is not None:
-        name = env if isinstance(env, str) else type(env).__qualname__
-        return SteppedEnvironments(on_device, name, num_envs, seed, purpose)
-    if env.startswith(POOL):
-        only_auto(env, vectorization)
-        return PoolEnvironments(env, num_envs, seed, purpose)
-    spec = specification(env)
-    try:
-        if takes_vector_form(spec, num_envs, vectorization):
-            vector = gymnasium.make_vec(spec, num_envs=num_envs)
-            return VectorEnvironments(vector, env, seed, purpose)
-        if vectorization == "async":
-            workers = WorkerCopies(spec, num_envs, step_limit_s)
-            return CopiedEnvironments(workers, env, seed, purpose)
-        # The contract has been checked once; it need not be checked at every step.
-        with contextlib.ExitStack() as made:
-            envs = [_closed_by(made, spec) for _ in range(num_envs)]
-            made.pop_all()
-    except EnvironmentFault:
-        raise
-    except Exception as error:
-        raise EnvironmentFault(cannot_make(env, error)) from error
-    return CopiedEnvironments(LocalCopies(envs), env, seed, purpose)
-
-
-def _closed_by(made: contextlib.ExitStack, spec: Any) -> Any:
-    """A copy, which is closed again where another cannot be made."""
-    env = gymnasium.make(spec, disable_env_checker=True)
-    made.callback(env.close)
-    return env
-
-
-def takes_vector_form(spec: Any, num_envs: int, vectorization: str) -> bool:
-    """Whether rows are stepped by the environment's own vector form."""
-    if vectorization != "auto" or spec.vector_entry_point is None:
-        return False
-    return num_envs > FEW or spec.entry_point is None
-
-
-def make_single(env: str, **options: Any) -> Any:
-    """One environment of its own, to be rendered."""
-    spec = specification(env)
-    try:
-        return gymnasium.make(spec, **options)
-    except Exception as error:
-        raise EnvironmentFault(cannot_make(env, error)) from error
-
-
-def specification(env: str) -> Any:
-    """The registered specification of an id; an error that suggests the nearest one."""
-    module, name = module_of(env), env.rpartition(":")[2]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            # The loader of `module:id` imports the module, which registers the id.
-            if module:
-                _search_here_last()
-                __import__(module)
-            return gymnasium.spec(name)
-    except ImportError as error:
-        raise EnvironmentFault(
-            f"The environment `{env}` needs the module `{module}`, which cannot be imported "
-            f"({error}). Install it, or run from the folder that holds it."
-        ) from error
-    except gymnasium.error.Error as error:
-        known = list(gymnasium.registry)
-        raise EnvironmentFault(
-            f"There is no environment `{env}` among those that Gymnasium knows here."
-            f"{closest(name, known, 3)} For one of your own, give `module:id`, where importing "
-            "`module` registers `id`."
-        ) from error
-    except (Exception, SystemExit) as error:
-        raise EnvironmentFault(
-            f"The module `{module}` of the environment `{env}` raised {type(error).__name__} while "
-            f"it was imported: {one_line(error)} Mend the module; `python -c 'import {module}'` "
-            "shows where it happens."
-        ) from error
-
-
-def _search_here_last() -> None:
-    """Have modules be found in the working folder, too, as `python -m klamp` finds them.
-
-    Last, so that a file there takes no other module's place; not at all where Python was told so.
-    """
-    with contextlib.suppress(OSError):
-        here = os.getcwd()
-        if not (sys.flags.safe_path or here in sys.path or "" in sys.path):
-            sys.path.append(here)
-
-
-def cannot_make(env: str, error: BaseException) -> str:
-    """Why an environment could not be made, in its own words, with the likely remedy."""
-    text = one_line(error)
-    missing = isinstance(error, gymnasium.error.DependencyNotInstalled | ImportError)
-    remedy = "Check the environment's own constructor."
-    if missing:
-        mujoco = "mujoco" in text or "imageio" in text
-        remedy = 'Do `pip install "klamp[mujoco]"`.' if mujoco else "Install what it names."
-    return f"The environment `{env}` could not be made: {type(error).__name__}: {text} {remedy}"
-
-
-def environment_name(env: Any) -> Any:
-    """The name of an environment as `config.json` holds it; what is none is left as it is."""
-    if not is_device_environment(env):
-        return env
-    return f"{OBJECT}{type(env).__module__}:{type(env).__qualname__}"
-
-
-def environment_of(config: RunConfig, environment: Any = None) -> Any:
-    """The name of the run's environment, or the object that it was given as.
-
-    Raises ``ConfigError`` where an object is needed and missing, or another than the run's.
-    """
-    if environment is None and not config.env.startswith(OBJECT):
-        return config.env
-    if environment is None:
+    arguments, wrapped = checked_env_kwargs(env_kwargs), wrappers_of(wrappers)
+    if isinstance(env, gymnasium.Env | VectorEnv):
         raise ConfigError(
-            f"The environment of the run is an object, `{config.env.removeprefix(OBJECT)}`, which "
-            "no file holds. Give it again, in Python: `klamp.load(folder, environment=…)`, "
+            f"The environment is an object, {shown(env)}, of which no copies can be made. Give its "
+            "class, or a function that makes one, such as `klamp.train(lambda: MyEnvironment(…), "
+            "…)`, or the id by which it is registered."
+        )
+    if is_device_environment(env):
+        return _object(env, arguments, wrapped)
+    if callable(env):
+        return GymnasiumSource(FACTORY + qualified_name(env), arguments, wrapped, env)
+    check_environment_name(env)
+    return _named(env, arguments, wrapped)
+
+
+def _object(env: Any, arguments: dict[str, Any], wrapped: tuple[Wrapper, ...]) -> DeviceSource:
+    """An object that is an environment written in JAX."""
+    title = type(env).__qualname__
+    if arguments:
+        raise ConfigError(
+            f"The environment is an object, of the class `{title}`, so `env_kwargs` come too late: "
+            "give the arguments to its constructor, and leave them out here."
+        )
+    no_wrappers(title, tuple(each.name for each in wrapped), "it is written in JAX")
+    name = f"{OBJECT}{type(env).__module__}:{title}"
+    return DeviceSource(name, title, {}, lambda: env)
+
+
+def _named(env: str, arguments: dict[str, Any], wrapped: tuple[Wrapper, ...]) -> EnvironmentSource:
+    """An environment by its name."""
+    names = tuple(each.name for each in wrapped)
+    library, colon, _ = env.partition(":")
+    if colon and library in LIBRARIES:
+        no_wrappers(env, names, "it is written in JAX")
+        return DeviceSource(env, env, arguments, partial(LIBRARIES[library], env, arguments))
+    if env.startswith(POOL):
+        no_wrappers(env, names, "EnvPool steps its environments by itself")
+        return PoolSource(env, arguments)
+    if env.startswith(OBJECT) or not can_be_imported(env.removeprefix(FACTORY)):
+        what = "an object" if env.startswith(OBJECT) else "made by code of a script's own"
+        raise ConfigError(
+            f"The environment of the run is {what}, `{env.partition(':')[2]}`, which no file "
+            "holds. Give it again, in Python: `klamp.load(folder, environment=…)`, "
             "`klamp.resume(folder, environment=…)`, `klamp.evaluate(policy, environment)`."
         )
-    name = environment_name(environment)
-    if name != config.env:
+    return GymnasiumSource(env, arguments, wrapped)
+
+
+def source_of(
+    config: RunConfig, environment: Any = None, wrappers: Any = None
+) -> EnvironmentSource:
+    """The source of a run's environment, from its configuration and what is given again.
+
+    Raises ``ConfigError`` where what no file holds is missing, or where another is given.
+    """
+    wrapped = config.wrappers if wrappers is None else wrappers
+    env = config.env if environment is None else environment
+    source = resolve(env, config.env_kwargs, wrapped)
+    if not _same(source.name, config.env):
         raise ConfigError(
-            f"The run was made with the environment `{config.env}`, but `environment` is {name!r}. "
-            "Give an object of the run's own class, or leave it out where the run has an id."
+            f"The run was made with the environment `{config.env}`, but `environment` is "
+            f"{source.name!r}. Give one of the run's own class, or leave it out where the run has "
+            "an id."
         )
-    return environment
+    given = source.wrappers
+    if len(given) != len(config.wrappers) or not all(map(_same, given, config.wrappers)):
+        raise ConfigError(
+            f"The run was made with the wrappers {list(config.wrappers)}, but `wrappers` are "
+            f"{list(given)}. Give the run's own, in their order."
+        )
+    return source
+
+
+def given_again(environment: Any, wrappers: Any) -> list[str]:
+    """Which of the two parts of a source its user gives again, so that no name leads to them."""
+    parts = {"environment": environment, "wrappers": wrappers}
+    return [name for name, value in parts.items() if value is not None]
+
+
+def source_to_evaluate(
+    config: RunConfig, env: Any, env_kwargs: Mapping[str, Any] | None, wrappers: Any
+) -> EnvironmentSource:
+    """The source of environments for a run's policy: the run's own, but for what is given.
+
+    One that Gymnasium has made is made again from its ``spec``, as it is. Any other is wrapped as
+    the run's was, and the run's own has the run's arguments, unless they are given.
+    """
+    if isinstance(env, gymnasium.Env | VectorEnv):
+        return _made_again(env)
+    named = config.env if env is None else resolve(env).name
+    arguments = config.env_kwargs if _same(named, config.env) else {}
+    return resolve(
+        config.env if env is None else env,
+        arguments if env_kwargs is None else env_kwargs,
+        config.wrappers if wrappers is None else wrappers,
+    )
+
+
+def _made_again(env: Any) -> EnvironmentSource:
+    """The source of an environment that Gymnasium has made."""
+    if isinstance(env, VectorEnv) or env.spec is None:
+        raise ConfigError(
+            f"The environment is an object, {shown(env)}, which cannot be made again: it has no "
+            "`spec` of a single environment. Give its id, its class, or a function that makes one."
+        )
+    return GymnasiumSource(env.spec.id, {}, (), env.spec)
+
+
+def _same(name: str, recorded: str) -> bool:
+    """Whether two names are of the same code: a script's own is in `__main__` where it runs."""
+    (kind, module, inside), (recorded_kind, recorded_module, own) = map(_split, (name, recorded))
+    in_main = "__main__" in (module, recorded_module)
+    return name == recorded or (in_main and (kind, inside) == (recorded_kind, own))
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """What comes before the module in a recorded name, the module, and the name inside it."""
+    rest, _, inside = name.rpartition(":")
+    kind, _, module = rest.rpartition(":")
+    return kind, module, inside

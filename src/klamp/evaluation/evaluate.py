@@ -1,13 +1,15 @@
 """How well a policy does: whole episodes, raw rewards, frozen normalisation."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from klamp.config.validation import is_integer
 from klamp.envs.host.interface import HostEnvironments
-from klamp.envs.source import environment_of, make_host
+from klamp.envs.source import source_to_evaluate
 from klamp.envs.spaces.supported import form, limits
+from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.runtime.device import in_float32
@@ -43,8 +45,14 @@ def evaluate(
     episodes: int = 20,
     seed: int = 0,
     deterministic: bool = True,
+    env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str | Wrap] | None = None,
 ) -> Evaluation:
     """Run ``episodes`` whole episodes of ``env`` (that of the training, if left out).
+
+    ``env`` is whatever ``klamp.train`` takes, or an environment that Gymnasium has made, which is
+    made again from its ``spec``, as it is. Any other has the wrappers of the training, and that of
+    the training its arguments, unless ``wrappers`` and ``env_kwargs`` are given.
 
     Episodes are shared out evenly over parallel copies beforehand: taking whichever end first
     would favour short ones. The seeds are those of evaluation, never of training; the same ``seed``
@@ -55,15 +63,21 @@ def evaluate(
         raise ConfigError(f"`episodes` is {episodes!r}, but must be an integer ≥ 1.")
     if not is_integer(seed, 0) or seed >= 2**63:
         raise ConfigError(f"`seed` is {seed!r}, but must be an integer from 0 to 2**63 − 1.")
-    copies = min(episodes, COPIES)
-    due = np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
-    source = environment_of(policy.config) if env is None else env
-    environments = make_host(source, copies, seed=seed, purpose=Purpose.EVALUATE)
+    due = shared_out(episodes)
+    source = source_to_evaluate(policy.config, env, env_kwargs, wrappers)
+    environments = source.host(len(due), seed=seed, purpose=Purpose.EVALUATE)
     try:
         _check_fits(policy, environments)
-        return _run(policy.anew(seed), environments, due, deterministic)
+        first = environments.reset()
+        return run_episodes(policy.anew(seed), environments, first, due, deterministic)
     finally:
         environments.close()
+
+
+def shared_out(episodes: int) -> np.ndarray:
+    """The episodes that are due from each copy."""
+    copies = min(episodes, COPIES)
+    return np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
 
 
 def _check_fits(policy: TrainedPolicy, environments: HostEnvironments) -> None:
@@ -85,18 +99,29 @@ def _taken(space: Any) -> Any:
     return form(space), limits(space)
 
 
-def _run(policy: TrainedPolicy, environments: Any, due: np.ndarray, mode: bool) -> Evaluation:
-    """Step until each copy has finished the episodes due from it."""
+def run_episodes(
+    policy: TrainedPolicy,
+    environments: HostEnvironments,
+    observation: np.ndarray,
+    due: np.ndarray,
+    deterministic: bool,
+    check: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Step, from the first ``observation``, until each copy has finished the episodes due from it.
+
+    ``check`` is called at every step, and may raise.
+    """
     total, length = np.zeros(len(due)), np.zeros(len(due))
     returns: list[float] = []
     lengths: list[float] = []
-    observation, due = environments.reset(), due.copy()
+    due = due.copy()
     while due.any():
-        action = policy.act_on_rows(observation, mode, environments.action_mask)
+        check()
+        action = policy.act_on_rows(observation, deterministic, environments.action_mask)
         after = environments.step(action)
         total += np.where(after.valid, after.reward, 0)
         length += after.valid
-        policy.forget(after.terminated | after.truncated | ~after.valid)
+        policy.reset(after.terminated | after.truncated | ~after.valid)
         for i in np.flatnonzero(after.terminated | after.truncated):
             if due[i]:
                 due[i] -= 1

@@ -109,10 +109,10 @@ class TrainedPolicy:
         """
         other = copy(self)
         other._noise, other._calls = (seed, Purpose.ACT_EVALUATED), 0
-        other.forget()
+        other.reset()
         return other
 
-    def forget(self, ended: Any = None) -> None:
+    def reset(self, ended: Any = None) -> None:
         """Begin new episodes: a memory is given up, in the rows of ``ended`` or in all.
 
         To be called at the end of each episode; policies without a memory need not be told.
@@ -126,7 +126,7 @@ class TrainedPolicy:
     def value(self, observation: Any) -> Any:
         """V of one observation (a float) or of each of a batch, in the units of the training."""
         rows, single = self._rows(observation)
-        value = np.asarray(self.model.judge(self.theta, self.scaling, self._inputs(rows)))
+        value = np.asarray(self.model.compiled_value(self.theta, self.scaling, self._inputs(rows)))
         return float(value[0]) if single else value
 
     def _allowed(self, observation: Any, mask: Any, rows: int, single: bool) -> np.ndarray | None:

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from klamp.config.environment_name import OBJECT
-from klamp.envs.device.adapters import device_environment
-from klamp.envs.source import make_single
+from klamp.envs.source import source_to_evaluate
 from klamp.errors import ConfigError
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.runtime.seeding import Purpose, environment_seed
@@ -19,25 +17,28 @@ def check_video(path: Path) -> None:
         )
 
 
-def record_video(policy: TrainedPolicy, path: Path, *, seed: int = 0) -> float:
-    """Film one episode into ``path`` (.mp4 or .gif); its return. Needs ``klamp[video]``."""
+def record_video(policy: TrainedPolicy, path: Path, *, env: Any = None, seed: int = 0) -> float:
+    """Film one episode into ``path`` (.mp4 or .gif); its return. Needs ``klamp[video]``.
+
+    ``env`` is that of the training, if left out, or whatever ``klamp.evaluate`` takes.
+    """
     check_video(path)
     try:
         import imageio.v2 as imageio  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise ConfigError('A video needs `pip install "klamp[video]"`.') from error
-    name = policy.config.env
-    if name.startswith(OBJECT) or (":" in name and device_environment(name) is not None):
+    source = source_to_evaluate(policy.config, env, None, None)
+    if source.one is None:
         raise ConfigError(
-            f"The environment `{name}` shows no pictures through Gymnasium, so no video can be "
-            "made. Step it with `policy.act` and draw its states with its own library."
+            f"The environment `{source.title}` shows no pictures through Gymnasium, so no video "
+            "can be made. Step it with `policy.act` and draw its states with its own library."
         )
-    env = make_single(name, render_mode="rgb_array")
+    made = source.one.made(render_mode="rgb_array")
     try:
-        frames, total = _film(policy.anew(seed), env, seed)
+        frames, total = _film(policy.anew(seed), made, seed)
     finally:
-        env.close()
-    rate = int(env.metadata.get("render_fps", 30))
+        made.close()
+    rate = int(made.metadata.get("render_fps", 30))
     path.parent.mkdir(parents=True, exist_ok=True)
     imageio.mimsave(path, frames, fps=rate)
     return total

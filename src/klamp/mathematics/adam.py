@@ -1,6 +1,14 @@
-"""Adam on a flat vector (arXiv:1412.6980), and the clipping of a gradient by its norm."""
+"""Adam on a flat vector (arXiv:1412.6980), and the clipping of a gradient by its norm.
 
-from typing import NamedTuple
+``init`` and ``update`` have the signatures of optax's ``GradientTransformation``, and the module is
+an ``Optimizer`` itself; a transformation of optax that finds a direction (``scale_by_adam``,
+``scale_by_lion``, …) stands in its place. What ``update`` returns is descended along by a step
+size; optax's own ``adam(learning_rate)`` has step size and sign in it, and is one with a step size
+of −1.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -10,6 +18,21 @@ FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
 
 EPSILON = 1e-5
 """As in the implementations that the published results come from, not the paper's own 1e-8."""
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """From gradients to directions: this module, or a transformation of optax."""
+
+    @property
+    def init(self) -> Callable[[Any], Any]:
+        """The parameters → what is remembered before the first step."""
+        ...
+
+    @property
+    def update(self) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
+        """Gradient, what is remembered, the parameters → the direction, what is remembered."""
+        ...
 
 
 class AdamState(NamedTuple):
@@ -23,18 +46,19 @@ class AdamState(NamedTuple):
     """v: the running mean of their squares."""
 
 
-def begin(theta: Float[Array, " n"]) -> AdamState:
+def init(params: Float[Array, " n"]) -> AdamState:
     """Nothing remembered."""
-    return AdamState(jnp.zeros((), jnp.int32), jnp.zeros_like(theta), jnp.zeros_like(theta))
+    return AdamState(jnp.zeros((), jnp.int32), jnp.zeros_like(params), jnp.zeros_like(params))
 
 
-def direction(
-    gradient: Float[Array, " n"], state: AdamState
+def update(
+    gradient: Float[Array, " n"], state: AdamState, params: Float[Array, " n"] | None = None
 ) -> tuple[Float[Array, " n"], AdamState]:
     """``m̂/(√v̂ + ε)``, to be descended along by a step size, and what is remembered (Algorithm 1).
 
     In the order that the end of the paper's section 2 gives, ``α_t·m/(√v + ε·√(1 − β₂ᵗ))`` with
-    ``α_t = √(1 − β₂ᵗ)/(1 − β₁ᵗ)``: the same number by one division an entry in place of three.
+    ``α_t = √(1 − β₂ᵗ)/(1 − β₁ᵗ)``: the same number by one division per entry instead of three.
+    ``params`` are not read.
     """
     steps = state.steps + 1
     t = steps.astype(gradient.dtype)

@@ -6,15 +6,15 @@ from jaxtyping import Array, Float, Shaped
 
 from klamp.config.choices import AdvantageEstimator, ValueTarget
 from klamp.mathematics.weighting import weighted_mean, weighted_variance
-from klamp.types import OnAny
+from klamp.types import HostOrDevice
 
 
 def gae(
-    reward: Float[OnAny, "T *N"],
-    value: Float[OnAny, "T *N"],
-    next_value: Float[OnAny, "T *N"],
-    terminated: Shaped[OnAny, "T *N"],
-    truncated: Shaped[OnAny, "T *N"],
+    reward: Float[HostOrDevice, "T *N"],
+    value: Float[HostOrDevice, "T *N"],
+    next_value: Float[HostOrDevice, "T *N"],
+    terminated: Shaped[HostOrDevice, "T *N"],
+    truncated: Shaped[HostOrDevice, "T *N"],
     *,
     discount: float | Float[Array, ""],
     trace_decay: float | Float[Array, ""],
@@ -44,10 +44,10 @@ def gae(
 
 
 def discounted_returns(
-    reward: Float[OnAny, "T *N"],
-    next_value: Float[OnAny, "T *N"],
-    terminated: Shaped[OnAny, "T *N"],
-    truncated: Shaped[OnAny, "T *N"],
+    reward: Float[HostOrDevice, "T *N"],
+    next_value: Float[HostOrDevice, "T *N"],
+    terminated: Shaped[HostOrDevice, "T *N"],
+    truncated: Shaped[HostOrDevice, "T *N"],
     *,
     discount: float | Float[Array, ""],
 ) -> Float[Array, "T *N"]:
@@ -64,12 +64,12 @@ def discounted_returns(
 
 
 def estimate(
-    reward: Float[OnAny, "T *N"],
-    value: Float[OnAny, "T *N"],
-    next_value: Float[OnAny, "T *N"],
-    terminated: Shaped[OnAny, "T *N"],
-    truncated: Shaped[OnAny, "T *N"],
-    weight: Float[OnAny, "T *N"] | None = None,
+    reward: Float[HostOrDevice, "T *N"],
+    value: Float[HostOrDevice, "T *N"],
+    next_value: Float[HostOrDevice, "T *N"],
+    terminated: Shaped[HostOrDevice, "T *N"],
+    truncated: Shaped[HostOrDevice, "T *N"],
+    weight: Float[HostOrDevice, "T *N"] | None = None,
     *,
     discount: float,
     trace_decay: float,
@@ -102,7 +102,7 @@ def estimate(
 
 
 def standardize(
-    advantage: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
+    advantage: Float[HostOrDevice, "*S"], weight: Float[HostOrDevice, "*S"] | None = None
 ) -> Float[Array, "*S"]:
     """(A − mean) / standard deviation over the samples with weight; rows of weight 0 become 0.
 

@@ -4,13 +4,13 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from klamp.mathematics.weighting import map_rows
+from klamp.mathematics.weighting import along, map_rows
 from klamp.types import Batch, Shared
 
 Rows = TypeVar("Rows")
-"""A batch, or anything else whose leaves have one row per sample."""
+"""A batch, or anything else whose leaves have one row per sample, or per sequence of samples."""
 
 
 def permutations(key: PRNGKeyArray, count: int, rows: int) -> Int[Array, "count rows"]:
@@ -77,8 +77,8 @@ def take_rows(batch: Batch, rows: Int[Array, "*S size"], total: int) -> Batch:
     if total % rows.shape[-1] == 0:
         return part
     real: Bool[Array, "*S size"] = rows >= 0
-    weight: Float[Array, "*S size"] = jnp.ones(rows.shape) if part.weight is None else part.weight
-    return part._replace(weight=jnp.where(real, weight, 0))
+    weight: Array = jnp.ones(part.advantage.shape) if part.weight is None else part.weight
+    return part._replace(weight=jnp.where(along(real, weight), weight, 0))
 
 
 def every_kth(batch: Rows, k: int, *, sequence: int = 1) -> Rows:
@@ -94,6 +94,6 @@ def every_kth(batch: Rows, k: int, *, sequence: int = 1) -> Rows:
 
 
 def number_of_rows(batch: Batch) -> int:
-    """B."""
+    """B, or S where the samples lie in sequences: what minibatches are drawn from."""
     leaf: Any = jax.tree.leaves(batch.advantage)[0]
     return int(leaf.shape[0])

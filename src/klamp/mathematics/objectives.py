@@ -1,6 +1,6 @@
 """Objectives of the policy (maximised, ``…_surrogate``) and losses of the critic (minimised).
 
-All take one number a sample and a weight a sample, and return a weighted mean.
+All take one number per sample and a weight per sample, and return a weighted mean.
 """
 
 import jax.numpy as jnp
@@ -8,18 +8,18 @@ from jaxtyping import Array, Float
 
 from klamp.mathematics.weighting import weighted_mean, weighted_variance, zeroed
 
-Weight = Float[Array, " B"] | None
+Weight = Float[Array, "*B"] | None
 
 
 def importance_ratio(
-    log_prob: Float[Array, " B"], old_log_prob: Float[Array, " B"]
-) -> Float[Array, " B"]:
+    log_prob: Float[Array, "*B"], old_log_prob: Float[Array, "*B"]
+) -> Float[Array, "*B"]:
     """R = π_new(a|s) / π_old(a|s); exactly 1 where the two are the same computation."""
     return jnp.exp(log_prob - old_log_prob)
 
 
 def log_prob_surrogate(
-    log_prob: Float[Array, " B"], advantage: Float[Array, " B"], weight: Weight = None
+    log_prob: Float[Array, "*B"], advantage: Float[Array, "*B"], weight: Weight = None
 ) -> Float[Array, ""]:
     """E[log π(a|s)·Â], whose gradient at π_old is the policy gradient (arXiv:1707.06347, eq. 2)."""
     log_prob, advantage = zeroed((log_prob, advantage), weight)
@@ -27,7 +27,7 @@ def log_prob_surrogate(
 
 
 def importance_surrogate(
-    ratio: Float[Array, " B"], advantage: Float[Array, " B"], weight: Weight = None
+    ratio: Float[Array, "*B"], advantage: Float[Array, "*B"], weight: Weight = None
 ) -> Float[Array, ""]:
     """E[r·Â] (arXiv:1502.05477, eq. 14; arXiv:1707.06347, eq. 6)."""
     ratio, advantage = zeroed((ratio, advantage), weight)
@@ -35,8 +35,8 @@ def importance_surrogate(
 
 
 def clipped_surrogate(
-    ratio: Float[Array, " B"],
-    advantage: Float[Array, " B"],
+    ratio: Float[Array, "*B"],
+    advantage: Float[Array, "*B"],
     clip: float | Float[Array, ""],
     weight: Weight = None,
     *,
@@ -59,9 +59,9 @@ def clipped_surrogate(
 
 
 def penalized_surrogate(
-    ratio: Float[Array, " B"],
-    advantage: Float[Array, " B"],
-    kl: Float[Array, " B"],
+    ratio: Float[Array, "*B"],
+    advantage: Float[Array, "*B"],
+    kl: Float[Array, "*B"],
     kl_coefficient: float | Float[Array, ""],
     weight: Weight = None,
 ) -> Float[Array, ""]:
@@ -71,32 +71,37 @@ def penalized_surrogate(
 
 
 def value_loss(
-    value: Float[Array, " B"], target: Float[Array, " B"], weight: Weight = None
+    value: Float[Array, "*B"], target: Float[Array, "*B"] | None, weight: Weight = None
 ) -> Float[Array, ""]:
-    """½ E[(V − target)²]."""
-    value, target = zeroed((value, target), weight)
-    return 0.5 * weighted_mean(jnp.square(value - target), weight)
+    """½ E[(V − target)²]; 0 where there is no target, so that nothing is learned of V."""
+    if target is None:
+        return jnp.zeros(())
+    value, wanted = zeroed((value, target), weight)
+    return 0.5 * weighted_mean(jnp.square(value - wanted), weight)
 
 
 def clipped_value_loss(
-    value: Float[Array, " B"],
-    old_value: Float[Array, " B"],
-    target: Float[Array, " B"],
+    value: Float[Array, "*B"],
+    old_value: Float[Array, "*B"],
+    target: Float[Array, "*B"] | None,
     clip: float,
     weight: Weight = None,
 ) -> Float[Array, ""]:
     """½ E[max((V − target)², (V_old + clip(V − V_old, ±c) − target)²)].
 
     As in OpenAI's `baselines` (ppo2); no paper states it. A value that has moved farther than c
-    towards its target is pulled no further; one that has moved away is pulled back in full.
+    towards its target is pulled no further; one that has moved away is pulled back in full. 0 where
+    there is no target.
     """
-    value, old_value, target = zeroed((value, old_value, target), weight)
+    if target is None:
+        return jnp.zeros(())
+    value, old_value, wanted = zeroed((value, old_value, target), weight)
     near = old_value + jnp.clip(value - old_value, -clip, clip)
-    squares = jnp.maximum(jnp.square(value - target), jnp.square(near - target))
+    squares = jnp.maximum(jnp.square(value - wanted), jnp.square(near - wanted))
     return 0.5 * weighted_mean(squares, weight)
 
 
-def entropy_bonus(entropy: Float[Array, " B"], weight: Weight = None) -> Float[Array, ""]:
+def entropy_bonus(entropy: Float[Array, "*B"], weight: Weight = None) -> Float[Array, ""]:
     """E[H(π(·|s))], in nats (arXiv:1707.06347, eq. 9, the term S)."""
     return weighted_mean(entropy, weight)
 
@@ -117,7 +122,7 @@ def joint_loss(
 
 
 def explained_variance(
-    value: Float[Array, " B"], target: Float[Array, " B"], weight: Weight = None
+    value: Float[Array, "*B"], target: Float[Array, "*B"], weight: Weight = None
 ) -> Float[Array, ""]:
     """1 − Var[target − V] / Var[target]: 1 is perfect, 0 a constant, below 0 worse than that."""
     value, target = zeroed((value, target), weight)
@@ -125,7 +130,7 @@ def explained_variance(
     return 1 - weighted_variance(target - value, weight) / jnp.where(spread > 0, spread, jnp.nan)
 
 
-def effective_sample_size(ratio: Float[Array, " B"], weight: Weight = None) -> Float[Array, ""]:
+def effective_sample_size(ratio: Float[Array, "*B"], weight: Weight = None) -> Float[Array, ""]:
     """(E r)² / E r², in (0, 1]: the share of the batch that its importance weights leave."""
     ratio = zeroed(ratio, weight)
     return jnp.square(weighted_mean(ratio, weight)) / weighted_mean(jnp.square(ratio), weight)

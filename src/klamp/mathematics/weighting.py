@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from klamp.types import Batch, OnAny, Shared
+from klamp.types import Batch, HostOrDevice, Shared
 
 
 def map_rows(
@@ -29,8 +29,8 @@ def map_rows(
     return jax.tree.map(apply, tree, is_leaf=lambda part: isinstance(part, Shared))
 
 
-def scrub(tree: Any, weight: Float[OnAny, " B"] | None) -> Any:
-    """Replace every row of weight 0 by the first row that has weight.
+def scrub(tree: Any, weight: Float[HostOrDevice, "*B"] | None) -> Any:
+    """Replace every sample of weight 0 by the first sample that has weight.
 
     Done once, before anything is computed from the rows: a ``where`` applied to a *result* keeps
     the value clean but not the gradient, which would still be 0·NaN. A row that has weight lies in
@@ -38,42 +38,61 @@ def scrub(tree: Any, weight: Float[OnAny, " B"] | None) -> Any:
     distribution). Where no row has weight all become ones, which every distribution here takes.
     Without weights nothing is replaced.
 
-    Raises ``ValueError`` for a leaf without one row per sample that is not ``Shared``.
+    Samples lie along the axes of ``weight``, with which the shape of every leaf begins. Raises
+    ``ValueError`` for one whose shape does not, and that is not ``Shared``.
     """
     if weight is None:
         return tree
     weight = jnp.asarray(weight)
-    scored = weight > 0
-    first, some = jnp.argmax(scored), jnp.any(scored)
+    kept = weight > 0
+    first, some = jnp.argmax(kept), jnp.any(kept)
 
     def clean(leaf: Array) -> Array:
-        if leaf.shape[:1] != weight.shape:
+        if leaf.shape[: weight.ndim] != weight.shape:
             raise ValueError(
-                f"The batch has {weight.shape[0]} weights, but a leaf of shape {leaf.shape} among "
-                "what it holds for each sample. Expected one row per sample in every leaf; wrap "
-                "what is not one row per sample in `klamp.Shared`."
+                f"The batch has weights of shape {weight.shape}, but a leaf of shape {leaf.shape} "
+                "among what it holds for each sample. Expected one row per sample in every leaf; "
+                "wrap what is not one row per sample in `klamp.Shared`."
             )
-        row = jnp.where(some, leaf[first], jnp.ones_like(leaf[0]))
-        return jnp.where(scored.reshape(-1, *(1,) * (leaf.ndim - 1)), leaf, row)
+        rows = leaf.reshape(-1, *leaf.shape[weight.ndim :])
+        row = jnp.where(some, rows[first], jnp.ones_like(rows[0]))
+        return jnp.where(along(kept, leaf), leaf, row)
 
     return map_rows(clean, tree)
 
 
-def scored(batch: Batch) -> Batch:
-    """The batch with every row of weight 0 replaced: what stood there changes no bit.
+def along(samples: Array, leaf: Array) -> Array:
+    """One number per sample, shaped so that it meets each sample's part of a leaf."""
+    return samples.reshape(*samples.shape, *(1,) * (leaf.ndim - samples.ndim))
 
-    What a policy is computed from becomes a row that is scored, numbers become 0.
+
+def of_sequences(weight: Float[HostOrDevice, "S *A"] | None) -> Float[HostOrDevice, " S"] | None:
+    """The largest weight of each row of the first axis: 0 where nothing in it is scored.
+
+    This is the weight of ``inputs``, whose rows are those of the first axis. A place of weight 0 in
+    a sequence that has others is not scored, but it is seen.
+    """
+    if weight is None or weight.ndim == 1:
+        return weight
+    return jnp.max(weight, axis=tuple(range(1, weight.ndim)))
+
+
+def scored(batch: Batch) -> Batch:
+    """The batch with every sample of weight 0 replaced: what stood there changes no bit.
+
+    What a policy is computed from becomes that of a sample that is scored, numbers become 0.
+    ``inputs`` are replaced by whole rows, where nothing in a row is scored.
     """
     if batch.weight is None:
         return batch
-    rows = scrub((batch.inputs, batch.action, batch.old), batch.weight)
+    inputs = scrub(batch.inputs, of_sequences(batch.weight))
+    action, old = scrub((batch.action, batch.old), batch.weight)
     numbers = (batch.advantage, batch.weight, batch.value_target, batch.old_value)
     advantage, weight, target, value = zeroed(numbers, batch.weight)
-    inputs, action, old = rows
     return Batch(inputs, action, advantage, old, weight, target, value)
 
 
-def zeroed(tree: Any, weight: Float[OnAny, "*S"] | None) -> Any:
+def zeroed(tree: Any, weight: Float[HostOrDevice, "*S"] | None) -> Any:
     """Numbers with 0 in place of those of weight 0."""
     if weight is None:
         return tree
@@ -81,7 +100,7 @@ def zeroed(tree: Any, weight: Float[OnAny, "*S"] | None) -> Any:
 
 
 def weighted_mean(
-    x: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
+    x: Float[HostOrDevice, "*S"], weight: Float[HostOrDevice, "*S"] | None = None
 ) -> Float[Array, ""]:
     """Σ wᵢxᵢ / Σ wᵢ; the plain mean without weights; 0 where no sample has weight."""
     if weight is None:
@@ -92,7 +111,7 @@ def weighted_mean(
 
 
 def weighted_variance(
-    x: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
+    x: Float[HostOrDevice, "*S"], weight: Float[HostOrDevice, "*S"] | None = None
 ) -> Float[Array, ""]:
     """Σ wᵢ(xᵢ − x̄)² / Σ wᵢ, in two passes: E[x²] − E[x]² loses every digit in float32."""
     kept = x if weight is None else jnp.where(weight > 0, x, 0)
@@ -100,7 +119,7 @@ def weighted_variance(
 
 
 def weighted_maximum(
-    x: Float[OnAny, "*S"], weight: Float[OnAny, "*S"] | None = None
+    x: Float[HostOrDevice, "*S"], weight: Float[HostOrDevice, "*S"] | None = None
 ) -> Float[Array, ""]:
     """The largest xᵢ among samples with weight; −∞ where none has."""
     return jnp.max(x) if weight is None else jnp.max(jnp.where(weight > 0, x, -jnp.inf))

@@ -7,7 +7,7 @@ batches; nothing is vmapped over samples.
 from klamp.networks.actor_critic import Actor as Actor
 from klamp.networks.actor_critic import ActorCritic as ActorCritic
 from klamp.networks.actor_critic import Critic as Critic
-from klamp.networks.actor_critic import Nothing as Nothing
+from klamp.networks.actor_critic import NoEncoder as NoEncoder
 from klamp.networks.actor_critic import Trunk as Trunk
 from klamp.networks.build import NetworkBuilder as NetworkBuilder
 from klamp.networks.build import build_network as build_network

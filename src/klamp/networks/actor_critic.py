@@ -33,7 +33,7 @@ class Critic(eqx.Module):
         return self.dense(self.torso(inputs))[:, 0]
 
 
-class Nothing(eqx.Module):
+class NoEncoder(eqx.Module):
     """The encoder of separate networks: it shares nothing."""
 
     def __call__(self, inputs: Inputs) -> Inputs:
@@ -94,7 +94,9 @@ class ActorCritic(eqx.Module):
         if not isinstance(self.encoder, RecurrentEncoder):
             return self.value(following)
         after = self.encoder.hidden_states(inputs)
-        return self.step_value(following._replace(memory=after, first=inputs.first & False))
+        return self.step_value(
+            following._replace(hidden_state=after, episode_start=inputs.episode_start & False)
+        )
 
     def distribution_and_value(self, inputs: Inputs) -> tuple[Any, Float[Array, " B"]]:
         """Both, encoding once."""

@@ -16,11 +16,11 @@ from klamp.config.settings import NetworkSettings
 from klamp.config.unused import Decided, by_spaces, refuse_unused
 from klamp.envs.spaces.supported import leaves_of
 from klamp.errors import ConfigError
-from klamp.networks.actor_critic import Actor, ActorCritic, Critic, Nothing, Trunk
+from klamp.networks.actor_critic import Actor, ActorCritic, Critic, NoEncoder, Trunk
 from klamp.networks.heads import action_head, has_gaussian
 from klamp.networks.layers import CNN, FEATURES, MLP, Dense, Features
 from klamp.networks.recurrent import Recurrent, RecurrentEncoder
-from klamp.runtime.compile_cache import once
+from klamp.runtime.compile_cache import compile_cheaply
 from klamp.types import Inputs
 
 NetworkBuilder = Callable[[Any, Any, PRNGKeyArray], ActorCritic]
@@ -42,7 +42,7 @@ class Spaces(Protocol):
         ...
 
     @property
-    def seen_space(self) -> Any:
+    def policy_observation_space(self) -> Any:
         """What the networks see of what it shows."""
         ...
 
@@ -103,7 +103,7 @@ def build_network(
         return ActorCritic(Actor(Features(), head), trunk, Critic(Features(), value))
     actor = Actor(torso(keys[0], settings.dropout), head)
     # No dropout in a critic of its own: noise in V is noise in the advantage.
-    return ActorCritic(actor, Nothing(), Critic(torso(keys[2], 0.0), value))
+    return ActorCritic(actor, NoEncoder(), Critic(torso(keys[2], 0.0), value))
 
 
 def name_of(network: NetworkBuilder) -> str:
@@ -128,7 +128,7 @@ def check_network(network: Any, observation_space: Any, action_space: Any) -> Ac
     def outputs(observation: Any, key: Any) -> Any:
         inputs = Inputs(observation)
         if (hidden_state := network.initial_state(2)) is not None:
-            inputs = Inputs(observation, memory=hidden_state, first=jnp.ones(2, bool))
+            inputs = Inputs(observation, hidden_state=hidden_state, episode_start=jnp.ones(2, bool))
         distribution, _ = network.act(inputs)
         return distribution.sample(key), network.step_value(inputs)
 
@@ -151,7 +151,7 @@ def network_maker(
     config: RunConfig, environments: Spaces, network: NetworkBuilder | None
 ) -> Callable[[PRNGKeyArray], ActorCritic]:
     """From a key to the networks of the settings, or to a user's own."""
-    seen, actions = environments.seen_space, environments.action_space
+    seen, actions = environments.policy_observation_space, environments.action_space
     if (network is None) != (config.network is None):
         raise ConfigError(
             "The run has the built-in networks; leave `network` out."
@@ -163,7 +163,7 @@ def network_maker(
     if network is not None:
         return lambda key: _own_network(config, network(seen, actions, key), seen, actions)
     # As one program: drawn layer by layer, the first weights take longer than all the rest.
-    return once(lambda key: build_network(seen, actions, config.settings, key=key))
+    return compile_cheaply(lambda key: build_network(seen, actions, config.settings, key=key))
 
 
 def _own_network(config: RunConfig, network: Any, seen: Any, actions: Any) -> ActorCritic:
@@ -189,7 +189,7 @@ def check_used(config: RunConfig, environments: Spaces) -> None:
     settings, actions = config.settings, environments.action_space
     continuous = [isinstance(part, spaces.Box) for part in leaves_of(actions)]
     decided = Decided(
-        image=is_image(environments.seen_space),
+        image=is_image(environments.policy_observation_space),
         continuous=any(continuous),
         discrete=not all(continuous),
         gaussian=has_gaussian(actions, settings.action_bounds),

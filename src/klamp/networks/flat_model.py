@@ -1,7 +1,7 @@
 """A network as pure functions of one flat vector θ, which the updates work on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,20 +14,48 @@ from klamp.mathematics.normalization import Scaling, normalize
 from klamp.networks.actor_critic import ActorCritic
 from klamp.types import Inputs
 
+PARTS = ("actor", "encoder", "critic")
+"""The fields of an ``ActorCritic``, in the order of θ."""
 
-@dataclass(frozen=True)
-class Model:
-    """An ``ActorCritic`` as pure functions of one flat vector θ = [actor | encoder | critic]."""
 
-    unravel: Callable[[Float[Array, " n"]], ActorCritic]
-    """θ as the module."""
-    unravel_policy: Callable[[Float[Array, " p"]], ActorCritic]
-    """θ[:policy_end] as a module whose critic is absent."""
-    unravel_critic: Callable[[Float[Array, " c"]], ActorCritic]
-    """θ[critic_start:] as a module whose actor is absent."""
-    policy_end: int
+class Section(eqx.Module):
+    """A part of a network as a function of its own part of θ."""
+
+    parameters: Callable[[Float[Array, " m"]], ActorCritic] = eqx.field(static=True)
+    """The part of θ as the module's trained arrays, all else absent."""
+    assemble: Callable[[ActorCritic, ActorCritic], ActorCritic] = eqx.field(static=True)
+    """Trained arrays and the frozen ones as the module."""
+    frozen: ActorCritic
+    """The arrays of the module that are not trained, all else absent."""
+
+    def network(self, parameters: ActorCritic) -> ActorCritic:
+        """The module with these trained arrays."""
+        return self.assemble(parameters, self.frozen)
+
+    def __call__(self, flat: Float[Array, " m"]) -> ActorCritic:
+        """The module with these numbers for its trained arrays."""
+        return self.network(self.parameters(flat))
+
+
+class Model(eqx.Module):
+    """An ``ActorCritic`` as pure functions of one flat vector θ = [actor | encoder | critic].
+
+    It is a pytree whose leaves are the arrays that are not trained (none, unless ``flatten`` is
+    told so): an argument of ``jax.jit``, it carries them into the compiled program; closed over, it
+    writes them into the program as constants. Its methods are pytrees as well, so that
+    ``trust_region_step(model.policy, …)`` takes them as arguments. Inputs are whatever the network
+    takes: ``Inputs`` in a run, anything in a batch of your own.
+    """
+
+    unravel: Section
+    """θ to the module."""
+    unravel_policy: Section
+    """θ[:policy_end] to a module whose critic is absent."""
+    unravel_critic: Section
+    """θ[critic_start:] to a module whose actor is absent."""
+    policy_end: int = eqx.field(static=True)
     """Actor and encoder end here."""
-    critic_start: int
+    critic_start: int = eqx.field(static=True)
     """Encoder and critic start here."""
 
     @property
@@ -35,11 +63,11 @@ class Model:
         """Whether policy and critic have parameters in common."""
         return self.critic_start < self.policy_end
 
-    def distribution(self, theta: Float[Array, " n"], inputs: Inputs) -> Any:
+    def distribution(self, theta: Float[Array, " n"], inputs: Any) -> Any:
         """π_θ(·|inputs)."""
         return self.policy(theta[: self.policy_end], inputs)
 
-    def value(self, theta: Float[Array, " n"], inputs: Inputs) -> Float[Array, " B"]:
+    def value(self, theta: Float[Array, " n"], inputs: Any) -> Float[Array, "*B"]:
         """V_θ(inputs)."""
         return self.critic(theta[self.critic_start :], inputs)
 
@@ -53,11 +81,11 @@ class Model:
 
     def next_value(
         self, theta: Float[Array, " n"], inputs: Inputs, following: Inputs
-    ) -> Float[Array, " B"]:
+    ) -> Float[Array, "*B"]:
         """V_θ of what followed each row."""
         return self.unravel_critic(theta[self.critic_start :]).next_value(inputs, following)
 
-    def step_value(self, theta: Float[Array, " n"], inputs: Inputs) -> Float[Array, " B"]:
+    def step_value(self, theta: Float[Array, " n"], inputs: Inputs) -> Float[Array, "*B"]:
         """V_θ for one step of each row by itself."""
         return self.unravel_critic(theta[self.critic_start :]).step_value(inputs)
 
@@ -77,7 +105,7 @@ class Model:
         return self._decide(lambda distribution, _: distribution)
 
     @cached_property
-    def judge(self) -> Callable[..., Array]:
+    def compiled_value(self) -> Callable[..., Array]:
         """Compiled once for all θ: θ, scaling, raw inputs → V."""
         return jax.jit(
             lambda theta, scaling, inputs: self.step_value(theta, _seen(inputs, scaling))
@@ -92,11 +120,11 @@ class Model:
 
         return jax.jit(decide)
 
-    def policy(self, part: Float[Array, " p"], inputs: Inputs) -> Any:
+    def policy(self, part: Float[Array, " p"], inputs: Any) -> Any:
         """π as a function of the policy's own part of θ: what a trust region constrains."""
         return self.unravel_policy(part).distribution(inputs)
 
-    def critic(self, part: Float[Array, " c"], inputs: Inputs) -> Float[Array, " B"]:
+    def critic(self, part: Float[Array, " c"], inputs: Any) -> Float[Array, "*B"]:
         """V as a function of the critic's own part of θ."""
         return self.unravel_critic(part).value(inputs)
 
@@ -108,21 +136,32 @@ def _seen(inputs: Inputs, scaling: Scaling | None) -> Inputs:
     return inputs._replace(observation=normalize(inputs.observation, scaling))
 
 
-def flatten(network: ActorCritic) -> tuple[Float[Array, " n"], Model]:
-    """The flat θ of a network, and the network as functions of it."""
-    arrays, static = eqx.partition(network, eqx.is_inexact_array)
+def flatten(
+    network: ActorCritic, trainable: Any = eqx.is_inexact_array
+) -> tuple[Float[Array, " n"], Model]:
+    """The flat θ of a network, and the network as functions of it.
 
-    def part(*names: str) -> tuple[Array, Callable[[Array], ActorCritic]]:
-        def choose(whole: ActorCritic) -> ActorCritic:
-            kept = {name: getattr(whole, name) for name in names}
-            return ActorCritic(**({"actor": None, "encoder": None, "critic": None} | kept))
+    ``trainable`` says what θ is made of, as Equinox's ``filter_spec`` does: a function of one leaf
+    (by default all arrays of real numbers), or a tree of bools that has the network's structure or
+    ends above its leaves, such as ``ActorCritic(True, False, True)``. What it leaves out is never
+    differentiated, stepped or measured; its arrays are the leaves of the ``Model``.
+    """
+    chosen = eqx.filter(eqx.filter(network, trainable), eqx.is_inexact_array)
+    is_trained = jax.tree.map(lambda leaf: leaf is not None, chosen, is_leaf=lambda x: x is None)
+    trained, rest = eqx.partition(network, is_trained)
+    frozen, static = eqx.partition(rest, eqx.is_array)
 
-        flat, unravel = ravel_pytree(choose(arrays))
-        rest = choose(static)
-        return flat, lambda theta: eqx.combine(unravel(theta), rest)
+    def section(*names: str) -> tuple[Float[Array, " m"], Section]:
+        def only(whole: ActorCritic) -> ActorCritic:
+            return replace(whole, **{name: None for name in PARTS if name not in names})
 
-    theta, unravel = part("actor", "encoder", "critic")
-    policy, unravel_policy = part("actor", "encoder")
-    critic, unravel_critic = part("encoder", "critic")
-    model = Model(unravel, unravel_policy, unravel_critic, policy.size, theta.size - critic.size)
-    return theta, model
+        flat, unravel = ravel_pytree(only(trained))
+        fixed = only(static)
+        return flat, Section(
+            unravel, lambda parameters, held: eqx.combine(parameters, held, fixed), only(frozen)
+        )
+
+    theta, whole = section(*PARTS)
+    policy, of_policy = section("actor", "encoder")
+    critic, of_critic = section("encoder", "critic")
+    return theta, Model(whole, of_policy, of_critic, policy.size, theta.size - critic.size)

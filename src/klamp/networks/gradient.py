@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from klamp.networks import Model
+from klamp.networks.flat_model import Section
 from klamp.runtime.cpu_matmul import rows_first
 
 
@@ -17,17 +17,18 @@ def flat_gradient(
 ) -> Float[Array, " n"]:
     """∇_θ loss(network, *rest), as a flat vector like θ.
 
-    See ``network_gradient``.
+    See ``section_gradient``.
     """
-    return network_gradient(lambda network: loss(network, *rest), model.unravel(theta))
+    return section_gradient(lambda network: loss(network, *rest), model.unravel, theta)
 
 
-def network_gradient(loss: Callable[[Any], Float[Array, ""]], network: Any) -> Float[Array, " n"]:
-    """∇ of ``loss(network)`` in the network's parameters, ravelled to a flat vector.
+def section_gradient(
+    loss: Callable[[Any], Float[Array, ""]], section: Section, flat: Float[Array, " m"]
+) -> Float[Array, " m"]:
+    """∇ of ``loss(network)`` in a section's own part of θ; what is frozen has no gradient.
 
     The gradient is taken in the module and ravelled after: slicing a flat vector inside would
     make each layer's share a padded vector of full length.
     """
-    parameters, rest = eqx.partition(network, eqx.is_inexact_array)
-    gradient = jax.grad(lambda parameters: loss(eqx.combine(parameters, rest)))
-    return ravel_pytree(rows_first(gradient)(parameters))[0]
+    gradient = jax.grad(lambda parameters: loss(section.network(parameters)))
+    return ravel_pytree(rows_first(gradient)(section.parameters(flat)))[0]

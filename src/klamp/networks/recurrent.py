@@ -30,8 +30,8 @@ class RecurrentEncoder(Protocol):
     def __call__(self, inputs: Inputs) -> Inputs:
         """Whole sequences: the features of each row take the observation's place.
 
-        Each sequence starts from the hidden state of its first row, and where ``inputs.first`` is
-        True from the initial one.
+        Each sequence starts from the hidden state of its first row, and where
+        ``inputs.episode_start`` is True from the initial one.
         """
         ...
 
@@ -42,7 +42,7 @@ class RecurrentEncoder(Protocol):
     def advance(self, hidden_state: Any, inputs: Inputs) -> tuple[Inputs, Any]:
         """One step of each row by itself, as in acting; and the hidden state after it.
 
-        Where ``inputs.first`` is True the step starts from the initial state instead.
+        Where ``inputs.episode_start`` is True the step starts from the initial state instead.
         """
         ...
 
@@ -50,7 +50,7 @@ class RecurrentEncoder(Protocol):
 def encoded_step(encoder: Any, inputs: Inputs) -> tuple[Inputs, Any]:
     """One step of each row through any encoder, and its hidden state after it (None without)."""
     if isinstance(encoder, RecurrentEncoder):
-        return encoder.advance(inputs.memory, inputs)
+        return encoder.advance(inputs.hidden_state, inputs)
     return encoder(inputs), None
 
 
@@ -82,8 +82,8 @@ class Recurrent(eqx.Module):
             after = self._next(hidden_state, *row)
             return after, after
 
-        start = in_time(inputs.memory)[0]
-        _, states = jax.lax.scan(step, start, (in_time(x), in_time(inputs.first)))
+        start = in_time(inputs.hidden_state)[0]
+        _, states = jax.lax.scan(step, start, (in_time(x), in_time(inputs.episode_start)))
         features = states.swapaxes(0, 1).reshape(x.shape[0], -1)
         return inputs._replace(observation=features)
 
@@ -95,7 +95,7 @@ class Recurrent(eqx.Module):
         self, hidden_state: Float[Array, "B m"], inputs: Inputs
     ) -> tuple[Inputs, Float[Array, "B m"]]:
         """One step of each row by itself, as in acting; the hidden state after it comes too."""
-        after = self._next(hidden_state, self.torso(inputs), inputs.first)
+        after = self._next(hidden_state, self.torso(inputs), inputs.episode_start)
         return inputs._replace(observation=after), after
 
     def _next(

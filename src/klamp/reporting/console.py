@@ -4,11 +4,18 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TextIO
 
 from klamp.config.run import RunConfig
-from klamp.reporting.format import LINE_EVERY_S, closing, heading, progress_line
-from klamp.reporting.reporter import Reporter
+from klamp.reporting.format import (
+    LINE_EVERY_S,
+    Refusals,
+    closing,
+    heading,
+    progress_line,
+)
+from klamp.reporting.reporter import Log, Told
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.streams import patient
 
@@ -20,25 +27,25 @@ class Lines:
         self._file, self._clock = patient(file), clock
         self._last = -math.inf
         self._steps = 1
+        self._refusals = Refusals()
 
-    def start(self, config: RunConfig, folder: str) -> None:
+    def start(self, config: RunConfig, folder: Path) -> None:
         """Name the run."""
         self._steps = config.settings.steps
-        print(heading(config, folder), file=self._file, flush=True)
+        print(heading(config, str(folder)), file=self._file, flush=True)
 
-    def update(self, metrics: Metrics) -> None:
-        """A line, unless one was written just now."""
+    def update(self, event: Told) -> None:
+        """A line, unless one was written just now; the first refused update of a row at once."""
+        if (said := self._refusals.said_of(event.metrics)) is not None:
+            print(said, file=self._file, flush=True)
         now = self._clock()
         if now - self._last >= LINE_EVERY_S:
             self._last = now
-            print(progress_line(metrics, self._steps), file=self._file, flush=True)
+            print(progress_line(event.metrics, self._steps), file=self._file, flush=True)
 
     def finish(self, summary: Metrics) -> None:
         """The result."""
         print(closing(summary), file=self._file, flush=True)
-
-    def stop(self) -> None:
-        """Nothing to give back."""
 
 
 class Panel:
@@ -59,30 +66,33 @@ class Panel:
         )
         self._task = self._progress.add_task("", total=1, figures="compiling …")
         self._steps = 1
+        self._refusals = Refusals()
 
-    def start(self, config: RunConfig, folder: str) -> None:
+    def start(self, config: RunConfig, folder: Path) -> None:
         """Name the run and show the bar."""
         self._steps = config.settings.steps
-        self._console.print(heading(config, folder))
+        self._console.print(heading(config, str(folder)))
         self._progress.update(self._task, total=self._steps)
         self._progress.start()
 
-    def update(self, metrics: Metrics) -> None:
-        """Move the bar."""
-        figures = progress_line(metrics, self._steps)
-        self._progress.update(self._task, completed=metrics["step"], figures=figures)
+    def update(self, event: Told) -> None:
+        """Move the bar; above it the first refused update of a row."""
+        if (said := self._refusals.said_of(event.metrics)) is not None:
+            self._console.print(said)
+        figures = progress_line(event.metrics, self._steps)
+        self._progress.update(self._task, completed=event.metrics["step"], figures=figures)
 
     def finish(self, summary: Metrics) -> None:
         """Take the bar away and print the result."""
         self._progress.stop()
         self._console.print(closing(summary))
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Take the bar away."""
         self._progress.stop()
 
 
-def reporter(file: TextIO | None = None) -> Reporter:
+def console(file: TextIO | None = None) -> Log:
     """A panel where ``file`` (standard error) is a terminal, lines where it is not."""
     target = patient(sys.stderr if file is None else file)
     return Panel(target) if target.isatty() else Lines(target)

@@ -1,43 +1,47 @@
-"""What a run tells of itself, and to whom."""
+"""What the reporters of this folder read of an update.
 
-from typing import Protocol, runtime_checkable
+They log, and ask for nothing. Reporters of the user's own see and may do more
+(``training.callbacks.UpdateEvent``).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 from klamp.config.run import RunConfig
-from klamp.runs.metrics_log import Metrics
+from klamp.errors import ConfigError
 
 
-@runtime_checkable
-class Reporter(Protocol):
-    """Told of a run's start, of every update, and of its end."""
+class Told(Protocol):
+    """An update that was made, and of which run."""
 
-    def start(self, config: RunConfig, folder: str) -> None:
-        """A run begins or goes on."""
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration."""
         ...
 
-    def update(self, metrics: Metrics) -> None:
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The line of `metrics.jsonl`, which is written already."""
+        ...
+
+
+class Log(Protocol):
+    """Is told of each update. ``start``, ``finish`` and ``close`` are called where it has them."""
+
+    def update(self, event: Told, /) -> object:
         """An update was made."""
         ...
 
-    def finish(self, summary: Metrics) -> None:
-        """The run is over."""
-        ...
 
-    def stop(self) -> None:
-        """Give the terminal back; called on every way out."""
-        ...
-
-
-class Silent:
-    """Says nothing."""
-
-    def start(self, config: RunConfig, folder: str) -> None:
-        """Say nothing."""
-
-    def update(self, metrics: Metrics) -> None:
-        """Say nothing."""
-
-    def finish(self, summary: Metrics) -> None:
-        """Say nothing."""
-
-    def stop(self) -> None:
-        """Nothing to give back."""
+def missing_package(package: str, name: str) -> ConfigError:
+    """What is said where a log needs a package that is not installed."""
+    return ConfigError(
+        f"The log `{name}` needs the package `{package}`, which is not installed. Do `pip install "
+        f'"klamp[{name}]"`, or leave the log out: `metrics.jsonl` of the run has every number.'
+    )

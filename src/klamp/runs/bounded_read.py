@@ -72,16 +72,19 @@ def summed(path: Path, size: int, sha256: str) -> Iterator[bytes]:
         )
 
 
-def lines(path: Path, longest: int, limit: int) -> Iterator[bytes]:
+def lines(path: Path, longest: int, limit: int, start: int = 0) -> Iterator[bytes]:
     """The lines of a regular file of at most ``limit`` bytes, one after the other, with their ends.
 
-    No more of it is in memory than one line of at most ``longest`` bytes. Raises ``Unreadable``.
+    ``start`` is the byte that the first of them begins at. No more of the file is in memory than
+    one line of at most ``longest`` bytes. Raises ``Unreadable``.
     """
     with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise Unreadable(f"{path.name} has {size:,} bytes, at most {limit:,} expected")
+        size = max(0, size - start)
         try:
+            file.seek(start)
             # What is written to it meanwhile is another reader's.
             for number in itertools.count(1):
                 line = file.readline(min(longest + 1, size))

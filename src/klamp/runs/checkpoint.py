@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -47,6 +46,8 @@ Tree = TypeVar("Tree")
 
 def tensors_of(tree: Any) -> dict[str, np.ndarray]:
     """Every leaf of a pytree as a numpy array, by its path."""
+    import jax  # noqa: PLC0415 - `klamp explain` and `compare` read folders without it
+
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
@@ -75,6 +76,8 @@ def restore_tensors(template: Tree, tensors: dict[str, np.ndarray], where: Path)
                 f"{found.dtype}{shown(list(found.shape))}, expected "
                 f"{array.dtype}{list(array.shape)}. {remedy}"
             )
+    import jax  # noqa: PLC0415 - as above
+
     return jax.tree_util.tree_map_with_path(
         lambda path, _: tensors[jax.tree_util.keystr(path)], template
     )

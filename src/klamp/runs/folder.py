@@ -12,22 +12,30 @@ import platform
 import re
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from klamp.config.algorithms import algorithm_name
-from klamp.config.environment_name import module_of
+from klamp.config.algorithms import AlgorithmConfig, short_name
+from klamp.config.algorithms.own import module_of_algorithm
+from klamp.config.environment_name import title_of
 from klamp.config.run import RunConfig
-from klamp.errors import CheckpointError, ConfigError, KlampWarning, RunFolderError, shown
+from klamp.errors import (
+    CheckpointError,
+    ConfigError,
+    KlampWarning,
+    RunFolderError,
+    shown,
+)
 from klamp.runs.atomic_write import sync, write_atomically
 from klamp.runs.bounded_read import Unreadable, read_object
 from klamp.runs.checkpoint import foreign, later_than, named_as_steps, step_of, verify
 from klamp.runs.metrics_log import Metrics, metrics_of, to_json
-from klamp.runs.trust import is_signed, signed
+from klamp.runs.trust import code_of, is_signed, signed
+from klamp.runtime.importing import import_named
 
 CONFIG_LIMIT = 2**20
 """Bytes that a `config.json` may have."""
@@ -41,7 +49,8 @@ _DEBRIS = re.compile(r"\..*\.\d+\.tmp")
 
 def folder_of(config: RunConfig, out: str | Path | None) -> Path:
     """Where a run lies: in ``out``, or below `runs` by its environment, algorithm and seed."""
-    name = f"{config.env.replace(':', '-').replace('/', '-')}-{algorithm_name(config.algorithm)}"
+    env = title_of(config.env).replace(":", "-").replace("/", "-")
+    name = f"{env}-{short_name(config.algorithm)}"
     return Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
 
 
@@ -78,7 +87,8 @@ def begun(config: RunConfig, folder: Path) -> bool:
     if not (folder / "config.json").exists():
         choose_folder(config, folder)
         return False
-    there, here = read_config(folder).to_dict(), config.to_dict()
+    there = read_config(folder, type(config.algorithm)).to_dict()
+    here = config.to_dict()
     if there != here:
         name = next(name for name in here | there if here.get(name) != there.get(name))
         raise RunFolderError(
@@ -90,14 +100,16 @@ def begun(config: RunConfig, folder: Path) -> bool:
 
 
 def result_of(config: RunConfig, folder: Path) -> Metrics | None:
-    """The summary of a run that has made all its steps, with the checkpoint it is of; else None."""
+    """The summary of a run that has come to its end, with the checkpoint it is of; else None."""
     try:
         summary = read_object(folder / "summary.json", CONFIG_LIMIT)
         last = verify(named_as_steps(folder / "checkpoints")[-1])
     except (Unreadable, CheckpointError, IndexError):
         return None
-    done = last.step >= config.settings.steps and summary.get("step") == last.step
-    return summary if done and "return_mean" in summary else None
+    ended = last.step >= config.settings.steps or "stopped" in summary
+    return (
+        summary if ended and summary.get("step") == last.step and "return_mean" in summary else None
+    )
 
 
 def runs_of_seeds(folder: Path) -> list[Path]:
@@ -121,37 +133,56 @@ def run_of(folder: Path) -> Path:
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
-    """`config.json`, with the version that wrote it, and signed where it names a module."""
+    """`config.json`, with the version that wrote it, and signed where it names code."""
     data = {"klamp_version": version("klamp")} | config.to_dict()
-    if (module := module_of(config.env)) is not None:
-        data = signed(data, module)
+    if code_of(data):
+        data = signed(data)
     with _writable(folder):
         write_atomically(folder / "config.json", json.dumps(data, indent=1) + "\n")
 
 
-def read_config(folder: Path) -> RunConfig:
-    """The configuration of a run's folder."""
-    return RunConfig.from_dict(_data_of(folder))
+def read_config(folder: Path, own_algorithm: type[Any] | None = None) -> RunConfig:
+    """The configuration of a run's folder; nothing is imported to read it.
+
+    ``own_algorithm`` is the class of a user's own algorithm, where no module holds it.
+    """
+    return RunConfig.from_dict(_data_of(folder), own_algorithm)
 
 
-def read_trusted_config(folder: Path, trust: bool) -> RunConfig:
+def read_trusted_config(
+    folder: Path,
+    trust: bool,
+    given: Sequence[str] = (),
+    algorithm: AlgorithmConfig | None = None,
+) -> RunConfig:
     """The same before its environment is made; ``ConfigError`` where that would run strange code.
 
-    A module is imported where this user's klamp wrote its name there, where it is imported already,
-    or where the user says ``trust``.
+    Code is run where this user's klamp wrote its name there, or where the user says ``trust``; a
+    module of registered environments or of an algorithm also where it is imported already.
+    ``given`` says which of `environment` and `wrappers` the user gives again, so that their names
+    lead to nothing; ``algorithm`` is the run's own, where it is given again.
     """
     data = _data_of(folder)
-    config = RunConfig.from_dict(data)
-    module = module_of(config.env)
-    if module is None or trust or module in sys.modules or is_signed(data, module):
-        return config
-    raise ConfigError(
-        f"{folder / 'config.json'} names the environment `{config.env}`, and to make it would run "
-        f"the code of the module `{module}`. No `klamp train` of yours signed that: the run is "
-        "another's, its config.json was changed, or the module lies elsewhere now. Nothing was "
-        "imported. Look at the module; if you trust it, add `--trust` (in Python, `trust=True`, or "
-        "import it before)."
-    )
+    again = [*given, *(["algorithm"] if algorithm is not None else [])]
+    code = code_of(data, again, imported=sys.modules)
+    if code and not trust and not is_signed(data):
+        raise ConfigError(
+            f"{folder / 'config.json'} names {code[0]}. No `klamp train` of yours signed that: the "
+            "run is another's, its config.json was changed, or the module lies elsewhere now. "
+            "Nothing was imported. Look at it; if you trust it, add `--trust` (in Python, "
+            "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
+            "`algorithm=…`)."
+        )
+    module = module_of_algorithm(data.get("algo"))
+    if module is not None and algorithm is None:
+        import_named(module, f"The algorithm {shown(data['algo'])} of {folder}")
+    config = RunConfig.from_dict(data, None if algorithm is None else type(algorithm))
+    if algorithm is not None and algorithm != config.algorithm:
+        raise ConfigError(
+            f"`algorithm` is {algorithm!r}, but {folder} was trained with {config.algorithm!r}. "
+            "Give the run's own, or leave it out where it is one of klamp's."
+        )
+    return config
 
 
 def _data_of(folder: Path) -> dict[str, Any]:
@@ -231,7 +262,7 @@ def begin_line(folder: Path, step: int, update: int, config: RunConfig, aside: P
     later = later_than(folder / "checkpoints", step)
     if later:
         _set_aside(folder, later, aside)
-    if read_config(folder) != config:
+    if read_config(folder, type(config.algorithm)) != config:
         write_config(folder, config)
     drop_metrics_after(folder / "metrics.jsonl", update)
     if later:

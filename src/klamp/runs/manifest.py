@@ -35,6 +35,7 @@ class Spent(NamedTuple):
 
     wall_s: float = 0.0
     compile_s: float = 0.0
+    eval_s: float = 0.0
 
 
 NOTHING_SPENT = Spent()
@@ -70,7 +71,9 @@ class Manifest:
             "made_with": self.made_with,
         }
         if self.spent != NOTHING_SPENT:
-            parts["spent"] = self.spent._asdict()
+            spent = self.spent._asdict()
+            # As manifests are that were written before runs evaluated themselves.
+            parts["spent"] = spent if self.spent.eval_s else _without(spent, "eval_s")
         return json.dumps(parts | {"sha256": _sum_of(parts)}, indent=1)
 
 
@@ -110,8 +113,12 @@ def read_manifest(path: Path) -> Manifest:
 
 def _sum_of(parts: dict[str, Any]) -> str:
     """The sum of what a manifest says, its own sum apart."""
-    said = {name: value for name, value in parts.items() if name != "sha256"}
+    said = _without(parts, "sha256")
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _without(parts: dict[str, Any], left_out: str) -> dict[str, Any]:
+    return {name: value for name, value in parts.items() if name != left_out}
 
 
 def _demand(path: Path, name: str, data: dict[str, Any], fits: Any) -> None:

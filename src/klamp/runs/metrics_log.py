@@ -7,7 +7,7 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,16 @@ LIMIT = 2**32
 
 def to_json(metrics: Metrics) -> str:
     """One line of strict JSON; NaN and infinity, which JSON lacks, become null."""
+    return json.dumps(finite(metrics))
+
+
+def finite(metrics: Mapping[str, Any]) -> Metrics:
+    """The same with None in the place of NaN and infinity."""
 
     def plain(value: Any) -> Any:
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return json.dumps({name: plain(value) for name, value in metrics.items()})
+    return {name: plain(value) for name, value in metrics.items()}
 
 
 class MetricsLog:
@@ -111,16 +116,53 @@ def read_metrics(path: Path) -> list[Metrics]:
 
 def metrics_of(path: Path) -> Iterator[Metrics]:
     """The same line by line: those after the last one that is wanted may be anything."""
-    try:
-        for number, line in enumerate(lines(path, LONGEST_LINE, LIMIT), 1):
-            if not line.endswith(b"\n"):
-                return
-            yield _metrics(line, f"{path.name} is damaged in line {number}")
-    except Unreadable as error:
-        raise CheckpointError(
-            f"The metrics {path} cannot be read: {error}. Bring the file back from a copy, or take "
-            "a damaged line out to go on without it."
-        ) from error
+    return MetricsTail(path).new()
+
+
+class MetricsTail:
+    """Reads a `metrics.jsonl` that a run is writing: each complete line once, as it comes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        self._count = self._end = 0
+        self._last = b""
+
+    def was_cut(self) -> bool:
+        """Whether the last line that was read is no longer where it was; all is then read again.
+
+        `klamp resume` cuts the lines of updates that its checkpoint does not know.
+        """
+        start = self._end - len(self._last)
+        try:
+            same = next(lines(self._path, LONGEST_LINE, LIMIT, start), b"") == self._last
+        except Unreadable:
+            same = False
+        if self._count and not same:
+            self._begin_again()
+            return True
+        return False
+
+    def new(self) -> Iterator[Metrics]:
+        """The complete lines that were not read before.
+
+        Raises ``CheckpointError`` where one is damaged.
+        """
+        try:
+            for line in lines(self._path, LONGEST_LINE, LIMIT, self._end):
+                if not line.endswith(b"\n"):
+                    return
+                where = f"{self._path.name} is damaged in line {self._count + 1}"
+                metrics = _metrics(line, where)
+                self._count, self._end, self._last = self._count + 1, self._end + len(line), line
+                yield metrics
+        except Unreadable as error:
+            raise CheckpointError(
+                f"The metrics {self._path} cannot be read: {error}. Bring the file back from a "
+                "copy, or take a damaged line out to go on without it."
+            ) from error
 
 
 def _metrics(line: bytes, where: str) -> Metrics:

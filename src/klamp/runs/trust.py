@@ -1,8 +1,10 @@
 """Whether this user's own klamp wrote a `config.json`: asked before code that it names is run.
 
-An environment called `module:id` is made by importing the module. Its run's `config.json` bears an
-HMAC-SHA256 of what it says and of where the module lies, by a key that only this user has, so
-that a folder from elsewhere imports nothing unless its user says so.
+An environment called `module:id` is made by importing the module; one called `factory:module:name`,
+an algorithm called `module:Class` and a wrapper called `module:name` by calling what the module
+holds; and text among the arguments of a constructor may be the name of a file. Such a run's
+`config.json` bears an HMAC-SHA256 of what it says and of where the modules lie, by a key that only
+this user has, so that a folder from elsewhere imports nothing unless its user says so.
 """
 
 import contextlib
@@ -14,10 +16,15 @@ import os
 import secrets
 import site
 import sysconfig
+from collections.abc import Collection, Container
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from klamp.config.algorithms.own import module_of_algorithm
+from klamp.config.env_kwargs import has_text
+from klamp.config.environment_name import FACTORY, code_module, module_of
+from klamp.errors import printable, shown
 from klamp.runs.atomic_write import sync
 from klamp.runs.bounded_read import Unreadable, read_bounded
 
@@ -26,24 +33,73 @@ SIGNATURE = "signature"
 
 KEY_BYTES = 32
 
+_GIVEN_AS = {"environment": "environment", "algorithm": "algorithm", "wrapper": "wrappers"}
+"""The argument by which a user gives each part again."""
 
-def signed(data: dict[str, Any], module: str) -> dict[str, Any]:
+KEYS = {"environment": "env", "algorithm": "algo"}
+"""What of a configuration may name a module, and where."""
+
+
+def code_of(
+    data: dict[str, Any], given: Collection[str] = (), imported: Container[str] = ()
+) -> list[str]:
+    """What a configuration names that is run, or may be read, to make its parts; in words.
+
+    ``data`` is as `config.json` holds it, and may hold anything. ``given`` says which of
+    `environment`, `algorithm` and `wrappers` the user gives anew. A module that is ``imported``
+    already has registered its environments, and is run no further by their ids.
+    """
+    found: list[str] = []
+    env = _text(data.get("env"))
+    for what, name, module in _named(data):
+        if _GIVEN_AS[what] in given:
+            continue
+        if module not in imported or name.startswith(FACTORY) or what == "wrapper":
+            found.append(
+                f"the {what} `{printable(name, 300)}`, and to make it would run the code of the "
+                f"module `{printable(module, 300)}`"
+            )
+    if has_text(data.get("env_kwargs")):
+        found.append(
+            f"text among the `env_kwargs` of the environment `{printable(env, 300)}`, "
+            f"{shown(data['env_kwargs'])}, which its constructor may take for the name of a file"
+        )
+    return found
+
+
+def _named(data: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The code that a configuration names: what it is for, its name, and its module."""
+    wrappers = data.get("wrappers")
+    several: Any = wrappers if isinstance(wrappers, list | tuple) else ()
+    names = [("environment", _text(data.get("env")), module_of)]
+    names += [("algorithm", _text(data.get("algo")), module_of_algorithm)]
+    names += [("wrapper", _text(name), code_module) for name in several]
+    found = [(what, name, find(name)) for what, name, find in names]
+    return [(what, name, module) for what, name, module in found if module is not None]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def signed(data: dict[str, Any]) -> dict[str, Any]:
     """A configuration with its signature; without one where no key can be kept."""
     key = _kept_key() or _new_key()
-    return data if key is None else data | {SIGNATURE: _sum(key, data, module)}
+    return data if key is None else data | {SIGNATURE: _sum(key, data)}
 
 
-def is_signed(data: dict[str, Any], module: str) -> bool:
-    """Whether a configuration is as this user's klamp wrote it, and ``module`` where it was."""
+def is_signed(data: dict[str, Any]) -> bool:
+    """Whether a configuration is as this user's klamp wrote it, and its modules where they were."""
     key, said = _kept_key(), data.get(SIGNATURE)
     if key is None or not isinstance(said, str) or not said.isascii():
         return False
     rest = {name: value for name, value in data.items() if name != SIGNATURE}
-    return hmac.compare_digest(said, _sum(key, rest, module))
+    return hmac.compare_digest(said, _sum(key, rest))
 
 
-def _sum(key: bytes, data: dict[str, Any], module: str) -> str:
-    text = json.dumps({"config": data, "module_lies_in": _place(module)}, sort_keys=True)
+def _sum(key: bytes, data: dict[str, Any]) -> str:
+    places = [[what, _place(module)] for what, _, module in _named(data)]
+    text = json.dumps({"config": data, "modules_lie_in": places}, sort_keys=True)
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 

@@ -57,7 +57,7 @@ def keep_compiled() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def once(function: Callable[..., Any]) -> Callable[..., Any]:
+def compile_cheaply(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` as a program that is run once: compiled in a fifth of the time, to slower code.
 
     An XLA that does not know the options compiles it as any other.

@@ -24,6 +24,7 @@ class Purpose(IntEnum):
     DROPOUT = 6
     RESET = 7
     ACT_EVALUATED = 8
+    EVALUATE_WHILE_TRAINING = 9
 
 
 def key(seed: int, purpose: Purpose, iteration: int = 0, index: int = 0) -> PRNGKeyArray:

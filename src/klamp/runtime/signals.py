@@ -39,6 +39,8 @@ class Signals:
     def __init__(self, last_resort: Callable[[int], Stopped] | None = None) -> None:
         self.number = 0
         self.last_resort = last_resort or leave_saying("nothing was trained")
+        self.grace_s = GRACE_S
+        """Seconds for the loop to leave once it was asked to; then the thread does."""
         self._entered = 0
         self._before: dict[int, Any] = {}
         self._left = threading.Event()
@@ -100,7 +102,7 @@ class Signals:
                 return
             if byte[0] in self._before:
                 break
-        if self._left.wait(GRACE_S):
+        if self._left.wait(self.grace_s):
             os.close(pipe)
             return
         stopped = self.last_resort(byte[0])
@@ -119,9 +121,12 @@ def _say(text: str) -> None:
     print(f"klamp: {text}", file=sys.stderr, flush=True)
 
 
-def leave_saying(what: str) -> Callable[[int], Stopped]:
-    """A last resort for where there is nothing to save: one line, which signal and ``what``."""
-    return lambda number: Stopped(number, f"{signal.Signals(number).name}: {what}")
+def leave_saying(what: str, *, saved: bool = True) -> Callable[[int], Stopped]:
+    """A last resort that saves nothing: one line, which signal and ``what``.
+
+    ``saved`` says whether there was nothing left to save.
+    """
+    return lambda number: Stopped(number, f"{signal.Signals(number).name}: {what}", saved)
 
 
 def stop_line(number: int, saved: str, folder: object) -> str:

@@ -3,13 +3,14 @@
 import threading
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from klamp.config.run import RunConfig
-from klamp.envs.host.interface import Position
+from klamp.config.settings import Settings
 from klamp.errors import KlampWarning, NotSaved
 from klamp.runs.checkpoint import load_checkpoint, restore_tensors, save_checkpoint
 from klamp.runs.manifest import Spent
@@ -18,20 +19,34 @@ from klamp.training.iteration import Boundary
 from klamp.training.state import TrainState
 
 
-def save(
-    config: RunConfig, state: TrainState, position: Position, folder: Path, spent: Spent
-) -> Path:
-    """A checkpoint of the whole state, and of where the environments stand."""
-    step, settings = int(state.step), config.settings
-    counters = {"step": step, "update": int(state.update), "env": config.env}
+class Standing(NamedTuple):
+    """Where a run stands after an update, and what is known of it that its state does not hold."""
+
+    boundary: Boundary
+    score: float | None = None
+    """How good the policy is, by what the best checkpoint is chosen by; None where not known."""
+    kept: bool = False
+    """Whether a checkpoint of it is to stay for good."""
+
+
+def stays(settings: Settings, step: int) -> bool:
+    """Whether ``keep_checkpoint_every`` keeps a checkpoint of this step for good."""
     every = settings.keep_checkpoint_every
+    return bool(every) and step // settings.checkpoint_interval % every == 0
+
+
+def save(config: RunConfig, standing: Standing, folder: Path, spent: Spent) -> Path:
+    """A checkpoint of the whole state, and of where the environments stand."""
+    state, position = standing.boundary
+    step = int(state.step)
+    counters = {"step": step, "update": int(state.update), "env": config.env}
     return save_checkpoint(
         folder / "checkpoints",
         step,
         {"state": state, "position": position.arrays()},
         counters,
-        score=state.episodes.return_mean,
-        keep=bool(every) and step // settings.checkpoint_interval % every == 0,
+        score=standing.score,
+        keep=standing.kept,
         spent=spent,
     )
 
@@ -82,13 +97,18 @@ class Saver:
             return "there is no checkpoint"
         return f"the last good one is of step {self.saved_at:,}"
 
-    def attempt(self, boundary: Boundary, spent: Spent) -> bool:
+    def due(self, step: int) -> bool:
+        """Whether ``checkpoint_interval`` asks for a checkpoint at this step."""
+        interval = self._config.settings.checkpoint_interval
+        return step // interval > self.tried_at // interval
+
+    def attempt(self, standing: Standing, spent: Spent) -> bool:
         """Write a checkpoint, after the metrics that it knows of; whether that worked."""
         with self._turn:
-            self.tried_at = int(boundary.state.step)
+            self.tried_at = int(standing.boundary.state.step)
             try:
                 self._log.sync()
-                save(self._config, boundary.state, boundary.position, self._folder, spent)
+                save(self._config, standing, self._folder, spent)
             except OSError as error:
                 self._failures += 1
                 self.trouble = error.strerror or str(error)
@@ -97,16 +117,16 @@ class Saver:
             self.saved_at = self.tried_at
             return True
 
-    def save(self, boundary: Boundary, spent: Spent) -> bool:
+    def save(self, standing: Standing, spent: Spent) -> bool:
         """The same in the middle of a run: a failure is warned of, and the run goes on.
 
         Raises ``NotSaved`` after ``ATTEMPTS`` failures in a row, and where there is no checkpoint
         at all: what was saved before is intact.
         """
-        if self.attempt(boundary, spent):
+        if self.attempt(standing, spent):
             return True
         what = (
-            f"The checkpoint of step {int(boundary.state.step):,} could not be written to "
+            f"The checkpoint of step {int(standing.boundary.state.step):,} could not be written to "
             f"{self._folder} ({self.trouble}), {self._failures} in a row; {self.last}"
         )
         if self._failures >= ATTEMPTS or self.saved_at is None:

@@ -12,10 +12,9 @@ from klamp.collection.collector import Collector, Summary, never
 from klamp.collection.device import DeviceCollector
 from klamp.collection.host import HostCollector
 from klamp.config.run import RunConfig
-from klamp.envs.device.adapters import device_environment
-from klamp.envs.device.batched import Together
+from klamp.envs.device.batched import BatchedEnvironment
 from klamp.envs.host.interface import HostEnvironments, Position
-from klamp.envs.source import environment_of, make_host
+from klamp.envs.source import EnvironmentSource, source_of
 from klamp.envs.spaces.supported import check_spaces
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import Model, NetworkBuilder, flatten
@@ -55,7 +54,7 @@ class Iteration:
     def __init__(
         self,
         config: RunConfig,
-        environments: HostEnvironments | Together,
+        environments: HostEnvironments | BatchedEnvironment,
         network: NetworkBuilder | None = None,
         compiled_by: "Iteration | None" = None,
     ) -> None:
@@ -76,7 +75,7 @@ class Iteration:
     def _collector(self, compiled_by: Any) -> Collector:
         """Where the environments are decides how they are stepped."""
         environments, settings = self.environments, self.config.settings
-        if isinstance(environments, Together):
+        if isinstance(environments, BatchedEnvironment):
             parts = (self.config.env, environments, self.model, self.theta, settings)
             return DeviceCollector(*parts, compiled_by)
         return HostCollector(environments, self.model, self.theta, settings, compiled_by)
@@ -179,15 +178,15 @@ def make_policy(
 def start(
     config: RunConfig,
     network: NetworkBuilder | None = None,
-    like: Iteration | None = None,
-    environment: Any = None,
+    compiled_by: Iteration | None = None,
+    environment: EnvironmentSource | None = None,
 ) -> tuple[Iteration, TrainState]:
     """Environments, networks and functions, and the state before the first step.
 
-    ``like`` is a run that differs only in its seed: what it compiled serves this one, too.
-    ``environment`` is the run's own where it was given as an object. Turns JAX's asynchronous
-    dispatch on the CPU off for this process: every policy call is waited for anyway, and handing it
-    to another thread costs more than the call.
+    ``compiled_by`` is a run that differs only in its seed: what it compiled serves this one, too.
+    ``environment`` is where the run's own come from, by default what its configuration names. Turns
+    JAX's asynchronous dispatch on the CPU off for this process: every policy call is waited for
+    anyway, and handing it to another thread costs more than the call.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     keep_compiled()
@@ -195,23 +194,24 @@ def start(
     try:
         check_spaces(config.env, environments.observation_space, environments.action_space)
         check_used(config, environments)
-        run = Iteration(config, environments, network, like)
-        return run, fresh_state(config, environments.seen_space, run.theta, run.model)
+        run = Iteration(config, environments, network, compiled_by)
+        return run, fresh_state(config, environments.policy_observation_space, run.theta, run.model)
     except BaseException:
-        if not isinstance(environments, Together):
+        if not isinstance(environments, BatchedEnvironment):
             environments.close()
         raise
 
 
-def _environments(config: RunConfig, environment: Any) -> HostEnvironments | Together:
+def _environments(
+    config: RunConfig, environment: EnvironmentSource | None
+) -> HostEnvironments | BatchedEnvironment:
     """The run's environments: on the device where they are written in JAX, else on the host."""
     settings = config.settings
-    source = environment_of(config, environment)
-    on_device = device_environment(source, settings.vectorization)
+    source = environment or source_of(config)
+    on_device = source.device(settings.vectorization)
     if on_device is not None:
-        return Together(on_device, settings.num_envs)
-    return make_host(
-        source,
+        return BatchedEnvironment(on_device, settings.num_envs)
+    return source.host(
         settings.num_envs,
         seed=settings.seed,
         purpose=Purpose.EPISODE,

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from klamp.algorithms import implementation
+from klamp.algorithms import Context, implementation
 from klamp.config.algorithms import AlgorithmConfig
 from klamp.config.settings import Settings
 from klamp.mathematics.distributions import kl_divergence
+from klamp.mathematics.distributions.spread import narrowest
 from klamp.mathematics.normalization import Scaling
 from klamp.mathematics.objectives import (
     effective_sample_size,
@@ -22,7 +23,7 @@ from klamp.mathematics.objectives import (
     importance_surrogate,
     value_loss,
 )
-from klamp.mathematics.weighting import weighted_maximum, weighted_mean
+from klamp.mathematics.weighting import scored, weighted_maximum, weighted_mean
 from klamp.networks import Model
 from klamp.training.prepare import prepare
 from klamp.trust_region.step import Outcome
@@ -42,8 +43,13 @@ def report(
     """What the whole batch says of the step from ``theta`` to ``update.theta``."""
     new, value = model.unravel(update.theta).distribution_and_value(batch.inputs)
     weight = batch.weight
-    ratio = importance_ratio(new.log_prob(batch.action), batch.old.log_prob(batch.action))
-    kl = kl_divergence(p=batch.old, q=new)
+    old = batch.old_policy()
+    ratio = importance_ratio(new.log_prob(batch.action), old.log_prob(batch.action))
+    kl = kl_divergence(p=old, q=new)
+    explained, error = jnp.full((), jnp.nan), jnp.full((), jnp.nan)
+    if batch.value_target is not None:
+        explained = explained_variance(batch.old_value, batch.value_target, weight)
+        error = value_loss(value, batch.value_target, weight)
     outside = ((ratio < 1 - clips[0]) | (ratio > 1 + clips[1])).astype(ratio.dtype)
     return UpdateReport(
         outcome=update.outcome,
@@ -52,12 +58,12 @@ def report(
         kl=weighted_mean(kl, weight),
         kl_max=weighted_maximum(kl, weight),
         entropy=weighted_mean(new.entropy(), weight),
-        explained_variance=explained_variance(batch.old_value, batch.value_target, weight),
-        value_loss=value_loss(value, batch.value_target, weight),
+        explained_variance=explained,
+        value_loss=error,
         clip_fraction=weighted_mean(outside, weight),
         ratio_max=weighted_maximum(ratio, weight),
         effective_sample_size=effective_sample_size(ratio, weight),
-        details=update.details,
+        details=update.details | narrowest(new, weight),
     )
 
 
@@ -82,7 +88,7 @@ def first_non_finite(batch: Batch, update: Update) -> Int[Array, ""]:
     """Which of ``NON_FINITE`` comes first; −1 where all is finite."""
     sources: list[Any] = [
         batch.old_value,
-        batch.old.log_prob(batch.action),
+        batch.old_policy().log_prob(batch.action),
         batch.advantage,
         batch.value_target,
         update.theta,
@@ -110,9 +116,35 @@ def refuse_non_finite(theta: Array, state: Any, batch: Batch, update: Update) ->
     return update._replace(theta=new_theta, state=new_state, outcome=outcome, details=details)
 
 
+def learn_from_batch(
+    algorithm: AlgorithmConfig,
+    context: Context,
+    theta: Float[Array, " n"],
+    state: Any,
+    batch: Batch,
+) -> tuple[Float[Array, " n"], Any, UpdateReport]:
+    """One update from any batch: the new θ and state of the algorithm, and what to say of it.
+
+    ``algorithm`` is a config; ``state`` begins as ``initial_state(algorithm, model, theta)``
+    gives it. The batch need not come from a rollout; what stands under weight 0 is not read. Where
+    anything is not finite, θ and state come back bit-identical, and the outcome is NON_FINITE.
+    Without a ``value_target`` no critic is learned, and what is said of it is NaN. Pure, and fit
+    for ``jax.jit(learn_from_batch, static_argnums=0)``.
+    """
+    batch = scored(batch)
+    update = implementation(algorithm).update(algorithm, context, theta, state, batch)
+    update = refuse_non_finite(theta, state, batch, update)
+    told = report(context.model, theta, batch, update, clips(update))
+    return update.theta, update.state, told
+
+
+def initial_state(algorithm: AlgorithmConfig, model: Model, theta: Float[Array, " n"]) -> Any:
+    """What an algorithm carries from update to update, before the first: a pytree of arrays."""
+    return implementation(algorithm).init(algorithm, model, theta)
+
+
 def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> Any:
     """The jitted iteration: (θ, state, rollout, scaling, reward factor, key, progress) → new."""
-    parts = implementation(algorithm)
 
     def learn(
         theta: Array,
@@ -124,8 +156,7 @@ def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> 
         progress: Array,
     ) -> tuple[Array, Any, UpdateReport]:
         batch = prepare(model, theta, rollout, scaling, reward_factor, settings)
-        update = parts.update(algorithm, settings, model, theta, state, batch, key, progress)
-        update = refuse_non_finite(theta, state, batch, update)
-        return update.theta, update.state, report(model, theta, batch, update, clips(update))
+        context = Context(settings, model, key, progress)
+        return learn_from_batch(algorithm, context, theta, state, batch)
 
     return jax.jit(learn)

@@ -9,7 +9,6 @@ from jaxtyping import Array, Bool, Float
 from klamp.config.settings import Settings
 from klamp.mathematics.advantages import estimate, standardize
 from klamp.mathematics.normalization import CLIP, Scaling, normalize
-from klamp.mathematics.weighting import scored
 from klamp.networks import Model
 from klamp.types import Batch, Inputs, Rollout
 
@@ -47,14 +46,21 @@ def prepare(
     """Rollout [T, N] to Batch [T·N]: old distributions, values, advantages, targets.
 
     All are computed with the θ and the scaling that collected the rollout. ``reward_factor``
-    multiplies rewards where ``settings`` have them normalised.
+    multiplies rewards where ``settings`` have them normalised. What stands in rows of weight 0 may
+    be anything.
     """
     order = RowOrder(rollout.reward.shape, in_sequences=settings.sequence > 1)
     rows = jax.tree.map(order.rows, rollout)
 
     def seen(observation: Any) -> Inputs:
         shown = observation if scaling is None else normalize(observation, scaling)
-        conditions = (rows.action_mask, rows.dropout_key, rows.log_std, rows.memory, rows.first)
+        conditions = (
+            rows.action_mask,
+            rows.dropout_key,
+            rows.log_std,
+            rows.hidden_state,
+            rows.episode_start,
+        )
         return Inputs(shown, *conditions)
 
     inputs = seen(rows.observation)
@@ -85,8 +91,7 @@ def prepare(
     advantage, target = (order.rows(part) for part in estimates)
     if settings.advantage_normalization == "batch":
         advantage = standardize(advantage, rows.weight)
-    batch = Batch(inputs, rows.action, advantage, old, rows.weight, target, value)
-    return scored(batch)
+    return Batch(inputs, rows.action, advantage, old, rows.weight, target, value)
 
 
 def value_after(

@@ -7,15 +7,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from klamp.errors import KlampWarning, NonFiniteError, NotSaved, Stopped
+from klamp.collection.episodes import WINDOW
+from klamp.collection.host import never
+from klamp.config.algorithms import algorithm_name
+from klamp.config.settings import Settings
+from klamp.envs.source import EnvironmentSource
+from klamp.errors import KlampWarning, NonFiniteError, NotSaved, ReporterFault, Stopped
+from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.evaluation.policy import TrainedPolicy
-from klamp.reporting.reporter import Reporter
+from klamp.reporting.format import MADE
 from klamp.runs.atomic_write import write_atomically
+from klamp.runs.checkpoint_choice import best_score
 from klamp.runs.folder import metrics_until
 from klamp.runs.manifest import NOTHING_SPENT, Spent
 from klamp.runs.metrics_log import Metrics, MetricsLog, to_json
 from klamp.runtime.signals import Signals, stop_line
-from klamp.training.checkpointing import Saver
+from klamp.training.callbacks import Reporters, UpdateEvent
+from klamp.training.checkpointing import Saver, Standing, stays
 from klamp.training.iteration import Boundary, Iteration
 from klamp.training.state import TrainState
 
@@ -23,7 +31,7 @@ REFUSALS = 10
 """Updates in a row that may be refused because something is not finite."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What ``train`` returns."""
 
@@ -38,6 +46,15 @@ class Result:
     unsaved: str | None = None
     """Why the end of the run is not in its folder, and what is; None where all of it is."""
 
+    def __repr__(self) -> str:
+        """The run in one line."""
+        config, mean = self.policy.config, self.summary["return_mean"]
+        learnt = "no episode ended" if mean is None else f"mean return {mean:.1f}"
+        return (
+            f"Result({config.env}, {algorithm_name(config.algorithm)}, {self.summary['step']:,} "
+            f"steps, {learnt}, folder={str(self.folder)!r})"
+        )
+
 
 class Origin(NamedTuple):
     """The checkpoint that a run goes on from."""
@@ -48,7 +65,7 @@ class Origin(NamedTuple):
     """Makes the folder end at the checkpoint; called before the first write."""
 
 
-class Running:
+class RunRecorder:
     """Keeps metrics, checkpoints and the summary of a run while it iterates."""
 
     def __init__(
@@ -56,11 +73,17 @@ class Running:
         run: Iteration,
         state: TrainState,
         folder: Path,
-        to: Reporter,
+        reporters: Reporters,
         origin: Origin | None = None,
+        environment: EnvironmentSource | None = None,
     ) -> None:
-        """``origin``: the checkpoint that the run goes on from; None at its start."""
-        self._run, self._folder, self._to = run, folder, to
+        """``origin``: the checkpoint that the run goes on from; None at its start.
+
+        ``environment`` is where the run's own come from; None: as it names them.
+        """
+        self._run, self._folder, self._reporters = run, folder, reporters
+        self._evaluation = PeriodicEvaluation(run.config, environment)
+        self._stopped: str | None = None
         self._began = time.perf_counter()
         self._before = origin.spent if origin else NOTHING_SPENT
         self._compile_s = 0.0
@@ -68,10 +91,12 @@ class Running:
         path = folder / "metrics.jsonl"
         self._log = MetricsLog(path, origin.begin) if origin else MetricsLog(path)
         self._saver = Saver(run.config, folder, self._log, origin.step if origin else None)
-        self._boundary = Boundary(state, run.position())
+        self._standing = self._at(state)
+        # Of checkpoints after the one that the run goes on from nothing is known.
+        self._best = best_score(folder, origin.step) if origin else None
         if origin is None:
             try:
-                self._saver.save(self._boundary, self.spent)
+                self._saver.save(self._standing, self.spent)
             except NotSaved:
                 self._log.close()
                 raise
@@ -79,18 +104,36 @@ class Running:
     @property
     def state(self) -> TrainState:
         """The state after the last iteration."""
-        return self._boundary.state
+        return self._standing.boundary.state
 
     @property
     def done(self) -> bool:
-        """Whether all steps are made."""
-        return int(self.state.step) >= self._run.config.settings.steps
+        """Whether all steps are made, or the run was told to stop before."""
+        return self._stopped is not None or int(self.state.step) >= self._settings.steps
 
     @property
     def spent(self) -> Spent:
         """What the run took, with what it took before it was stopped."""
         wall_s = time.perf_counter() - self._began
-        return Spent(self._before.wall_s + wall_s, self._before.compile_s + self._compile_s)
+        before = self._before
+        return Spent(
+            before.wall_s + wall_s,
+            before.compile_s + self._compile_s,
+            before.eval_s + self._evaluation.took_s,
+        )
+
+    @property
+    def _settings(self) -> Settings:
+        return self._run.config.settings
+
+    def begin(self) -> None:
+        """Tell that the run begins, or goes on."""
+        self._reporters.start(self._run.config, self._folder)
+
+    def compile(self) -> None:
+        """Compile what an iteration calls, if there is one to be made."""
+        if not self.done:
+            self.compiled(self._run.compile(self.state))
 
     def compiled(self, seconds: float) -> None:
         """Count the time that compiling took."""
@@ -98,7 +141,7 @@ class Running:
 
     def stop(self, number: int) -> Stopped:
         """Save because of a signal; what the run ends with, which says whether that worked."""
-        saved = self._saver.attempt(self._boundary, self.spent)
+        saved = self._saver.attempt(self._standing, self.spent)
         return Stopped(number, stop_line(number, self._outcome(), self._folder), saved)
 
     def iterate(self, signals: Signals) -> None:
@@ -106,37 +149,96 @@ class Running:
         tick = time.perf_counter()
         signals.check()
         state, reported = self._run.advance(self.state, signals.check)
-        self.record(state, reported, tick)
+        self.record(state, reported, time.perf_counter() - tick, signals.check)
 
-    def record(self, state: TrainState, reported: Metrics, tick: float) -> None:
-        """Take in what an iteration that began at ``tick`` led to; a checkpoint where one is due.
+    def record(
+        self,
+        state: TrainState,
+        reported: Metrics,
+        seconds: float,
+        check: Callable[[], None] = never,
+    ) -> None:
+        """Take in what an iteration of so many seconds led to: tell of it, and save where due.
 
-        Raises ``NonFiniteError`` after ``REFUSALS`` refused updates in a row, ``NotSaved`` where
-        the disk takes no checkpoint.
+        ``check`` is called wherever this can be left, and may raise. Raises ``NonFiniteError``
+        after ``REFUSALS`` refused updates in a row, ``NotSaved`` where the disk takes no
+        checkpoint, ``ReporterFault`` where a callback fails.
         """
-        seconds, before = time.perf_counter() - tick, int(self.state.step)
+        before = int(self.state.step)
         metrics = _metrics(state, reported, self.spent.wall_s, seconds, before)
-        # In this order: what is saved from another thread in between has all of its lines.
         self._explain(metrics)
-        self._log.append(metrics)
-        self._boundary = Boundary(state, self._run.position())
-        self._to.update(metrics)
+        if self._evaluation.due(before, int(state.step)):
+            metrics |= self._evaluation(self._run.policy(state), check)
+        event = UpdateEvent(
+            metrics, self._run.config, self._folder, lambda: self._run.policy(state)
+        )
+        self._reporters.update(event, lambda event: self._keep(event, state))
+        self._stopped = event.stopped or self._reached(metrics)
+        self._refuse_to_go_on(state, reported)
+        self._save_where_due(event)
+
+    def _keep(self, event: UpdateEvent, state: TrainState) -> None:
+        """Write an update's line, and stand there from now on.
+
+        In this order: what is saved from another thread in between has all of its lines.
+        """
+        self._log.append(dict(event.metrics))
+        self._standing = self._at(state, event)
+
+    def _at(self, state: TrainState, event: UpdateEvent | None = None) -> Standing:
+        """Where the run stands with a state, as it is saved."""
+        score = state.episodes.return_mean
+        if self._settings.eval_interval is not None:
+            score = None if event is None else event.metrics.get("eval_return_mean")
+        asked = event is not None and event.kept
+        kept = asked or stays(self._settings, int(state.step))
+        return Standing(Boundary(state, self._run.position()), score, kept)
+
+    def _save_where_due(self, event: UpdateEvent) -> None:
+        """A checkpoint at each interval, of the best policy evaluated, and where asked for."""
+        score, due = event.metrics.get("eval_return_mean"), self._saver.due(event.step)
+        best = score is not None and (self._best is None or score > self._best)
+        self._best = score if best else self._best
+        if self.done or not (due or best or event.kept):
+            return
+        # Of those that the interval did not ask for, none stays because of its step.
+        standing = self._standing if due else self._standing._replace(kept=event.kept)
+        self._saver.save(standing, self.spent)
+
+    def _reached(self, metrics: Metrics) -> str | None:
+        """Why the run is to end here, if its return is what was asked for."""
+        threshold = self._settings.stop_at_return
+        if self._settings.eval_interval is not None:
+            name, mean = "of the evaluation", metrics.get("eval_return_mean")
+        else:
+            name = "of the last 100 training episodes"
+            mean = metrics["return_mean"] if metrics["episodes"] >= WINDOW else None
+        if threshold is None or mean is None or mean < threshold:
+            return None
+        return f"the mean return {name}, {mean:.6g}, has reached {threshold:g}"
+
+    def _refuse_to_go_on(self, state: TrainState, reported: Metrics) -> None:
+        """Raise where too many updates in a row were refused."""
         if int(state.refused[0]) >= REFUSALS:
-            self._saver.attempt(self._boundary, self.spent)
+            self._saver.attempt(self._standing, self.spent)
             raise NonFiniteError(
                 f"{REFUSALS} updates in a row were refused, the last because of "
                 f"{reported['non_finite']}. No parameter has changed since ({self._outcome()}). "
                 "Scale the rewards and observations (--normalize-reward, --normalize-observation), "
                 "lower the step size, or mend the environment."
             )
-        interval = self._run.config.settings.checkpoint_interval
-        due = int(state.step) // interval > self._saver.tried_at // interval
-        if due and not self.done:
-            self._saver.save(self._boundary, self.spent)
+
+    def failed(self, fault: ReporterFault) -> ReporterFault:
+        """Save because of a callback's exception; what the run ends with."""
+        self._saver.attempt(self._standing, self.spent)
+        again = f"Mend the callback, then go on with `klamp resume {self._folder}`."
+        full = ReporterFault(f"{fault} The run has stopped ({self._outcome()}). {again}")
+        full.result = self.result()
+        return full
 
     def finish(self) -> Result:
         """The last checkpoint and the summary; the result says where the disk did not take them."""
-        saved = self._saver.attempt(self._boundary, self.spent)
+        saved = self._saver.attempt(self._standing, self.spent)
         result = self.result()
         if not saved:
             return replace(result, unsaved=self._unsaved("checkpoint", self._saver.trouble))
@@ -144,7 +246,7 @@ class Running:
             write_atomically(self._folder / "summary.json", to_json(result.summary) + "\n")
         except OSError as error:
             return replace(result, unsaved=self._unsaved("summary.json", error.strerror))
-        self._to.finish(result.summary)
+        self._reporters.finish(result.summary)
         return result
 
     def result(self) -> Result:
@@ -153,6 +255,13 @@ class Running:
         written = int(self.state.update) - len(waiting)
         metrics = metrics_until(self._folder / "metrics.jsonl", written) + waiting
         summary = _counters(self.state) | self.spent._asdict() | {"folder": str(self._folder)}
+        summary["updates_refused"] = sum(line.get("outcome") not in MADE for line in metrics)
+        if self._stopped is not None:
+            summary["stopped"] = self._stopped
+        for line in reversed(metrics):
+            if "eval_return_mean" in line:
+                summary |= {name: line[name] for name in line if name.startswith("eval_")}
+                break
         if metrics and metrics[-1]["update"] == int(self.state.update):
             # Where lines were lost, the last one is not of this policy.
             summary = metrics[-1] | summary
@@ -160,7 +269,8 @@ class Running:
 
     def close(self) -> None:
         """Free what is held open."""
-        self._to.stop()
+        self._reporters.close()
+        self._evaluation.close()
         self._log.close()
 
     def _explain(self, metrics: Metrics) -> None:

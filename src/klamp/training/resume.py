@@ -1,17 +1,18 @@
 """Going on with a run from one of its checkpoints, as if it had never been stopped."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from klamp.config.algorithms import final_values
+from klamp.config.algorithms import AlgorithmConfig, final_values
 from klamp.config.run import RunConfig
+from klamp.envs.source import EnvironmentSource, given_again, source_of
+from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError, KlampWarning
 from klamp.networks import NetworkBuilder
-from klamp.reporting.console import reporter
-from klamp.reporting.reporter import Reporter, Silent
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
     aside_of,
@@ -27,9 +28,10 @@ from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.provenance import differences, fingerprint
 from klamp.runtime.signals import Signals
 from klamp.runtime.streams import patient_stderr
+from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import Iteration, start
-from klamp.training.recorder import Origin, Result
+from klamp.training.recorder import Origin, Result, RunRecorder
 from klamp.training.start_from import started
 from klamp.training.state import TrainState
 from klamp.training.train import run_to_end, told
@@ -41,18 +43,23 @@ def resume(
     *,
     steps: int | None = None,
     quiet: bool = False,
+    algorithm: AlgorithmConfig | None = None,
+    report: Report | Sequence[Report] = (),
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
     environment: Any = None,
+    wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
     ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken: what
     came after it is set aside (``KlampWarning``) once the run writes something.
-    ``network`` and ``environment`` are the run's own, where it was given such. ``trust`` has the
-    module be imported that the environment's name names, whoever wrote it there.
+    ``report`` is as in ``train``; a run does not remember who was told of it. ``algorithm``,
+    ``network``, ``environment`` and ``wrappers`` are the run's own, where no file leads to what it
+    was given. ``trust`` has the modules be imported that its `config.json` names, whoever wrote
+    them there.
 
     The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
     as an environment that does not repeat itself, is warned of (``KlampWarning``).
@@ -61,11 +68,13 @@ def resume(
         go_on(
             folder,
             steps=steps,
-            to=Silent() if quiet else reporter(),
+            reporters=gather(report, quiet=quiet),
+            algorithm=algorithm,
             network=network,
             signals=signals,
             device=device,
             environment=environment,
+            wrappers=wrappers,
             trust=trust,
         )
     )
@@ -77,18 +86,20 @@ def go_on(
     folder: str | Path,
     *,
     steps: int | None,
-    to: Reporter,
+    reporters: Reporters,
+    algorithm: AlgorithmConfig | None = None,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
     environment: Any = None,
+    wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> Result:
     """``resume``, for a caller that says by itself what could not be saved."""
     use_device(device)
     path = Path(folder)
     root = run_of(path)
-    config = read_trusted_config(root, trust)
+    config = read_trusted_config(root, trust, given_again(environment, wrappers), algorithm)
     if nothing_trained(root):
         warnings.warn(
             f"{root} was stopped before its first step: nothing had been trained, so the "
@@ -99,11 +110,11 @@ def go_on(
     return resume_one(
         config,
         path,
-        to=to,
+        reporters=reporters,
         steps=steps,
         network=network,
         signals=signals,
-        environment=environment,
+        environment=source_of(config, environment, wrappers),
     )[0]
 
 
@@ -113,24 +124,28 @@ def resume_one(
     config: RunConfig,
     path: Path,
     *,
-    to: Reporter,
+    reporters: Reporters,
     steps: int | None = None,
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
-    like: Iteration | None = None,
-    environment: Any = None,
+    compiled_by: Iteration | None = None,
+    environment: EnvironmentSource | None = None,
 ) -> tuple[Result, Iteration]:
-    """The same with a configuration that was read before; ``like`` lends what it compiled."""
+    """The same with a configuration that was read before.
+
+    ``compiled_by``: a run that differs only in its seed lends what it compiled.
+    """
     root = run_of(path)
     with locked(root):
         at = None if nothing_trained(root) else latest_checkpoint(path)
         done = 0 if at is None else verify(at).step
         if steps is not None:
             config = with_steps(config, steps, done)
-        run, fresh = start(config, network, like, environment)
+        run, fresh = start(config, network, compiled_by, environment)
         try:
             state, origin = begin_or_go_on(run, fresh, path)
-            return run_to_end(run, state, root, to, signals or Signals(), origin), run
+            running = RunRecorder(run, state, root, reporters, origin, environment)
+            return run_to_end(running, signals or Signals()), run
         finally:
             run.close()
 

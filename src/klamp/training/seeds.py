@@ -9,20 +9,21 @@ folders tell what is missing, and the same command goes on with it.
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from klamp.config.algorithms import AlgorithmConfig
+from klamp.config.environment_name import OBJECT
 from klamp.config.presets import configure
 from klamp.config.run import RunConfig
 from klamp.config.validation import is_integer
 from klamp.envs.checks.startup import check_environment
-from klamp.envs.device.adapters import device_environment
-from klamp.envs.source import environment_name, environment_of
-from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped
+from klamp.envs.source import EnvironmentSource, resolve, source_of
+from klamp.envs.wrappers import Wrap
+from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped, shown
+from klamp.reporting.logs import LOGS, log_of
 from klamp.reporting.seeds_progress import Progress
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
@@ -37,13 +38,15 @@ from klamp.runs.folder import (
 )
 from klamp.runtime.device import cores, in_float32, use_device
 from klamp.runtime.device import cpu as on_cpu
-from klamp.runtime.signals import Signals, StopAsked
+from klamp.runtime.signals import GRACE_S, Signals, StopAsked, leave_saying
+from klamp.training.callbacks import Reporters
 from klamp.training.resume import refuse_fewer
 from klamp.training.seeds_processes import (
     DONE,
+    LEAVE_S,
+    PipeReporter,
     Plan,
     SeedsNotSaved,
-    Telling,
     Unfinished,
     train_side_by_side,
 )
@@ -59,7 +62,10 @@ def train_seeds(
     out: str | Path | None = None,
     workers: int | None = None,
     quiet: bool = False,
+    report: Sequence[str] = (),
     device: str = "auto",
+    env_kwargs: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str | Wrap] = (),
     start_from: str | Path | None = None,
     **settings: Any,
 ) -> list[Path]:
@@ -67,7 +73,9 @@ def train_seeds(
 
     ``seeds`` are numbers, or how many from ``seed`` (0) on. ``out`` is a folder that gets
     ``seed-0``, ``seed-1``, …; by default each run lies where ``train`` would put it. ``workers``
-    is the number of processes, by default one a core. A script must call this under
+    is the number of processes, by default one a core. ``report`` are names of logs, which each run
+    gets one of: a callback would run in other processes, where nothing of this one is seen; train
+    each seed by ``train`` to have one. A script must call this under
     ``if __name__ == "__main__":``. Called again, it goes on with what is missing: runs that have
     ended stay as they are, those that were interrupted are resumed, the others begin; each from
     the parameters of another run where ``start_from`` is its folder, as ``train`` has it.
@@ -75,21 +83,28 @@ def train_seeds(
     An environment written in JAX is trained as one program for all seeds where there is a GPU, or
     where it is given as an object; the runs then differ from those trained alone by rounding.
     """
-    config = configure(environment_name(env), algorithm, settings)
+    source = resolve(env, env_kwargs, wrappers)
+    config = configure(
+        source.name,
+        algorithm,
+        settings,
+        env_kwargs=source.env_kwargs,
+        wrappers=source.wrappers,
+    )
     if start_from is not None:
         config = starting_from(config, start_from)
     first = config.settings.seed
     numbers = count_up(first, seeds) if isinstance(seeds, int) else list(seeds)
-    own = None if isinstance(env, str) else env
     return train_seeds_config(
         config,
         numbers,
         out=out,
         workers=workers,
         quiet=quiet,
+        report=report,
         device=device,
         signals=Signals(),
-        environment=own,
+        environment=source,
     )
 
 
@@ -98,6 +113,20 @@ def count_up(first: int, seeds: int) -> list[int]:
     if not is_integer(seeds, 1):
         raise ConfigError(f"`seeds` is {seeds!r}, but must be an integer ≥ 1.")
     return list(range(first, first + seeds))
+
+
+def _names(report: Sequence[str]) -> list[str]:
+    """The logs that each run gets, all of which can be made here."""
+    names: list[Any] = [report] if isinstance(report, str) else list(report)
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"`report` has {shown(name)}, but many seeds take only {', '.join(LOGS)}: they are "
+                "trained in other processes, where a callback would see nothing of this one. Train "
+                "each seed by `klamp.train(…, seed=…, report=…)`."
+            )
+        log_of(name)
+    return names
 
 
 @in_float32
@@ -110,9 +139,11 @@ def train_seeds_config(
     quiet: bool,
     device: str,
     signals: Signals,
-    environment: Any = None,
+    report: Sequence[str] = (),
+    environment: EnvironmentSource | None = None,
 ) -> list[Path]:
     """Train a complete configuration with each seed; go on where some were trained before."""
+    logs = _names(report)
     plans: list[Plan] = []
     for seed in seeds:
         one = replace(config, settings=replace(config.settings, seed=seed))
@@ -120,22 +151,30 @@ def train_seeds_config(
     there = [begun(*plan) for plan in plans]
     use_device(device)
     with signals:
-        source = environment_of(config, environment)
+        source = environment or source_of(config)
         check_environment(source, config.settings)
         # Nothing is made before each folder is known to be free, or to hold that very run.
         for (one, folder), held in zip(plans, there, strict=True):
             if not held:
                 with locked(folder):
                     write_config(folder, one)
-        _go_on(plans, out, workers, quiet, device, signals, environment)
+        _go_on(plans, out, workers, quiet, device, signals, source, logs)
     return [folder for _, folder in plans]
 
 
 @in_float32
 def resume_seeds(
-    folder: Path, *, steps: int | None, quiet: bool, device: str, signals: Signals, trust: bool
+    folder: Path,
+    *,
+    steps: int | None,
+    quiet: bool,
+    device: str,
+    signals: Signals,
+    trust: bool,
+    report: Sequence[str] = (),
 ) -> None:
     """Go on with what is missing of a folder of seeds, to their own number of steps or another."""
+    logs = _names(report)
     plans: list[Plan] = []
     for run in runs_of_seeds(folder):
         if steps is not None and not nothing_trained(run):
@@ -153,8 +192,9 @@ def resume_seeds(
             )
     use_device(device)
     with signals:
-        check_environment(environment_of(first), first.settings)
-        _go_on(plans, folder, None, quiet, device, signals, None)
+        source = source_of(first)
+        check_environment(source, first.settings)
+        _go_on(plans, folder, None, quiet, device, signals, source, logs)
 
 
 def _go_on(
@@ -164,7 +204,8 @@ def _go_on(
     quiet: bool,
     device: str,
     signals: Signals,
-    environment: Any,
+    source: EnvironmentSource,
+    logs: list[str],
 ) -> None:
     """Train whatever is not finished; raises ``KlampError`` where some of it stays so."""
     progress = Progress(plans[0][0], len(plans), sys.stderr if not quiet else None)
@@ -178,12 +219,20 @@ def _go_on(
     try:
         if not missing:
             return
-        if as_one(environment_of(plans[0][0], environment), plans[0][0]):
-            tell = partial(Telling, lambda word: progress.hear(*word))
-            left = Unfinished(train_as_one(missing, environment, tell, signals), [])
+        if runs_as_one_program(source, plans[0][0]):
+
+            def reporters(config: RunConfig) -> Reporters:
+                telling = PipeReporter(lambda word: progress.hear(*word), config)
+                return Reporters(logs=[*map(log_of, logs), telling])
+
+            left = Unfinished(train_as_one(missing, source, reporters, signals), [])
         else:
+            # The processes save by themselves, and are waited for: who waits is not to leave first.
+            unknown = f"not every process has said that its run was saved; go on with {again}"
+            signals.last_resort = leave_saying(unknown, saved=False)
+            signals.grace_s = GRACE_S + LEAVE_S
             count = min(workers or cores(), len(missing))
-            left = train_side_by_side(missing, count, device, progress.hear, signals)
+            left = train_side_by_side(missing, source, count, device, progress.hear, signals, logs)
     except (StopAsked, SeedsNotSaved) as asked:
         said, complete = "every run that had begun was saved", True
         if isinstance(asked, SeedsNotSaved):
@@ -208,8 +257,8 @@ def _listed(seeds: list[int]) -> str:
     return ", ".join(str(seed) for seed in seeds)
 
 
-def as_one(source: Any, config: RunConfig) -> bool:
+def runs_as_one_program(source: EnvironmentSource, config: RunConfig) -> bool:
     """Whether the runs become one program: on a CPU that is no faster than one after the other."""
-    if device_environment(source, config.settings.vectorization) is None:
+    if source.device(config.settings.vectorization) is None:
         return False
-    return not isinstance(source, str) or not on_cpu()
+    return config.env.startswith(OBJECT) or not on_cpu()

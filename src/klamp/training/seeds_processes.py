@@ -10,17 +10,23 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cloudpickle
+
 from klamp.config.run import RunConfig
+from klamp.envs.source import EnvironmentSource
 from klamp.errors import KlampError, Stopped
+from klamp.reporting.logs import log_of
+from klamp.reporting.reporter import Told
 from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.device import use_device
-from klamp.runtime.signals import Signals, StopAsked
+from klamp.runtime.signals import GRACE_S, Signals, StopAsked
+from klamp.training.callbacks import Reporters
 from klamp.training.resume import resume_one
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -29,8 +35,8 @@ METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods()
 TELL_EVERY_S = 0.5
 """Seconds between two words of a run on how far it is."""
 
-LEAVE_S = 8.0
-"""Seconds for a process to save and leave."""
+LEAVE_S = GRACE_S + 4.0
+"""Seconds for all processes to save and leave: one whose loop hangs saves by its last resort."""
 
 READY, UPDATE, DONE, FAILED = "ready", "update", "done", "failed"
 
@@ -58,12 +64,12 @@ class SeedsNotSaved(Exception):
 class Member:
     """A process, the pipe to it, and the run that it was given."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, environment: bytes, logs: Sequence[str]) -> None:
         context: Any = multiprocessing.get_context(METHOD)
         if METHOD == "forkserver":
             context.set_forkserver_preload(["klamp.training.seeds_processes", "klamp.algorithms"])
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, device))
+        self.process = context.Process(target=_work, args=(theirs, device, environment, logs))
         self.process.start()
         theirs.close()
         self.ready = False
@@ -94,17 +100,21 @@ class Member:
 
 def train_side_by_side(
     plans: list[Plan],
+    source: EnvironmentSource,
     count: int,
     device: str,
     hear: Callable[[str, int, int, float | None], None],
     signals: Signals,
+    logs: Sequence[str] = (),
 ) -> Unfinished:
-    """Train in so many processes at once; ``hear`` is told how far each run is.
+    """Train in so many processes at once; ``hear`` is told how far each run is, ``logs`` all of it.
 
     After a signal all runs are saved, and ``StopAsked`` is raised, or ``SeedsNotSaved``.
     """
     waiting, failed = deque(plans), list[str]()
-    crew = [Member(device) for _ in range(min(count, len(plans)))]
+    # A class or function of a script's own travels by cloudpickle alone.
+    environment = cloudpickle.dumps(source)
+    crew = [Member(device, environment, logs) for _ in range(min(count, len(plans)))]
     try:
         while crew:
             signals.check()
@@ -116,7 +126,8 @@ def train_side_by_side(
                 except (EOFError, OSError):
                     failed += member.obituary()
                     # One that died before it was ready would do so again.
-                    crew += [Member(device)] if member.ready and waiting else []
+                    if member.ready and waiting:
+                        crew.append(Member(device, environment, logs))
                     member.pipe.close()
                     continue
                 if kind == READY:
@@ -143,24 +154,23 @@ def _stop(crew: list[Member]) -> list[int]:
         if member.process.is_alive():
             os.kill(member.process.pid, signal.SIGTERM)
     unsaved: list[int] = []
+    deadline = time.monotonic() + LEAVE_S
     for member in crew:
-        member.process.join(LEAVE_S)
+        member.process.join(max(deadline - time.monotonic(), 0.0))
         if member.plan is not None and member.process.exitcode != 128 + signal.SIGTERM:
             unsaved.append(member.plan[0].settings.seed)
     return unsaved
 
 
-class Telling:
+class PipeReporter:
     """The reporter of one of many runs: a word now and then of how far it is."""
 
     def __init__(self, tell: Callable[[tuple[Any, ...]], object], config: RunConfig) -> None:
         self._tell, self._seed, self._last = tell, config.settings.seed, 0.0
 
-    def start(self, config: RunConfig, folder: str) -> None:
-        """Nothing to tell yet."""
-
-    def update(self, metrics: Metrics) -> None:
+    def update(self, event: Told) -> None:
         """How far the run is."""
+        metrics = event.metrics
         if time.monotonic() - self._last >= TELL_EVERY_S:
             self._last = time.monotonic()
             self._tell((UPDATE, self._seed, metrics["step"], metrics["return_mean"]))
@@ -169,11 +179,8 @@ class Telling:
         """The result."""
         self._tell((DONE, self._seed, summary["step"], summary["return_mean"]))
 
-    def stop(self) -> None:
-        """Nothing to give back."""
 
-
-def _work(pipe: Any, device: str) -> None:
+def _work(pipe: Any, device: str, environment: bytes, logs: Sequence[str]) -> None:
     """Train one seed after the other; the next has what the last compiled."""
     # Ctrl-C reaches the whole group; the parent passes it on, once.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -186,13 +193,17 @@ def _work(pipe: Any, device: str) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     run: Any = None
+    source: EnvironmentSource = cloudpickle.loads(environment)
     use_device(device)
     while (plan := _next(pipe, tell)) is not None:
         config, folder = plan
         try:
-            there, to = read_config(folder), Telling(tell, config)
+            there = read_config(folder)
+            reporters = Reporters(logs=[*map(log_of, logs), PipeReporter(tell, config)])
             steps = None if there == config else config.settings.steps
-            result, run = resume_one(there, folder, to=to, steps=steps, like=run)
+            result, run = resume_one(
+                there, folder, reporters=reporters, steps=steps, compiled_by=run, environment=source
+            )
             if result.unsaved is not None:
                 tell((FAILED, config.settings.seed, result.unsaved, None))
         except Stopped as stopped:

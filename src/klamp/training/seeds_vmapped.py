@@ -13,21 +13,23 @@ from typing import Any
 import jax
 import numpy as np
 
+from klamp.collection.collector import Collected
 from klamp.config.run import RunConfig
 from klamp.errors import NonFiniteError, NotSaved, Stopped
-from klamp.reporting.reporter import Reporter
 from klamp.runs.folder import locked
+from klamp.runs.metrics_log import Metrics
 from klamp.runtime.signals import Signals, StopAsked
+from klamp.training.callbacks import Reporters
 from klamp.training.iteration import Iteration, start
-from klamp.training.recorder import Running
+from klamp.training.recorder import RunRecorder
 from klamp.training.resume import begin_or_go_on
-from klamp.training.state import behavior_policy, observe_rewards
+from klamp.training.state import TrainState, behavior_policy, observe_rewards
 
 
 def train_as_one(
     plans: list[tuple[RunConfig, Path]],
     environment: Any,
-    reporter: Callable[[RunConfig], Reporter],
+    reporters: Callable[[RunConfig], Reporters],
     signals: Signals,
 ) -> list[str]:
     """Train runs that differ in nothing but their seed; what failed, in words.
@@ -38,14 +40,17 @@ def train_as_one(
     """
     with ExitStack() as held:
         runs: list[Iteration] = []
-        running: list[Running] = []
+        running: list[RunRecorder] = []
         for config, folder in plans:
-            run, fresh = start(config, like=runs[0] if runs else None, environment=environment)
+            run, fresh = start(
+                config, compiled_by=runs[0] if runs else None, environment=environment
+            )
             held.enter_context(locked(folder))
             state, origin = begin_or_go_on(run, fresh, folder)
             runs.append(run)
-            running.append(Running(run, state, folder, reporter(config), origin))
+            running.append(RunRecorder(run, state, folder, reporters(config), origin, environment))
             held.callback(running[-1].close)
+            running[-1].begin()
 
         def stop(number: int) -> Stopped:
             stops = [one.stop(number) for one in running]
@@ -61,7 +66,7 @@ def train_as_one(
             raise stopped from None
 
 
-def _iterate(runs: list[Iteration], running: list[Running], signals: Signals) -> list[str]:
+def _iterate(runs: list[Iteration], running: list[RunRecorder], signals: Signals) -> list[str]:
     """Iterations of all runs at once until the steps of each are done."""
     began = time.perf_counter()
     collect, learn = _compiled(runs, running)
@@ -92,19 +97,32 @@ def _iterate(runs: list[Iteration], running: list[Running], signals: Signals) ->
                 for run, (state, factor), (rollout, _) in zip(runs, scaled, collected, strict=True)
             ]
         )
-        for number in sorted(going_on):
-            run, one, summary = runs[number], running[number], collected[number].summary
+        taken = {
+            number: _taken(runs[number], running[number].state, *parts)
+            for number, parts in enumerate(zip(collected, scaled, learnt, strict=True))
+            if number in going_on
+        }
+        seconds = time.perf_counter() - tick
+        for number, (state, reported) in taken.items():
+            run, one = runs[number], running[number]
             try:
-                if summary.fault is not None:
-                    one.record(*run.refuse(one.state, summary, summary.fault), tick)
-                else:
-                    one.record(*run.counted(scaled[number][0], summary, learnt[number]), tick)
+                one.record(state, reported, seconds, signals.check)
             except (NonFiniteError, NotSaved) as error:
                 going_on.remove(number)
                 failures.append(f"Seed {run.config.settings.seed}: {error}")
 
 
-def _compiled(runs: list[Iteration], running: list[Running]) -> tuple[Any, Any]:
+def _taken(
+    run: Iteration, before: TrainState, collected: Collected, scaled: Any, learnt: Any
+) -> tuple[TrainState, Metrics]:
+    """What one run's part of an iteration leads to."""
+    summary = collected.summary
+    if summary.fault is not None:
+        return run.refuse(before, summary, summary.fault)
+    return run.counted(scaled[0], summary, learnt)
+
+
+def _compiled(runs: list[Iteration], running: list[RunRecorder]) -> tuple[Any, Any]:
     """Collection and update of all runs, each as one program."""
     arguments = _collect_arguments(runs, running)
     collect = jax.jit(side_by_side(runs[0].collector.program))
@@ -118,7 +136,7 @@ def _compiled(runs: list[Iteration], running: list[Running]) -> tuple[Any, Any]:
     return collect.lower(arguments).compile(), learn.lower(learning).compile()
 
 
-def _collect_arguments(runs: list[Iteration], running: list[Running]) -> list[tuple[Any, ...]]:
+def _collect_arguments(runs: list[Iteration], running: list[RunRecorder]) -> list[tuple[Any, ...]]:
     return [
         run.collector.arguments(behavior_policy(run.config, one.state))
         for run, one in zip(runs, running, strict=True)

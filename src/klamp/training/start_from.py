@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from klamp.config.run import NAME_LIMIT, RunConfig
 from klamp.config.settings import NetworkSettings
-from klamp.envs.source import environment_of, make_host
+from klamp.envs.source import source_of
 from klamp.envs.spaces.supported import form, limits
 from klamp.errors import ConfigError, shown
 from klamp.runs.checkpoint import (
@@ -42,6 +42,9 @@ EQUAL = [
     "normalize_observation",
 ]
 """Settings that both runs must have in common."""
+
+_OF_ENVIRONMENTS = ("env", "env_kwargs", "wrappers")
+"""What of a configuration decides the spaces."""
 
 
 def starting_from(config: RunConfig, run: str | Path) -> RunConfig:
@@ -99,7 +102,7 @@ def started(run: Iteration, fresh: TrainState) -> TrainState:
         if key == saved or key.startswith(f"{saved}.")
     }
     found: dict[str, Any] = restore_tensors(wanted, taken, path)
-    theta, space = jnp.asarray(found["theta"]), run.environments.seen_space
+    theta, space = jnp.asarray(found["theta"]), run.environments.policy_observation_space
     begun = fresh_state(config, space, theta, run.model)
     return begun._replace(observation_moments=found["observation_moments"])
 
@@ -117,10 +120,11 @@ def _check_spaces(run: Iteration, path: Path) -> None:
     """Raise ``ConfigError`` where the other run saw or did something else."""
     config, there = run.config, run_of(path)
     # `config.json` does not hold the spaces: where the names differ, its environment tells them.
-    if read_config(there).env == config.env:
+    other = read_config(there)
+    if all(getattr(other, name) == getattr(config, name) for name in _OF_ENVIRONMENTS):
         return
     other = read_trusted_config(there, trust=False)
-    host = make_host(environment_of(other), 1, seed=0, purpose=Purpose.EVALUATE)
+    host = source_of(other).host(1, seed=0, purpose=Purpose.EVALUATE)
     try:
         same = form(host.observation_space) == form(run.environments.observation_space)
         actions = (host.action_space, run.environments.action_space)

@@ -101,7 +101,10 @@ def dropout_keys(config: RunConfig, state: TrainState) -> np.ndarray | None:
 
 
 def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:
-    """How this iteration sees observations; the first one sees them as they are."""
+    """How this iteration sees observations; None where they are not normalised.
+
+    The first iteration, which knows no moments yet, only clips them to ±10, as all others do.
+    """
     moments = state.observation_moments
     if not moments.mean.size:
         return None

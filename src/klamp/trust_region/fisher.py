@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from klamp.mathematics.distributions import kl_divergence
-from klamp.mathematics.weighting import scrub, weighted_mean
+from klamp.mathematics.weighting import along, of_sequences, scrub, weighted_mean
 from klamp.runtime.cpu_matmul import rows_first
 from klamp.types import Policy
 
@@ -26,29 +26,29 @@ def fisher_operator(
     theta: Any,
     inputs: Any,
     *,
-    weight: Float[Array, " B"] | None = None,
+    weight: Float[Array, "*B"] | None = None,
     damping: float | Float[Array, ""] = 0.0,
 ) -> Matvec:
     """The map v ↦ (F + λI)v at ``theta``, linearised once for many products.
 
     Each product costs one jvp and one vjp of the network; the activations at θ are computed here,
-    once. ``damping`` λ ≥ 0 is added to F's diagonal.
+    once. ``damping`` λ ≥ 0 is added to F's diagonal. ``weight`` has one or two axes, as a ``Batch``
+    has them; its first is that of the rows of ``inputs``.
     """
-    if weight is not None:
-        inputs = scrub(inputs, weight)
+    inputs = scrub(inputs, of_sequences(weight))
 
     def distribution(theta: Any) -> Any:
         return policy(theta, inputs)
 
     old, pushforward = jax.linearize(distribution, theta)
     pullback = rows_first(jax.linear_transpose(pushforward, theta))
-    rows = old.entropy().shape[0]
-    share = jnp.full(rows, 1 / rows) if weight is None else _normalised(weight)
+    samples = old.entropy()
+    share = jnp.full(samples.shape, 1 / samples.size) if weight is None else _normalised(weight)
 
     def matvec(vector: Any) -> Any:
         cotangent = old.fisher_metric(pushforward(vector))
         weighted = jax.tree.map(
-            lambda leaf: leaf * share.astype(leaf.dtype).reshape(-1, *(1,) * (leaf.ndim - 1)),
+            lambda leaf: leaf * along(share.astype(leaf.dtype), leaf),
             cotangent,
         )
         (product,) = pullback(weighted)
@@ -57,7 +57,7 @@ def fisher_operator(
     return matvec
 
 
-def _normalised(weight: Float[Array, " B"]) -> Float[Array, " B"]:
+def _normalised(weight: Float[Array, "*B"]) -> Float[Array, "*B"]:
     """Weights that sum to 1 (to 0 where none is positive)."""
     kept = jnp.where(weight > 0, weight, 0)
     total = jnp.sum(kept)
@@ -70,7 +70,7 @@ def fisher_vector_product(
     inputs: Any,
     vector: Any,
     *,
-    weight: Float[Array, " B"] | None = None,
+    weight: Float[Array, "*B"] | None = None,
     damping: float | Float[Array, ""] = 0.0,
 ) -> Any:
     """(F + λI)v = E_s[Jᵀ M J]v + λv, by one jvp and one vjp.
@@ -87,15 +87,14 @@ def kl_hessian_vector_product(
     inputs: Any,
     vector: Any,
     *,
-    weight: Float[Array, " B"] | None = None,
+    weight: Float[Array, "*B"] | None = None,
     damping: float | Float[Array, ""] = 0.0,
 ) -> Any:
     """∇²_θ E_s[KL(old‖π_θ)]·v + λv at θ = θ_old: the definition that F is tested against.
 
     Slower and, in float32, less exact than ``fisher_vector_product``; nothing trains with it.
     """
-    if weight is not None:
-        inputs = scrub(inputs, weight)
+    inputs = scrub(inputs, of_sequences(weight))
     old = jax.lax.stop_gradient(policy(theta, inputs))
 
     def mean_kl(theta: Any) -> Float[Array, ""]:

@@ -1,11 +1,18 @@
-"""Backtrack along a step until the surrogate improved and the KL is within the region."""
+"""How much of a step is taken: what of it lies within the region, or all of it.
+
+``Backtracking`` shortens the step until the surrogate improved and the KL is within the region, and
+is TRPO's; ``FullStep`` takes it as it is, and is that of the natural policy gradient.
+"""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from klamp.trust_region.rounding import Rounding, attainable
 
 
 class Candidate(NamedTuple):
@@ -31,6 +38,64 @@ class SearchResult(NamedTuple):
     """Reductions of the step; 0 when the full step was tried last."""
     candidate: Candidate
     """What was measured there."""
+    undefined: Bool[Array, ""]
+    """Whether it was given up because of NaN or infinity."""
+
+
+@runtime_checkable
+class Search(Protocol):
+    """How much of a step is taken. A pytree; both functions are pure and traceable."""
+
+    def aim(self, max_kl: Float[Array, ""], rounding: Rounding) -> Float[Array, ""]:
+        """The KL, in nats, that the quadratic model gives the full step."""
+        ...
+
+    def along(
+        self, evaluate: Callable[[Float[Array, ""]], Candidate], max_kl: Float[Array, ""]
+    ) -> SearchResult:
+        """Where on the way it ends; ``evaluate(fraction)`` measures start + fraction·step."""
+        ...
+
+
+class Backtracking(eqx.Module):
+    """The first of the fractions 1, ρ, ρ², … of a step that improves and keeps to the region."""
+
+    ratio: float | Float[Array, ""] = 0.8
+    """ρ: factor by which the step is shortened, in (0, 1)."""
+    max_backtracks: int = eqx.field(default=10, static=True)
+    """Reductions of the step before it is refused, ≥ 0."""
+
+    def aim(self, max_kl: Float[Array, ""], rounding: Rounding) -> Float[Array, ""]:
+        """A little below ``max_kl``, for what measuring it costs."""
+        return attainable(max_kl, rounding)
+
+    def along(
+        self, evaluate: Callable[[Float[Array, ""]], Candidate], max_kl: Float[Array, ""]
+    ) -> SearchResult:
+        """See ``backtracking_line_search``."""
+        return backtracking_line_search(
+            evaluate,
+            max_kl=max_kl,
+            backtrack_ratio=self.ratio,
+            max_backtracks=self.max_backtracks,
+        )
+
+
+class FullStep(eqx.Module):
+    """The whole step, whatever it comes to, unless that is NaN or infinity."""
+
+    def aim(self, max_kl: Float[Array, ""], rounding: Rounding) -> Float[Array, ""]:
+        """``max_kl`` itself: nothing is measured against it."""
+        return max_kl
+
+    def along(
+        self, evaluate: Callable[[Float[Array, ""]], Candidate], max_kl: Float[Array, ""]
+    ) -> SearchResult:
+        """All of it."""
+        whole = jnp.ones_like(max_kl)
+        there = evaluate(whole)
+        finite = jnp.isfinite(there.gain) & jnp.isfinite(there.kl)
+        return SearchResult(finite, whole, jnp.asarray(0), there, ~finite)
 
 
 def backtracking_line_search(
@@ -51,7 +116,8 @@ def backtracking_line_search(
     def judge(fraction: Float[Array, ""], backtracks: Int[Array, ""]) -> SearchResult:
         at = evaluate(fraction)
         accepted = (at.gain > at.gain_floor) & (at.kl_ceiling <= max_kl)
-        return SearchResult(accepted, fraction, backtracks, at)
+        undefined = jnp.isnan(at.gain) | jnp.isnan(at.kl)
+        return SearchResult(accepted, fraction, backtracks, at, undefined)
 
     def unfinished(result: SearchResult) -> Bool[Array, ""]:
         return ~result.accepted & (result.backtracks < max_backtracks)

@@ -54,7 +54,7 @@ class _Bracket(NamedTuple):
 def mean_kl(policy: Policy, theta: Any, batch: Batch) -> Float[Array, ""]:
     """Mean KL(old‖π_θ) over the whole batch, in nats: what a trust region bounds."""
     new = policy(theta, batch.inputs)
-    return weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
+    return weighted_mean(kl_divergence(p=batch.old_policy(), q=new), batch.weight)
 
 
 def kl_meter(policy: Policy, theta: Any, batch: Batch) -> Callable[[Any], MeasuredKL]:
@@ -63,7 +63,7 @@ def kl_meter(policy: Policy, theta: Any, batch: Batch) -> Callable[[Any], Measur
 
     def measure(at: Any) -> MeasuredKL:
         new = policy(at, batch.inputs)
-        kl = weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
+        kl = weighted_mean(kl_divergence(p=batch.old_policy(), q=new), batch.weight)
         return MeasuredKL(kl, ceiling(kl, new, rounding, batch.weight), resolution(rounding))
 
     return measure

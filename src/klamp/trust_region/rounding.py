@@ -70,10 +70,10 @@ def rounding_of(
     Of a batch of many rows the network's part is estimated from about ``SAMPLED`` of them, evenly
     spread; runs of ``sequence`` rows stay together. None takes all of them.
     """
-    rows = batch.advantage.shape[0]
-    stride = 1 if sequence is None else max(rows // SAMPLED, 1)
+    samples = batch.advantage.size
+    stride = 1 if sequence is None else max(samples // SAMPLED, 1)
     thin = partial(every_kth, k=stride, sequence=sequence or 1)
-    some, draws = thin(batch), -(-ENOUGH // rows)
+    some, draws = thin(batch), -(-ENOUGH // samples)
     nudges = jax.tree.map(lambda leaf: _nudges(leaf, draws), theta)
 
     def product(nudge: Any) -> Any:
@@ -81,8 +81,8 @@ def rounding_of(
 
     # Not vmap: products with a batch of one are slower, and large batches need one vector alone.
     of_network = jax.lax.map(product, nudges)
-    of_old = _size(batch.old, of_network, batch.weight, thin)
-    relative = jnp.finfo(of_old.dtype).eps * (OPERATIONS + rows**0.5)
+    of_old = _size(batch.old_policy(), of_network, batch.weight, thin)
+    relative = jnp.finfo(of_old.dtype).eps * (OPERATIONS + samples**0.5)
     return Rounding(of_network, of_old, 1 + relative, thin)
 
 
@@ -90,7 +90,7 @@ def ceiling(
     kl: Float[Array, ""],
     new: Any,
     rounding: Rounding,
-    weight: Float[Array, " B"] | None,
+    weight: Float[Array, "*B"] | None,
 ) -> Float[Array, ""]:
     """The largest true mean KL(old‖new), in nats, that a measured ``kl`` may stand for."""
     error = rounding.of_old + _size(new, rounding.of_network, weight, rounding.thin)
@@ -118,7 +118,7 @@ def resolution(rounding: Rounding) -> Float[Array, ""]:
 def _size(
     distribution: Any,
     of_network: Any,
-    weight: Float[Array, " B"] | None,
+    weight: Float[Array, "*B"] | None,
     thin: Callable[[Any], Any],
 ) -> Float[Array, ""]:
     """E: the root mean square over the rows of a policy's rounding error, in Fisher's metric."""
@@ -129,19 +129,20 @@ def _size(
     return (1 + 2 / jnp.sqrt(_rows(network, weights))) * jnp.sqrt(square)
 
 
-def _rows(values: Float[Array, " B"], weight: Float[Array, " B"] | None) -> Float[Array, ""]:
+def _rows(values: Float[Array, "*B"], weight: Float[Array, "*B"] | None) -> Float[Array, ""]:
     """(Σw)²/Σw²: how many rows of equal weight make a mean as certain; at least 1."""
     if weight is None:
-        return jnp.full((), values.shape[0], values.dtype)
+        return jnp.full((), values.size, values.dtype)
     share = zeroed(weight, weight) / jnp.maximum(weighted_maximum(weight, weight), 1e-30)
     return jnp.maximum(jnp.square(jnp.sum(share)) / jnp.sum(jnp.square(share)), 1)
 
 
-def _squared(distribution: Any, error: Any) -> Float[Array, " B"]:
-    """EᵀMe of each row; never negative."""
+def _squared(distribution: Any, error: Any) -> Float[Array, "*B"]:
+    """EᵀMe of each sample; never negative."""
     product = distribution.fisher_metric(error)
+    samples = jax.eval_shape(distribution.entropy).shape
     terms = jax.tree.map(
-        lambda e, m: jnp.sum((e * m).reshape(e.shape[0], -1), axis=1), error, product
+        lambda e, m: jnp.sum((e * m).reshape(*samples, -1), axis=-1), error, product
     )
     return jnp.maximum(sum(jax.tree.leaves(terms)), 0)
 

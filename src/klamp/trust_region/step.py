@@ -1,8 +1,7 @@
-"""One trust-region step: g → x = (F + λI)⁻¹g → √(2δ/xᵀ(F + λI)x)·x → line search → report.
+"""One trust-region step: g → x = (F + λI)⁻¹g → √(2δ/xᵀ(F + λI)x)·x → search → report.
 
-``natural_direction`` is the first half and serves the natural policy gradient as well;
-``trust_region_step`` adds the search and is the whole of TRPO's policy update
-(arXiv:1502.05477, §6 and App. C).
+With ``Backtracking`` it is the whole of TRPO's policy update (arXiv:1502.05477, §6 and App. C),
+with ``FullStep`` that of the natural policy gradient.
 """
 
 from collections.abc import Callable
@@ -21,9 +20,9 @@ from klamp.mathematics.weighting import scored, weighted_mean, zeroed
 from klamp.runtime.cpu_matmul import rows_first
 from klamp.trust_region.conjugate_gradient import solve
 from klamp.trust_region.fisher import fisher_operator
-from klamp.trust_region.line_search import Candidate, backtracking_line_search
+from klamp.trust_region.line_search import Backtracking, Candidate, Search, SearchResult
 from klamp.trust_region.projection import mean_kl
-from klamp.trust_region.rounding import Rounding, attainable, ceiling, resolution, rounding_of
+from klamp.trust_region.rounding import Rounding, ceiling, resolution, rounding_of
 from klamp.types import Batch, Policy
 
 
@@ -62,10 +61,17 @@ class StepReport(NamedTuple):
     """gᵀs of the step that was tried last: what the linear model says of its gain."""
     gain_actual: Float[Array, ""]
     """The surrogate's improvement at the returned θ."""
+    kl_tried: Float[Array, ""]
+    """Mean KL(old‖new) of the step that was tried last, as measured."""
+    gain_tried: Float[Array, ""]
+    """The surrogate's improvement there."""
     step_scale: Float[Array, ""]
     """The factor on x that was applied; 0 where no step was taken."""
     backtracks: Int[Array, ""]
     """Reductions of the step by the line search."""
+    damping_share: Float[Array, ""]
+    """λxᵀx / xᵀ(F + λI)x: how much of the step's length the damping takes; NaN where the form is
+    not positive."""
     cg_iterations: Int[Array, ""]
     """Fisher-vector products inside conjugate gradient."""
     cg_residual: Float[Array, ""]
@@ -117,10 +123,12 @@ class Direction(NamedTuple):
     ) -> dict[str, Array]:
         """What the models predict for this share of the step, and how the direction was found."""
         scale, unit = fraction * self.scale, self.unit * advantage_unit
+        curved = self.damped_curvature > 0
         return {
             "kl_predicted": 0.5 * jnp.square(scale) * self.curvature,
             "gain_predicted": scale * (self.gradient @ self.x) * unit,
             "step_scale": scale / unit,
+            "damping_share": 1 - self.curvature / jnp.where(curved, self.damped_curvature, jnp.nan),
             "cg_iterations": self.cg_iterations,
             "cg_residual": self.cg_residual,
             "cg_status": self.cg_status,
@@ -186,6 +194,7 @@ def trust_region_step(
     cg_iterations: int = 10,
     backtrack_ratio: float | Float[Array, ""] = 0.8,
     max_backtracks: int = 10,
+    search: Search | None = None,
     fisher_batch: Batch | None = None,
     sequence: int | None = None,
 ) -> tuple[Any, StepReport]:
@@ -194,26 +203,23 @@ def trust_region_step(
     ``policy(theta, inputs)`` returns a distribution with one row a sample; ``theta`` is any
     pytree. ``max_kl`` δ > 0 is in nats, per state, summed over action dimensions and averaged over
     states; ``damping`` λ ≥ 0 is added to the Fisher matrix; ``backtrack_ratio`` is in (0, 1).
+    ``search`` says how much of the step is taken: by default
+    ``Backtracking(backtrack_ratio, max_backtracks)``; with ``FullStep()``, the natural policy
+    gradient, δ is what the quadratic model predicts, and nothing checks it.
     ``fisher_batch`` has rows for the Fisher matrix alone, where they are not the batch's: fewer,
     to save time (arXiv:1502.05477, App. C). ``sequence`` says that the policy may be asked about
     runs of so many rows by themselves, so that rounding is estimated from a sample of the batch.
     Pure, and fit for jit and vmap.
 
-    The returned θ either improved the surrogate with a true mean KL of at most δ, or is the θ that
-    came in, bit for bit, and ``StepReport.outcome`` says why.
+    With the default search the returned θ either improved the surrogate with a true mean KL of at
+    most δ, or is the θ that came in, bit for bit, and ``StepReport.outcome`` says why.
     """
     dtype = ravel_pytree(theta)[0].dtype
+    if search is None:
+        search = Backtracking(jnp.asarray(backtrack_ratio, dtype), max_backtracks)
+    max_kl, damping = jnp.asarray(max_kl, dtype), jnp.asarray(damping, dtype)
     return _jitted_step(
-        policy,
-        theta,
-        batch,
-        jnp.asarray(max_kl, dtype),
-        jnp.asarray(damping, dtype),
-        jnp.asarray(backtrack_ratio, dtype),
-        cg_iterations,
-        max_backtracks,
-        fisher_batch,
-        sequence,
+        policy, theta, batch, max_kl, damping, cg_iterations, search, fisher_batch, sequence
     )
 
 
@@ -224,9 +230,8 @@ def _jitted_step(
     batch: Batch,
     max_kl: Float[Array, ""],
     damping: Float[Array, ""],
-    backtrack_ratio: Float[Array, ""],
     cg_iterations: int,
-    max_backtracks: int,
+    search: Search,
     fisher_batch: Batch | None,
     sequence: int | None,
 ) -> tuple[Any, StepReport]:
@@ -241,42 +246,52 @@ def _jitted_step(
         flat_policy,
         flat,
         clean,
-        max_kl=attainable(max_kl, rounding),
+        max_kl=search.aim(max_kl, rounding),
         damping=damping,
         cg_iterations=cg_iterations,
         fisher_batch=fisher_batch,
     )
-    step = direction.step()
-    evaluate = surrogate_and_kl(flat_policy, flat, clean, rounding)
-    search = backtracking_line_search(
-        lambda fraction: evaluate(flat + fraction * step),
-        max_kl=max_kl,
-        backtrack_ratio=backtrack_ratio,
-        max_backtracks=max_backtracks,
-    )
-    last = search.candidate
-    undefined = jnp.isnan(last.gain) | jnp.isnan(last.kl)
-    failed = jnp.where(undefined, Outcome.NON_FINITE, Outcome.LINE_SEARCH_EXHAUSTED)
-    found = jnp.where(search.accepted, Outcome.ACCEPTED, failed)
-    hindrance = direction.outcome()
-    outcome = jnp.where(hindrance == Outcome.ACCEPTED, found, hindrance)
-    accepted = outcome == Outcome.ACCEPTED
-    moved = unravel(flat + search.fraction * step)
+    step, evaluate = direction.step(), surrogate_and_kl(flat_policy, flat, clean, rounding)
+    found = search.along(lambda fraction: evaluate(flat + fraction * step), max_kl)
+    moved = unravel(flat + found.fraction * step)
+
+    before, kl = _surrogate(flat_policy, flat, clean), mean_kl(flat_policy, flat, clean)
+    report = _report(direction, found, before, kl, unit, resolution(rounding))
+    accepted = report.outcome == Outcome.ACCEPTED
     # `where` on the leaves that came in, so that a refused step returns their very bits.
-    new_theta = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, theta)
-    before, here = _surrogate(flat_policy, flat, clean), mean_kl(flat_policy, flat, clean)
-    predicted = direction.metrics(search.fraction, unit)
-    step_scale = jnp.where(accepted, predicted.pop("step_scale"), 0)
+    return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, theta), report
+
+
+def _report(
+    direction: Direction,
+    found: SearchResult,
+    surrogate: Float[Array, ""],
+    kl: Float[Array, ""],
+    unit: Float[Array, ""],
+    kl_resolution: Float[Array, ""],
+) -> StepReport:
+    """What is to be said of a step from where ``surrogate`` and ``kl`` were measured.
+
+    Surrogate and gains are in units of the advantages' ``unit`` as they come in.
+    """
+    refused = jnp.where(found.undefined, Outcome.NON_FINITE, Outcome.LINE_SEARCH_EXHAUSTED)
+    result = jnp.where(found.accepted, Outcome.ACCEPTED, refused)
+    hindrance = direction.outcome()
+    outcome = jnp.where(hindrance == Outcome.ACCEPTED, result, hindrance)
+    accepted = outcome == Outcome.ACCEPTED
+    last, predicted = found.candidate, direction.metrics(found.fraction, unit)
     gain = jnp.where(accepted, last.gain, 0)
-    return new_theta, StepReport(
+    return StepReport(
         outcome=outcome,
-        surrogate_before=before * unit,
-        surrogate_after=(before + gain) * unit,
-        kl=jnp.where(accepted, last.kl, here),
+        surrogate_before=surrogate * unit,
+        surrogate_after=(surrogate + gain) * unit,
+        kl=jnp.where(accepted, last.kl, kl),
         gain_actual=gain * unit,
-        step_scale=step_scale,
-        backtracks=search.backtracks,
-        kl_resolution=resolution(rounding),
+        kl_tried=last.kl,
+        gain_tried=last.gain * unit,
+        step_scale=jnp.where(accepted, predicted.pop("step_scale"), 0),
+        backtracks=found.backtracks,
+        kl_resolution=kl_resolution,
         **predicted,
     )
 
@@ -290,7 +305,7 @@ def surrogate_and_kl(
     means of size E|Â| would drown a small step's gain in their rounding.
     """
     log_prob = policy(theta, batch.inputs).log_prob(batch.action)
-    ratio = jnp.exp(log_prob - batch.old.log_prob(batch.action))
+    ratio = jnp.exp(log_prob - batch.old_policy().log_prob(batch.action))
     scale = weighted_mean(jnp.abs(ratio * batch.advantage), batch.weight)
     floor = 2 * jnp.finfo(theta.dtype).eps * scale
 
@@ -298,7 +313,9 @@ def surrogate_and_kl(
         new = policy(at, batch.inputs)
         change = jnp.expm1(new.log_prob(batch.action) - log_prob)
         gain = weighted_mean(ratio * change * batch.advantage, batch.weight)
-        kl = weighted_mean(kl_divergence(p=batch.old, q=new), batch.weight)
+        # A policy may be finite where a parameter is not.
+        gain = jnp.where(jnp.all(jnp.isfinite(at)), gain, jnp.nan)
+        kl = weighted_mean(kl_divergence(p=batch.old_policy(), q=new), batch.weight)
         return Candidate(gain, floor, kl, ceiling(kl, new, rounding, batch.weight))
 
     return evaluate
@@ -307,5 +324,5 @@ def surrogate_and_kl(
 def _surrogate(policy: Policy, theta: Float[Array, " n"], batch: Batch) -> Float[Array, ""]:
     """E[r·Â] at θ."""
     log_prob = policy(theta, batch.inputs).log_prob(batch.action)
-    ratio = jnp.exp(log_prob - batch.old.log_prob(batch.action))
+    ratio = jnp.exp(log_prob - batch.old_policy().log_prob(batch.action))
     return weighted_mean(ratio * batch.advantage, batch.weight)

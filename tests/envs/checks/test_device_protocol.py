@@ -13,6 +13,7 @@ import klamp
 from klamp.envs.checks.device_protocol import check_protocol
 from klamp.envs.checks.startup import check_environment
 from klamp.envs.device.protocol import DeviceStep
+from klamp.envs.source import resolve
 from klamp.errors import EnvironmentFault
 
 SMALL = klamp.Settings(steps=64, num_envs=2, rollout_length=32)
@@ -76,14 +77,14 @@ FAULTS = {
 @pytest.mark.parametrize("kind", FAULTS)
 def test_faults(kind: type) -> None:
     with pytest.raises(EnvironmentFault, match=FAULTS[kind]) as caught:
-        check_environment(kind(), SMALL)
+        check_environment(resolve(kind()), SMALL)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("kind", [CartPole, Walk, Masked])
 def test_sound_ones_pass_and_repeat_themselves(kind: type) -> None:
-    assert check_environment(kind(), SMALL).repeats
+    assert check_environment(resolve(kind()), SMALL).repeats
 
 
 def test_the_example_of_the_documentation_is_sound() -> None:
@@ -100,4 +101,4 @@ def test_what_is_not_finite_at_once_is_a_fault() -> None:
             return super().step(key, state, action)._replace(reward=jnp.nan)
 
     with pytest.raises(EnvironmentFault, match="expected one finite number"):
-        check_environment(Nowhere(), SMALL)
+        check_environment(resolve(Nowhere()), SMALL)

@@ -10,7 +10,7 @@ from klamp.envs.checks.exact_resume import resumes_exactly
 from klamp.envs.host.interface import HostEnvironments
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.serial import LocalCopies
-from klamp.envs.source import make_host
+from klamp.envs.source import resolve
 from klamp.runtime.seeding import Purpose
 
 
@@ -32,7 +32,7 @@ from klamp.runtime.seeding import Purpose
 )
 def test_classic_control_mujoco_and_the_probes_resume_exactly(env: str, vectorization: str) -> None:
     def make() -> HostEnvironments:
-        return make_host(env, 2, seed=3, purpose=Purpose.CHECK, vectorization=vectorization)
+        return resolve(env).host(2, seed=3, purpose=Purpose.CHECK, vectorization=vectorization)
 
     assert resumes_exactly(make, 3)
 

@@ -31,7 +31,10 @@ def test_a_rollout_takes_what_was_reckoned(observation: str, action: str) -> Non
     buffers = run.collector._buffers()
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(buffers))
     environments = run.environments
-    assert rollout_bytes(SMALL, environments.seen_space, environments.action_space) == held
+    assert (
+        rollout_bytes(SMALL, environments.policy_observation_space, environments.action_space)
+        == held
+    )
     run.close()
 
 

@@ -6,11 +6,11 @@ import pytest
 from environments import probe
 
 from klamp.envs.checks.one_copy import STEPS, Single, as_bytes
-from klamp.envs.source import specification
+from klamp.envs.source import resolve
 
 
 def single(env: str) -> Single:
-    return Single(env, specification(env))
+    return Single(resolve(env).one, 60.0)
 
 
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1", probe("dict", "tuple")])

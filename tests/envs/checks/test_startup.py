@@ -11,22 +11,23 @@ from gymnasium import spaces
 from klamp import EnvironmentFault
 from klamp.config.settings import Settings
 from klamp.envs.checks.startup import check_environment
+from klamp.envs.source import resolve
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_sound_environments_pass_for_every_action(action: str) -> None:
-    check_environment(probe("box", action), Settings())
+    check_environment(resolve(probe("box", action)), Settings())
 
 
 @pytest.mark.parametrize("observation", OBSERVATIONS)
 def test_sound_environments_pass_for_every_observation(observation: str) -> None:
-    check_environment(probe(observation), Settings())
+    check_environment(resolve(probe(observation)), Settings())
 
 
 @pytest.mark.parametrize("masked", ["info", "observation"])
 def test_only_allowed_actions_are_tried(masked: str) -> None:
     """The probe raises where a forbidden action is taken."""
-    check_environment(probe("box", "multidiscrete", masked), Settings())
+    check_environment(resolve(probe("box", "multidiscrete", masked)), Settings())
 
 
 class Broken(gymnasium.Env):
@@ -76,4 +77,4 @@ def test_what_is_broken_is_named(fault: str, message: str) -> None:
     if name not in gymnasium.registry:
         gymnasium.register(name, Broken, kwargs={"fault": fault}, disable_env_checker=True)
     with pytest.raises(EnvironmentFault, match=message):
-        check_environment(name, Settings())
+        check_environment(resolve(name), Settings())

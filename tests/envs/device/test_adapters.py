@@ -4,6 +4,7 @@ What needs a library that is not installed is left out; the errors for that case
 """
 
 import sys
+from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 
 from klamp.envs.checks.device_protocol import check_protocol
-from klamp.envs.device.adapters import Braxlike, device_environment
-from klamp.envs.device.batched import Together
+from klamp.envs.device.adapters import Braxlike
+from klamp.envs.device.batched import BatchedEnvironment
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
+from klamp.envs.source import resolve
 from klamp.errors import EnvironmentFault
 
 
@@ -39,18 +41,18 @@ def test_a_missing_library_is_named(library: str, monkeypatch: pytest.MonkeyPatc
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(EnvironmentFault, match=r"pip install .klamp\[(jaxenvs|playground)\]"):
-        device_environment(f"{library}:anything")
+        resolve(f"{library}:anything").device("auto")
 
 
 def test_other_names_are_not_ours() -> None:
     for name in ("CartPole-v1", "module:CartPole-v1", "brax", "phys2d"):
-        assert device_environment(name) is None
-    assert device_environment("phys2d/CartPole-v1", "sync") is None
+        assert resolve(name).device("auto") is None
+    assert resolve("phys2d/CartPole-v1").device("sync") is None
 
 
 def test_gymnax_cartpole_is_gymnasiums() -> None:
     pytest.importorskip("gymnax")
-    environment = device_environment("gymnax:CartPole-v1")
+    environment = resolve("gymnax:CartPole-v1").device("auto")
     assert isinstance(environment, DeviceEnvironment)
     check_protocol("gymnax:CartPole-v1", environment)
     host = gymnasium.make("CartPole-v1").unwrapped
@@ -71,7 +73,7 @@ def test_gymnax_cartpole_is_gymnasiums() -> None:
 
 def test_gymnax_time_limits_are_truncations() -> None:
     pytest.importorskip("gymnax")
-    environment = device_environment("gymnax:Pendulum-v1")
+    environment = resolve("gymnax:Pendulum-v1").device("auto")
     walk = run(environment, np.zeros((201, 1), np.float32))
     assert not any(after.terminated for _, after in walk)
     assert [bool(after.truncated) for _, after in walk[:201]] == [False] * 199 + [True, True]
@@ -80,20 +82,20 @@ def test_gymnax_time_limits_are_truncations() -> None:
 @pytest.mark.parametrize("name", ["Breakout-MinAtar", "Catch-bsuite", "FourRooms-misc"])
 def test_gymnax_families(name: str) -> None:
     pytest.importorskip("gymnax")
-    check_protocol(name, device_environment(f"gymnax:{name}"))
+    check_protocol(name, resolve(f"gymnax:{name}").device("auto"))
 
 
 @pytest.mark.parametrize("library", ["gymnax", "brax"])
 def test_an_unknown_name_is_named(library: str) -> None:
     pytest.importorskip(library)
     with pytest.raises(EnvironmentFault, match=f"There is no environment `{library}:Nope`"):
-        device_environment(f"{library}:Nope")
+        resolve(f"{library}:Nope").device("auto")
 
 
 @pytest.mark.filterwarnings("ignore")  # of what Brax itself uses
 def test_brax_cuts_off_as_its_own_wrapper_does() -> None:
     training = pytest.importorskip("brax.envs.wrappers.training")
-    ours = device_environment("brax:inverted_pendulum")
+    ours = resolve("brax:inverted_pendulum").device("auto")
     assert isinstance(ours, Braxlike)
     assert ours.limit == 1000
     check_protocol("brax:inverted_pendulum", ours)
@@ -115,7 +117,7 @@ def test_brax_cuts_off_as_its_own_wrapper_does() -> None:
 def test_gymnasiums_functional_cartpole_is_its_own_wrapper() -> None:
     pytest.importorskip("flax")
     name = "phys2d/CartPole-v1"
-    environment = device_environment(name)
+    environment = resolve(name).device("auto")
     assert isinstance(environment, DeviceEnvironment)
     check_protocol(name, environment)
     host = gymnasium.make(name, disable_env_checker=True).unwrapped
@@ -136,7 +138,7 @@ def test_gymnasiums_functional_cartpole_is_its_own_wrapper() -> None:
 
 def test_an_unknown_functional_environment_is_named() -> None:
     with pytest.raises(EnvironmentFault, match=r"Did you mean `phys2d/CartPole-v"):
-        device_environment("phys2d/CartPol-v1")
+        resolve("phys2d/CartPol-v1").device("auto")
 
 
 class Moving(NamedTuple):
@@ -177,7 +179,7 @@ def test_playground_by_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("mujoco_playground")
     module.registry = registry
     monkeypatch.setitem(sys.modules, "mujoco_playground", module)
-    environment = device_environment("playground:Playing")
+    environment = resolve("playground:Playing").device("auto")
     assert isinstance(environment, Braxlike)
     assert environment.limit == 10
     assert environment.observation_space.shape == (2,)
@@ -188,11 +190,76 @@ def test_playground_by_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     pushed = run(environment, np.ones((5, 1), np.float32))
     assert any(after.terminated for _, after in pushed)
     assert not any(after.truncated for _, after in pushed)
-    together = Together(environment, 2)
+    together = BatchedEnvironment(environment, 2)
     stand = together.reset(jax.random.key(0))
     for t in range(10):
         stand, ended = together.step(together.keys(jax.random.key(1), t), stand, jnp.zeros((2, 1)))
     assert ended.truncated.all()
     assert not np.asarray(stand.state.steps).any()
     with pytest.raises(EnvironmentFault, match="MuJoCo Playground knows none"):
-        device_environment("playground:Plaing")
+        resolve("playground:Plaing").device("auto")
+
+
+@dataclass(frozen=True)
+class Physics:
+    """The parameters of a stand-in with gymnax's interface."""
+
+    gravity: float = 9.8
+
+
+def modules(monkeypatch: pytest.MonkeyPatch, **stand_ins: ModuleType) -> None:
+    for name, module in stand_ins.items():
+        monkeypatch.setitem(sys.modules, name.replace("__", "."), module)
+
+
+def test_arguments_reach_each_library_and_wrong_ones_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Own(Playing):
+        is_truncated = True
+
+        def __init__(self, size: int = 1) -> None:
+            self.size = size
+
+    def module(**parts: Any) -> Any:
+        made: Any = ModuleType("stand_in")
+        vars(made).update(parts)
+        return made
+
+    overrides: list[Any] = []
+
+    def load(name: str, config_overrides: Any = None) -> Playing:
+        overrides.append(config_overrides)
+        return Playing()
+
+    modules(
+        monkeypatch,
+        gymnax=module(
+            environments=SimpleNamespace(environment=SimpleNamespace(Environment=Own)),
+            registered_envs=["X"],
+            make=lambda name, **given: (Own(**given), Physics()),
+        ),
+        brax=module(),
+        brax__envs=module(_envs={"X": Own}, get_environment=lambda name, **given: Own(**given)),
+        mujoco_playground=module(
+            registry=SimpleNamespace(
+                ALL_ENVS=("X",), load=load, get_default_config=lambda name: Lengths()
+            )
+        ),
+    )
+    made = resolve("gymnax:X", {"gravity": -5.0, "size": 3}).device("auto")
+    assert (made.parameters.gravity, made.environment.size) == (-5.0, 3)
+    assert resolve("brax:X", {"size": 3}).device("auto").environment.size == 3
+    made = resolve("playground:X", {"episode_length": 7}).device("auto")
+    assert (made.limit, overrides) == (7, [{"episode_length": 7}])
+    for env in ("gymnax:X", "brax:X", "playground:X"):
+        with pytest.raises(EnvironmentFault, match="has no argument `sice`"):
+            resolve(env, {"sice": 3}).device("auto")
+
+
+class Lengths(dict[str, int]):
+    """A configuration as MuJoCo Playground has them: a mapping with attributes."""
+
+    def __init__(self) -> None:
+        super().__init__(episode_length=10)
+        self.episode_length = 10

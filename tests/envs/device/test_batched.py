@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from jax_environments import CartPole, Masked, Walk
 
-from klamp.envs.device.batched import Together, from_arrays, to_arrays
+from klamp.envs.device.batched import BatchedEnvironment, from_arrays, to_arrays
 from klamp.errors import CheckpointError
 
 
 def walked(environment: Any, rows: int, steps: int, actions: np.ndarray) -> tuple[list, list]:
     """What rows stood at before each step, and what each step led to."""
-    together = Together(environment, rows)
+    together = BatchedEnvironment(environment, rows)
     step = jax.jit(together.step)
     stand = jax.jit(together.reset)(jax.random.key(0))
     stands, ends = [stand], []
@@ -79,7 +79,7 @@ def test_masks_come_with_the_observation() -> None:
 
 
 def test_a_position_goes_through_arrays_unchanged() -> None:
-    together = Together(Walk(), 3)
+    together = BatchedEnvironment(Walk(), 3)
     stand = together.reset(jax.random.key(3))
     arrays = to_arrays(stand)
     again = from_arrays(together.reset(jax.random.key(4)), arrays, "Walk")
@@ -95,4 +95,4 @@ def test_a_position_goes_through_arrays_unchanged() -> None:
     ):
         np.testing.assert_array_equal(one, two)
     with pytest.raises(CheckpointError, match="does not say where the environments"):
-        from_arrays(Together(Walk(), 2).reset(jax.random.key(0)), arrays, "Walk")
+        from_arrays(BatchedEnvironment(Walk(), 2).reset(jax.random.key(0)), arrays, "Walk")

@@ -7,13 +7,13 @@ from jax_environments import Masked, Walk
 from klamp.envs.checks.exact_resume import resumes_exactly
 from klamp.envs.device.on_host import SteppedEnvironments
 from klamp.envs.host.interface import HostEnvironments
-from klamp.envs.source import make_host
+from klamp.envs.source import resolve
 from klamp.errors import CheckpointError
 from klamp.runtime.seeding import Purpose
 
 
 def made(environment: object, rows: int = 3) -> HostEnvironments:
-    return make_host(environment, rows, seed=0, purpose=Purpose.EVALUATE)
+    return resolve(environment).host(rows, seed=0, purpose=Purpose.EVALUATE)
 
 
 def test_it_is_a_host_environment() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from environments import OBSERVATIONS, Count, Probe
 
+from klamp.envs.host.copies import check_end
 from klamp.envs.host.serial import LocalCopies
 
 
@@ -51,3 +52,16 @@ def test_only_the_copies_named_are_reset() -> None:
     assert infos[0] is None
     assert infos[1] is not None
     np.testing.assert_array_equal(copies.observation, [[0, 1], [1, 0]])
+
+
+@pytest.mark.parametrize("flag", [True, False, np.True_, np.array(False)])
+def test_ends_are_bools_of_python_or_numpy(flag: Any) -> None:
+    check_end(flag, flag, {})
+
+
+@pytest.mark.parametrize("flag", ["no", 0, None, np.array([True]), np.array(1.0)])
+def test_what_is_no_bool_ends_no_episode(flag: Any) -> None:
+    with pytest.raises(TypeError, match=r"`terminated` is of type .*, expected a bool"):
+        check_end(flag, False, {})
+    with pytest.raises(TypeError, match=r"`truncated` is of type .*, expected a bool"):
+        check_end(False, flag, {})

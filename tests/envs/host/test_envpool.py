@@ -18,7 +18,7 @@ import klamp
 from klamp import EnvironmentFault
 from klamp.envs.checks.startup import check_environment
 from klamp.envs.host.envpool import PoolEnvironments, first_core
-from klamp.envs.source import make_host
+from klamp.envs.source import resolve
 from klamp.errors import CheckpointError
 from klamp.runtime.seeding import Purpose
 
@@ -71,7 +71,7 @@ def library(request: pytest.FixtureRequest) -> None:
 
 
 def pool(name: str = "CartPole-v1", rows: int = 3, seed: int = 0) -> PoolEnvironments:
-    made = make_host(f"envpool:{name}", rows, seed=seed, purpose=Purpose.EPISODE)
+    made = resolve(f"envpool:{name}").host(rows, seed=seed, purpose=Purpose.EPISODE)
     assert isinstance(made, PoolEnvironments)
     return made
 
@@ -164,7 +164,7 @@ def test_a_restored_pool_has_seeds_that_none_had_before() -> None:
 
 @pytest.mark.usefixtures("stand_in")
 def test_the_start_up_check_looks_at_a_pool() -> None:
-    assert not check_environment("envpool:CartPole-v1", klamp.Settings()).repeats
+    assert not check_environment(resolve("envpool:CartPole-v1"), klamp.Settings()).repeats
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,10 @@ def test_targets_bootstrap_at_truncation_and_never_at_termination(
     settings = Settings(hidden_sizes=(), trace_decay=0.0, discount=0.5)
     environments = host(mode, ending)
     network = build_network(
-        environments.seen_space, environments.action_space, settings, key=jax.random.key(0)
+        environments.policy_observation_space,
+        environments.action_space,
+        settings,
+        key=jax.random.key(0),
     )
     theta, model = flatten(network)
     # V = 100·episode + 10·step, so that a value tells which observation it is of.

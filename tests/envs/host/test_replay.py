@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.serial import LocalCopies
-from klamp.envs.source import make_host
+from klamp.envs.source import resolve
 from klamp.envs.spaces.actions import random_actions, to_environment
 from klamp.errors import CheckpointError, EnvironmentFault
 from klamp.runtime.seeding import Purpose, environment_seed
@@ -51,7 +51,7 @@ def test_a_position_leads_on_to_the_same_steps(action: str, taken: int) -> None:
     masked = "info" if action in ("discrete", "multidiscrete") else None
 
     def make() -> Any:
-        return make_host(probe("dict", action, masked), 3, seed=4, purpose=Purpose.EPISODE)
+        return resolve(probe("dict", action, masked)).host(3, seed=4, purpose=Purpose.EPISODE)
 
     def walk(host: Any, steps: int, seed: int) -> list[Any]:
         draw, move = np.random.default_rng(seed), to_environment(host.action_space)
@@ -75,7 +75,9 @@ def test_a_position_leads_on_to_the_same_steps(action: str, taken: int) -> None:
 
 def test_actions_of_finished_episodes_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("klamp.envs.host.replay.TRIM", 4)
-    environments, again = (make_host(probe(), 2, seed=4, purpose=Purpose.EPISODE) for _ in range(2))
+    environments, again = (
+        resolve(probe()).host(2, seed=4, purpose=Purpose.EPISODE) for _ in range(2)
+    )
     environments.reset()
     for _ in range(50):
         environments.step(np.zeros(2, int))

@@ -34,6 +34,10 @@ class Wrong(Count):
                 return None, reward, *ends, info
             case "four":
                 return observation, reward, ends[0], info
+            case "ends":
+                return observation, reward, "no", False, info
+            case "info":
+                return observation, reward, *ends, []
             case "reward":
                 return observation, "much", *ends, info
             case _:
@@ -47,6 +51,8 @@ class Wrong(Count):
         ("none", "AttributeError"),
         ("four", "ValueError in `step`: not enough values to unpack"),
         ("reward", "ValueError in `step`: could not convert string to float"),
+        ("ends", "TypeError in `step`: `terminated` is of type str, expected a bool"),
+        ("info", "TypeError in `step`: `info` is of type list, expected a dict"),
         ("raises", "ConnectionError in `step`: .*a.*b"),
     ],
 )

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from klamp import EnvironmentFault, KlampWarning, Settings
 from klamp.envs.checks.startup import check_environment
 from klamp.envs.host.vector import VectorEnvironments
-from klamp.envs.source import make_host
+from klamp.envs.source import resolve
 from klamp.errors import CheckpointError
 from klamp.runtime.seeding import Purpose
 
@@ -71,7 +71,7 @@ def registered(name: str | None, **options: Any) -> str:
 
 def test_the_final_observation_is_found_under_its_older_name() -> None:
     with pytest.warns(KlampWarning, match="does not repeat itself"):
-        check_environment(registered("final_observation"), Settings())
+        check_environment(resolve(registered("final_observation")), Settings())
     host = VectorEnvironments(Renamed("final_observation", 2), "Count", 0, Purpose.EPISODE)
     host.reset()
     host.step(np.zeros(3, int))
@@ -85,14 +85,14 @@ def test_the_final_observation_is_found_under_its_older_name() -> None:
 def test_a_final_observation_that_is_missing_is_found_at_the_start() -> None:
     """However long an episode is; within it nothing is missing."""
     with pytest.raises(EnvironmentFault, match=r"no 'final_obs', only .*vectorization='sync'"):
-        check_environment(registered(None), Settings())
+        check_environment(resolve(registered(None)), Settings())
 
 
 def test_what_an_iteration_draws_does_not_depend_on_what_was_drawn_before() -> None:
     """CartPole draws every row's next start from one generator."""
     starts = []
     for before in (0, 7):
-        host = make_host("CartPole-v1", 3, seed=1, purpose=Purpose.EPISODE)
+        host = resolve("CartPole-v1").host(3, seed=1, purpose=Purpose.EPISODE)
         host.reset()
         for _ in range(before):
             host.vector.np_random.random()
@@ -105,7 +105,7 @@ def test_what_an_iteration_draws_does_not_depend_on_what_was_drawn_before() -> N
 
 @pytest.mark.parametrize("damage", ["missing", "shape", "type", "before", "beyond"])
 def test_a_position_of_other_environments_is_refused(damage: str) -> None:
-    host = make_host("CartPole-v1", 3, seed=1, purpose=Purpose.EPISODE)
+    host = resolve("CartPole-v1").host(3, seed=1, purpose=Purpose.EPISODE)
     host.reset()
     saved = host.position().arrays()
     if damage == "missing":

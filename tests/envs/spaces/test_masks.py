@@ -6,7 +6,7 @@ from environments import ACTIONS, probe
 from gymnasium import spaces
 
 from klamp import EnvironmentFault
-from klamp.envs.source import make_host
+from klamp.envs.source import resolve
 from klamp.envs.spaces.actions import random_actions, to_environment
 from klamp.envs.spaces.masks import ActionMasks, choices_left, mask_rows, mask_sizes
 from klamp.runtime.seeding import Purpose
@@ -79,8 +79,8 @@ def test_masks_come_through_with_the_observation_they_belong_to(
     """The probe asserts that no forbidden action is taken, across episode ends."""
     if vectorization == "async" and (masked, action) != ("info", "discrete"):
         pytest.skip("one asynchronous case is enough")
-    host = make_host(
-        probe("box", action, masked), 3, seed=0, purpose=Purpose.CHECK, vectorization=vectorization
+    host = resolve(probe("box", action, masked)).host(
+        3, seed=0, purpose=Purpose.CHECK, vectorization=vectorization
     )
     try:
         rng = np.random.Generator(np.random.Philox(0))
@@ -99,7 +99,7 @@ def test_masks_come_through_with_the_observation_they_belong_to(
 
 
 def test_without_masks_there_is_none() -> None:
-    host = make_host(probe(), 2, seed=0, purpose=Purpose.CHECK)
+    host = resolve(probe()).host(2, seed=0, purpose=Purpose.CHECK)
     host.reset()
     assert host.action_mask is None
     host.close()

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from klamp import EnvironmentFault
-from klamp.envs.device.batched import Together
+from klamp.envs.device.batched import BatchedEnvironment
 from klamp.envs.spaces.observations import (
     MASK_KEY,
     as_batch,
@@ -16,7 +16,7 @@ from klamp.envs.spaces.observations import (
     host_encoder,
     masks_in_observation,
     part_size,
-    seen_space,
+    policy_observation_space,
     without_mask,
 )
 
@@ -45,13 +45,13 @@ def test_encoding_is_gymnasiums_flattening(space: spaces.Space) -> None:
     expected = np.stack([np.asarray(spaces.flatten(space, sample)) for sample in samples])
     np.testing.assert_allclose(rows, expected, rtol=1e-6)
     assert rows.dtype == np.float32
-    assert seen_space(space).shape == rows.shape[1:] == (part_size(space),)
+    assert policy_observation_space(space).shape == rows.shape[1:] == (part_size(space),)
 
 
 @pytest.mark.parametrize("name", ["box", "image"])
 def test_a_box_passes_untouched(name: str) -> None:
     assert encoder(OBSERVATIONS[name]) is None
-    assert seen_space(OBSERVATIONS[name]) is OBSERVATIONS[name]
+    assert policy_observation_space(OBSERVATIONS[name]) is OBSERVATIONS[name]
 
 
 def test_bytes_within_a_dict_are_divided_by_255() -> None:
@@ -65,11 +65,11 @@ def test_the_mask_is_no_observation() -> None:
     space = spaces.Dict({"action_mask": spaces.MultiBinary(3), "image": image})
     assert masks_in_observation(space)
     assert without_mask(space) is image
-    assert seen_space(space) is image
+    assert policy_observation_space(space) is image
     batch = {"action_mask": np.ones((2, 3)), "image": np.zeros((2, 9, 9, 1), np.uint8)}
     assert encoder(space)(batch) is batch["image"]
     wider = spaces.Dict(space.spaces | {"n": spaces.Discrete(2)})
-    assert seen_space(wider).shape == (83,)
+    assert policy_observation_space(wider).shape == (83,)
     single = spaces.Dict({"action_mask": spaces.MultiBinary(3), "n": spaces.Discrete(2)})
     rows = encoder(single)({"action_mask": np.ones((1, 3)), "n": np.array([1])})
     np.testing.assert_array_equal(rows, [[0, 1]])
@@ -118,10 +118,10 @@ ON_DEVICE = {
 def test_the_device_sees_what_the_host_sees(name: str) -> None:
     space = ON_DEVICE[name]
     _, batch = batch_of(space, 5)
-    together = Together(Shows(space), 5)
+    together = BatchedEnvironment(Shows(space), 5)
     array, mask = jax.jit(together._see)(batch)
     encode = encoder(space)
-    assert array.shape == (5, *seen_space(space).shape)
+    assert array.shape == (5, *policy_observation_space(space).shape)
     np.testing.assert_allclose(array, batch if encode is None else encode(batch), rtol=1e-6)
     if name == "image":
         assert array.dtype == np.uint8

@@ -47,19 +47,22 @@ def check_fisher(build: Callable[[Any], Any], outputs: int) -> None:
     """The Fisher product is the Hessian of the KL, and symmetric and positive semi-definite."""
     rng = np.random.default_rng(7)
     numbers = [rng.normal(size=shape) for shape in ((6, 3), (3, outputs), (3, outputs))]
-    for dtype, tolerance in (("float32", 1e-4), ("float64", 1e-9)):
+
+    def policy(theta: Any, inputs: Any) -> Any:
+        return build(jnp.sin(inputs @ theta))
+
+    hessian = np.zeros(0)
+    for dtype, tolerance in (("float64", 1e-9), ("float32", 1e-4)):
         with precision(dtype):
             x, theta, v = (jnp.asarray(number, dtype) for number in numbers)
-
-            def policy(theta: Any, inputs: Any) -> Any:
-                return build(jnp.sin(inputs @ theta))
-
             fisher = jax.jit(lambda v, theta=theta, x=x: fisher_vector_product(policy, theta, x, v))
             product, swapped = fisher(v), fisher(jnp.roll(v, 1))
-            hessian = jax.jit(kl_hessian_vector_product, static_argnums=0)(policy, theta, x, v)
-            scale = float(jnp.linalg.norm(hessian))
+            if dtype == "float64":
+                of_kl = jax.jit(kl_hessian_vector_product, static_argnums=0)(policy, theta, x, v)
+                hessian = np.asarray(of_kl)
+            scale = np.linalg.norm(hessian)
             assert scale > 0
-            assert float(jnp.linalg.norm(product - hessian)) <= tolerance * scale
+            assert np.linalg.norm(product - hessian) <= tolerance * scale
             assert float(jnp.vdot(v, product)) >= 0
             asymmetry = jnp.vdot(jnp.roll(v, 1), product) - jnp.vdot(v, swapped)
             assert abs(float(asymmetry)) <= tolerance * scale

@@ -7,10 +7,9 @@ import numpy as np
 
 from klamp.envs.device.batched import typed
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
-from klamp.envs.host.serial import one_line
 from klamp.envs.spaces.observations import batch_of_one
 from klamp.envs.spaces.supported import check_spaces
-from klamp.errors import EnvironmentFault, KlampError
+from klamp.errors import EnvironmentFault, KlampError, one_line
 
 
 def check_protocol(env: str, environment: DeviceEnvironment) -> None:

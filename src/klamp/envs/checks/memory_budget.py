@@ -8,7 +8,7 @@ import numpy as np
 
 from klamp.config.settings import Settings
 from klamp.envs.spaces.actions import action_numbers
-from klamp.envs.spaces.observations import seen_space
+from klamp.envs.spaces.observations import policy_observation_space
 from klamp.errors import ConfigError
 
 NUMBER = 4
@@ -18,7 +18,7 @@ NUMBER = 4
 def check_memory(env: str, settings: Settings, observation_space: Any, action_space: Any) -> None:
     """Raise ``ConfigError`` where one rollout or the networks cannot fit into this machine."""
     here = machine_memory()
-    seen = seen_space(observation_space)
+    seen = policy_observation_space(observation_space)
     rollout = rollout_bytes(settings, seen, action_space)
     if rollout > here:
         raise ConfigError(

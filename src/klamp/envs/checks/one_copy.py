@@ -7,18 +7,18 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-import gymnasium
 import jax
 import numpy as np
 
 from klamp.envs.checks.observation import a_kind, check_sample
-from klamp.envs.host.serial import one_line
-from klamp.envs.source import cannot_make
+from klamp.envs.checks.time_limit import limited
+from klamp.envs.host.recipe import Recipe
+from klamp.envs.host.subprocesses import CONSTRUCTION_LIMIT_S
 from klamp.envs.spaces.actions import random_actions, to_environment
-from klamp.envs.spaces.observation_reader import Shown
+from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.envs.spaces.observations import MASK_KEY, batch_of_one
 from klamp.envs.spaces.supported import check_spaces
-from klamp.errors import EnvironmentFault, KlampError
+from klamp.errors import EnvironmentFault, KlampError, one_line
 from klamp.runtime.seeding import Purpose, environment_seed, generator
 
 STEPS = 16
@@ -36,18 +36,17 @@ class Answer(NamedTuple):
 
 
 class Single:
-    """A copy of its own, made by ``gymnasium.make``; raises ``EnvironmentFault`` on a fault.
+    """A copy of its own, made by a recipe; raises ``EnvironmentFault`` on a fault.
 
     An exception of the environment, ``SystemExit`` too, is named by its own type and in its own
     words; ``KeyboardInterrupt`` passes.
     """
 
-    def __init__(self, env: str, spec: Any) -> None:
-        try:
-            self.raw: Any = gymnasium.make(spec, disable_env_checker=True)
-        except (Exception, SystemExit) as error:
-            raise EnvironmentFault(cannot_make(env, error)) from error
-        self.env, self.notes = env, list[str]()
+    def __init__(self, make: Recipe, limit_s: float) -> None:
+        with limited(make.title, "The constructor", max(limit_s, CONSTRUCTION_LIMIT_S)):
+            self.raw: Any = make.made()
+        self.env, self._again, self._limit_s = make.title, make.call, limit_s
+        self.notes = list[str]()
         self.observation_space: Any = getattr(self.raw, "observation_space", None)
         self.action_space: Any = getattr(self.raw, "action_space", None)
 
@@ -55,7 +54,7 @@ class Single:
         """Random steps from a reset with a seed; both are functions of ``seed`` and ``number``."""
         draw = generator(seed, Purpose.CHECK, number)
         to_action = to_environment(self.action_space)
-        shown = Shown(self.env, self.observation_space, self.action_space, 1)
+        shown = ObservationReader(self.env, self.observation_space, self.action_space, 1)
         episode, answers = 0, list[Answer]()
         start = environment_seed(seed, Purpose.CHECK, number, episode)
         answers.append(self._reset(shown, start))
@@ -107,7 +106,8 @@ class Single:
     def _named(self, call: str) -> Generator[None]:
         """Exceptions of the environment's own code, as a fault of it."""
         try:
-            yield
+            with limited(self.env, call, self._limit_s):
+                yield
         except KlampError:
             raise
         except (Exception, SystemExit) as error:
@@ -116,11 +116,11 @@ class Single:
                 raise EnvironmentFault(_wrong_count(self.env, call, int(count[1]))) from error
             raise EnvironmentFault(
                 f"The environment `{self.env}` raised {type(error).__name__} in {call}: "
-                f"{one_line(error)} Run it by itself to mend it, by `gymnasium.make({self.env!r})` "
+                f"{one_line(error)} Run it by itself to mend it, by `{self._again}` "
                 "and these calls."
             ) from error
 
-    def _reset(self, shown: Shown, seed: int) -> Answer:
+    def _reset(self, shown: ObservationReader, seed: int) -> Answer:
         call = f"`reset(seed={seed})`"
         with self._named(call):
             answer = self.raw.reset(seed=seed)
@@ -134,7 +134,7 @@ class Single:
             shown.first(batch_of_one(observation), [info.get(MASK_KEY)])
         return Answer(call, as_bytes(observation), 0.0, False, False)
 
-    def _step(self, shown: Shown, action: Any, step: int, seed: int) -> Answer:
+    def _step(self, shown: ObservationReader, action: Any, step: int, seed: int) -> Answer:
         call = f"`step({_plain(action)})` (step {step} after `reset(seed={seed})`)"
         with self._named(call):
             answer = self.raw.step(action)

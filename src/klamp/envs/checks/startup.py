@@ -6,20 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from klamp.config.environment_name import POOL
 from klamp.config.settings import Settings
 from klamp.envs.checks.device_protocol import check_protocol
 from klamp.envs.checks.exact_resume import resumes_exactly
 from klamp.envs.checks.memory_budget import check_memory
 from klamp.envs.checks.one_copy import STEPS, Answer, Single
-from klamp.envs.device.adapters import device_environment
+from klamp.envs.checks.time_limit import limited
+from klamp.envs.host.gymnasium_source import FEW
 from klamp.envs.host.interface import HostEnvironments
+from klamp.envs.host.recipe import Recipe
+from klamp.envs.host.subprocesses import CONSTRUCTION_LIMIT_S
 from klamp.envs.host.vector import VectorEnvironments
-from klamp.envs.source import FEW, make_host, specification, takes_vector_form
+from klamp.envs.source import EnvironmentSource
 from klamp.envs.spaces.actions import random_actions, to_environment
 from klamp.envs.spaces.supported import check_spaces
-from klamp.errors import EnvironmentFault, KlampError, KlampWarning
+from klamp.errors import ConfigError, EnvironmentFault, KlampError, KlampWarning
 from klamp.runtime.seeding import Purpose, generator
+
+COMPILING_LIMIT_S = 1800.0
+"""Seconds for a call of an environment written in JAX, which may have to be compiled first."""
 
 UNTIL = 1000
 """Steps in which an episode of a vector environment is to end, so that its end can be looked at."""
@@ -36,15 +41,15 @@ class Checked:
     """Where they did not; empty where they did, and for EnvPool, of which it is known."""
 
 
-def check_environment(env: Any, settings: Settings) -> Checked:
-    """Make copies of ``env``, take a few random steps, and raise ``EnvironmentFault`` on a fault.
+def check_environment(source: EnvironmentSource, settings: Settings) -> Checked:
+    """Make copies of an environment, take random steps, and raise ``EnvironmentFault`` on a fault.
 
     Checked is every answer of one copy (spaces, observations, rewards, end flags, infos, masks),
     that a second copy has the same spaces, and that one rollout of these ``settings`` fits into
     memory (``ConfigError``). What is odd but does no harm is warned of (``KlampWarning``), and so
     is an environment that does not repeat itself. Nothing of the run's own environments is used.
     """
-    checked = _check(env, settings)
+    checked = _check(source, settings)
     if checked.difference:
         warnings.warn(
             f"{checked.difference}. It can be trained, but a run that is stopped and resumed will "
@@ -57,38 +62,41 @@ def check_environment(env: Any, settings: Settings) -> Checked:
     return checked
 
 
-def _check(env: Any, settings: Settings) -> Checked:
-    on_device = device_environment(env, settings.vectorization)
+def _check(source: EnvironmentSource, settings: Settings) -> Checked:
+    on_device = source.device(settings.vectorization)
     if on_device is not None:
-        name = env if isinstance(env, str) else type(env).__qualname__
-        check_protocol(name, on_device)
-        return _check_together(name, settings, env)
-    if env.startswith(POOL):
-        return Checked(_check_together(env, settings).repeats, "")
-    spec = specification(env)
-    stepped_together = takes_vector_form(spec, settings.num_envs, settings.vectorization)
-    checked = None
-    if spec.entry_point is not None:
-        checked = _check_single(env, spec, settings)
-    if stepped_together:
-        return _check_together(env, settings)
-    # `make_host` says why an environment without a form of its own cannot be made.
-    return checked or _check_together(env, settings)
+        if settings.step_limit_s != Settings.step_limit_s:
+            raise ConfigError(
+                f"`step_limit_s` of Settings is {settings.step_limit_s!r}, but would do nothing: "
+                f"`{source.title}` is stepped by a compiled program, which is not timed. Leave it "
+                "out."
+            )
+        with limited(source.title, "To trace", COMPILING_LIMIT_S):
+            check_protocol(source.title, on_device)
+        again = "`jax.vmap` over its `reset(key)` and `step(key, state, action)`"
+        return _check_together(source, settings, again, COMPILING_LIMIT_S)
+    again = (
+        f"`gymnasium.make_vec({source.name!r})`, `reset(seed=0)` and `step(action_space.sample())`"
+    )
+    checked = None if source.one is None else _check_single(source.one, settings)
+    if checked is None or source.together(settings.num_envs, settings.vectorization):
+        return _check_together(source, settings, again, settings.step_limit_s)
+    return checked
 
 
-def _check_single(env: str, spec: Any, settings: Settings) -> Checked:
+def _check_single(make: Recipe, settings: Settings) -> Checked:
     """One copy walks twice, a second one walks the same way as the first did the second time."""
     copies: list[Single] = []
     try:
-        first = Single(env, spec)
+        first = Single(make, settings.step_limit_s)
         copies.append(first)
         first.check_spaces()
-        check_memory(env, settings, first.observation_space, first.action_space)
+        check_memory(make.title, settings, first.observation_space, first.action_space)
         first.walk(settings.seed, 0)
         expected = first.walk(settings.seed, 1)
-        second = Single(env, spec)
+        second = Single(make, settings.step_limit_s)
         copies.append(second)
-        _check_siblings(env, first, second)
+        _check_siblings(make, first, second)
         found = second.walk(settings.seed, 1)
         first.check_spaces_stayed()
         while copies:
@@ -98,23 +106,23 @@ def _check_single(env: str, spec: Any, settings: Settings) -> Checked:
             copy.drop()
     for note in dict.fromkeys(first.notes[:1]):
         warnings.warn(note, KlampWarning, stacklevel=4)
-    return _compared(env, expected, found)
+    return _compared(make.title, expected, found)
 
 
-def _check_siblings(env: str, first: Single, second: Single) -> None:
+def _check_siblings(make: Recipe, first: Single, second: Single) -> None:
     """Two copies have the same spaces, and nothing else in common."""
     if first.raw.unwrapped is second.raw.unwrapped:
         raise EnvironmentFault(
-            f"`gymnasium.make({env!r})` returned the same object twice; expected a new environment "
-            "each time. Let the entry point of its registration construct one at every call."
+            f"`{make.call}` returned the same object twice; expected a new environment each time. "
+            "Let the class, function or entry point construct one at every call."
         )
     for name in ("observation_space", "action_space"):
         ours, theirs = getattr(first, name), getattr(second, name)
         if ours != theirs:
             raise EnvironmentFault(
-                f"`{name}` of two copies of `{env}` differ: the first has {ours}, the second "
-                f"{theirs}; expected one space for all. Let it depend on nothing but the arguments "
-                "of the constructor."
+                f"`{name}` of two copies of `{make.title}` differ: the first has {ours}, the "
+                f"second {theirs}; expected one space for all. Let it depend on nothing but the "
+                "arguments of the constructor."
             )
 
 
@@ -131,12 +139,17 @@ def _compared(env: str, expected: list[Answer], found: list[Answer]) -> Checked:
     return Checked(True, "")
 
 
-def _check_together(env: str, settings: Settings, source: Any = None) -> Checked:
-    """Environments in a vector form of their own, which resets them itself."""
+def _check_together(
+    source: EnvironmentSource, settings: Settings, again: str, limit_s: float
+) -> Checked:
+    """Environments in a vector form of their own, which resets them itself.
+
+    ``again`` says how to run them without klamp; ``limit_s`` is the time that each call has.
+    """
+    env = source.title
 
     def make() -> HostEnvironments:
-        return make_host(
-            source or env,
+        return source.host(
             FEW + 1,
             seed=settings.seed,
             purpose=Purpose.CHECK,
@@ -144,41 +157,43 @@ def _check_together(env: str, settings: Settings, source: Any = None) -> Checked
         )
 
     try:
-        copies = make()
+        with limited(env, "The constructor", max(limit_s, CONSTRUCTION_LIMIT_S)):
+            copies = make()
         try:
             check_spaces(env, copies.observation_space, copies.action_space)
             check_memory(env, settings, copies.observation_space, copies.action_space)
-            _walk(copies, settings.seed)
+            _walk(copies, settings.seed, limit_s)
             if isinstance(copies, VectorEnvironments) and copies.resets_at_once:
-                _until_an_end(copies, settings.seed)
+                _until_an_end(copies, settings.seed, limit_s)
         finally:
             copies.close()
-        repeats = resumes_exactly(make, settings.seed)
+        with limited(env, "A second walk", max(limit_s * STEPS, CONSTRUCTION_LIMIT_S)):
+            repeats = resumes_exactly(make, settings.seed)
     except KlampError:
         raise
     except (Exception, SystemExit) as error:
-        again = f"`gymnasium.make_vec({env!r})`, `reset(seed=0)` and `step(action_space.sample())`"
-        if source is not None:
-            again = "`jax.vmap` over its `reset(key)` and `step(key, state, action)`"
         raise EnvironmentFault(
             f"The environment `{env}` raised {type(error).__name__} in its first {STEPS} steps: "
             f"{' '.join(str(error).split())} Run it by itself with {again}."
         ) from error
     difference = f"`{env}` does not repeat itself from what its vector form keeps"
-    return Checked(repeats, "" if repeats else difference)
+    return Checked(repeats, difference if source.exact and not repeats else "")
 
 
-def _walk(copies: HostEnvironments, seed: int) -> None:
+def _walk(copies: HostEnvironments, seed: int, limit_s: float) -> None:
     """Reset, then random steps."""
-    env, space = copies.env, copies.seen_space
+    env, space = copies.env, copies.policy_observation_space
     draw = generator(seed, Purpose.CHECK)
     to_action = to_environment(copies.action_space)
     copies.begin(0)
-    _check_observation(env, "reset", copies.reset(), space)
+    with limited(env, "`reset`", limit_s):
+        first = copies.reset()
+    _check_observation(env, "reset", first, space)
     for step in range(STEPS):
         action = random_actions(copies.action_space, copies.num_envs, copies.action_mask, draw)
-        after = copies.step(to_action(action))
         where = f"step {step}"
+        with limited(env, f"`step` ({where})", limit_s):
+            after = copies.step(to_action(action))
         _check_observation(env, where, after.observation, space)
         _check_observation(env, where, after.next_observation, space)
         reward = np.asarray(after.reward)
@@ -196,15 +211,16 @@ def _walk(copies: HostEnvironments, seed: int) -> None:
                 )
 
 
-def _until_an_end(copies: VectorEnvironments, seed: int) -> None:
+def _until_an_end(copies: VectorEnvironments, seed: int, limit_s: float) -> None:
     """Random steps until a row shows what its episode ended with, or for ``UNTIL`` of them."""
     draw, to_action = generator(seed, Purpose.CHECK, 1), to_environment(copies.action_space)
     for step in range(STEPS, UNTIL):
         mask = copies.action_mask
         action = random_actions(copies.action_space, copies.num_envs, mask, draw)
-        after = copies.step(to_action(action))
+        with limited(copies.env, f"`step` (step {step})", limit_s):
+            after = copies.step(to_action(action))
         if np.any(after.terminated | after.truncated):
-            shown, space = after.next_observation, copies.seen_space
+            shown, space = after.next_observation, copies.policy_observation_space
             _check_observation(copies.env, f"step {step}", shown, space)
             return
 

@@ -6,8 +6,8 @@ the final observation, and Brax's begin always in the same state.
 """
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -17,10 +17,12 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import PRNGKeyArray
 
-from klamp.config.environment_name import LIBRARIES
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
-from klamp.envs.host.serial import one_line
-from klamp.errors import ConfigError, EnvironmentFault, closest
+from klamp.envs.host.recipe import arguments, unknown_argument
+from klamp.errors import EnvironmentFault, closest, one_line
+
+Arguments = Mapping[str, Any]
+"""Arguments of an environment's constructor, by name."""
 
 BRAX_LIMIT = 1000
 """Steps of an episode in Brax's own training, whose environments have no limit of their own."""
@@ -33,43 +35,13 @@ class Timed(NamedTuple):
     steps: Any
 
 
-def device_environment(env: Any, vectorization: str = "auto") -> DeviceEnvironment | None:
-    """The environment written in JAX that a name stands for; None where it names none.
-
-    Raises ``EnvironmentFault`` where the library is missing or has no such environment.
-    Gymnasium's functional environments are stepped on the host where ``vectorization`` says how.
-    """
-    if not isinstance(env, str):
-        only_auto(type(env).__qualname__, vectorization)
-        return env
-    library, _, name = env.partition(":")
-    makers: dict[str, Callable[[str, str], DeviceEnvironment]] = dict(
-        zip(LIBRARIES, (_gymnax, _brax, _playground), strict=True)
-    )
-    if library in makers and env != library:
-        only_auto(env, vectorization)
-        return _made(env, lambda: makers[library](env, name))
-    if env.startswith(("phys2d/", "tabular/")) and vectorization == "auto":
-        return _made(env, lambda: _functional(env))
-    return None
-
-
-def only_auto(env: str, vectorization: str) -> None:
-    """Raise ``ConfigError`` where a library steps its environments together in a way of its own."""
-    if vectorization != "auto":
-        raise ConfigError(
-            f"`vectorization` of Settings is {vectorization!r}, but would do nothing: `{env}` is "
-            "stepped together by its own library. Leave it out."
-        )
-
-
-def _made(env: str, make: Callable[[], DeviceEnvironment]) -> DeviceEnvironment:
-    """What ``make`` returns; whatever it raises, as a fault."""
+def _made(env: str, make: Callable[[str], DeviceEnvironment]) -> DeviceEnvironment:
+    """What ``make`` returns of the name behind the colon; whatever it raises, as a fault."""
     try:
         with warnings.catch_warnings():
             # What these libraries say of themselves when imported is not about the run.
             warnings.simplefilter("ignore")
-            return make()
+            return make(env.partition(":")[2])
     except EnvironmentFault:
         raise
     except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
@@ -94,43 +66,83 @@ def _known(env: str, name: str, library: str, names: list[str]) -> None:
         )
 
 
-def _gymnax(env: str, name: str) -> DeviceEnvironment:
-    gymnax = import_module("gymnax")
+def _accepted(env: str, env_kwargs: Arguments, known: list[str]) -> None:
+    """Raise ``EnvironmentFault`` where an environment has no argument of a given name."""
+    for name in env_kwargs:
+        if name not in known:
+            raise unknown_argument(env, name, known)
 
-    if not hasattr(gymnax.environments.environment.Environment, "is_truncated"):
+
+def gymnax(env: str, env_kwargs: Arguments) -> DeviceEnvironment:
+    """``gymnax:ID``; its arguments are fields of its parameters, or go to its constructor."""
+    return _made(env, lambda name: _gymnax(env, name, env_kwargs))
+
+
+def _gymnax(env: str, name: str, env_kwargs: Arguments) -> DeviceEnvironment:
+    library = import_module("gymnax")
+
+    if not hasattr(library.environments.environment.Environment, "is_truncated"):
         raise EnvironmentFault(
             f"The environment `{env}` needs gymnax 1.0 or later: before, it did not tell a time "
             'limit from a terminal state. Do `pip install "klamp[jaxenvs]"`.'
         )
-    _known(env, name, "gymnax", list(gymnax.registered_envs))
-    return Gymnax(*gymnax.make(name))
+    _known(env, name, "gymnax", list(library.registered_envs))
+    environment, parameters = library.make(name)
+    if env_kwargs:
+        own = {field.name for field in fields(parameters)}
+        _accepted(env, env_kwargs, [*own, *arguments(type(environment))])
+        to_make = {key: value for key, value in env_kwargs.items() if key not in own}
+        environment, parameters = library.make(name, **to_make)
+        parameters = replace(parameters, **{k: env_kwargs[k] for k in own & set(env_kwargs)})
+    return Gymnax(environment, parameters)
 
 
-def _brax(env: str, name: str) -> DeviceEnvironment:
-    envs = import_module("brax.envs")
+def brax(env: str, env_kwargs: Arguments) -> DeviceEnvironment:
+    """``brax:ID``; its arguments go to its constructor."""
 
-    _known(env, name, "Brax", list(envs._envs))
-    return Braxlike(envs.get_environment(name), BRAX_LIMIT)
+    def make(name: str) -> DeviceEnvironment:
+        envs = import_module("brax.envs")
+
+        _known(env, name, "Brax", list(envs._envs))
+        if env_kwargs:
+            _accepted(env, env_kwargs, arguments(envs._envs[name]))
+        return Braxlike(envs.get_environment(name, **env_kwargs), BRAX_LIMIT)
+
+    return _made(env, make)
 
 
-def _playground(env: str, name: str) -> DeviceEnvironment:
-    registry = import_module("mujoco_playground").registry
+def playground(env: str, env_kwargs: Arguments) -> DeviceEnvironment:
+    """``playground:ID``; its arguments override its own configuration."""
 
-    _known(env, name, "MuJoCo Playground", list(registry.ALL_ENVS))
-    limit = int(registry.get_default_config(name).episode_length)
-    return Braxlike(registry.load(name), limit)
+    def make(name: str) -> DeviceEnvironment:
+        registry = import_module("mujoco_playground").registry
+
+        _known(env, name, "MuJoCo Playground", list(registry.ALL_ENVS))
+        default = registry.get_default_config(name)
+        if not env_kwargs:
+            return Braxlike(registry.load(name), int(default.episode_length))
+        _accepted(env, env_kwargs, list(default))
+        limit = env_kwargs.get("episode_length", default.episode_length)
+        return Braxlike(registry.load(name, config_overrides=dict(env_kwargs)), int(limit))
+
+    return _made(env, make)
 
 
-def _functional(env: str) -> DeviceEnvironment:
-    try:
-        made = gymnasium.make(env, disable_env_checker=True)
-    except gymnasium.error.UnregisteredEnv as error:
-        families = ("phys2d/", "tabular/")
-        _known(env, env, "Gymnasium", [n for n in gymnasium.registry if n.startswith(families)])
-        raise EnvironmentFault(f"The environment `{env}` could not be made: {error}") from error
-    function = getattr(made.unwrapped, "func_env")  # noqa: B009 - not Gymnasium's every Env
-    assert made.spec is not None
-    return Functional(function, made.spec.max_episode_steps)
+def functional(env: str, env_kwargs: Arguments) -> DeviceEnvironment:
+    """One of Gymnasium's functional environments (``phys2d/…``, ``tabular/…``)."""
+
+    def make(name: str) -> DeviceEnvironment:
+        try:
+            made = gymnasium.make(env, disable_env_checker=True, **env_kwargs)
+        except gymnasium.error.UnregisteredEnv as error:
+            families = ("phys2d/", "tabular/")
+            _known(env, env, "Gymnasium", [n for n in gymnasium.registry if n.startswith(families)])
+            raise EnvironmentFault(f"The environment `{env}` could not be made: {error}") from error
+        function = getattr(made.unwrapped, "func_env")  # noqa: B009 - not Gymnasium's every Env
+        assert made.spec is not None
+        return Functional(function, made.spec.max_episode_steps)
+
+    return _made(env, make)
 
 
 @dataclass(frozen=True)

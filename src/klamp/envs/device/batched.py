@@ -1,6 +1,6 @@
 """Environments written in JAX: the protocol, and N of them under one reading of how episodes end.
 
-Everything here is pure and can be traced: a rollout is a scan over ``Together.step``.
+Everything here is pure and can be traced: a rollout is a scan over ``BatchedEnvironment.step``.
 """
 
 from dataclasses import dataclass, field
@@ -13,11 +13,11 @@ from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
-from klamp.envs.spaces.observations import allowed_actions, encoder, seen_space
+from klamp.envs.spaces.observations import allowed_actions, encoder, policy_observation_space
 from klamp.errors import CheckpointError
 
 
-class Stand(NamedTuple):
+class BatchedState(NamedTuple):
     """Where N environments stand."""
 
     state: Any
@@ -28,7 +28,7 @@ class Stand(NamedTuple):
     """[N, entries]: the actions allowed next; None where the environment does not tell."""
 
 
-class Ended(NamedTuple):
+class DeviceTransition(NamedTuple):
     """What one step of N environments led to, before new episodes began."""
 
     next_observation: Any
@@ -39,7 +39,7 @@ class Ended(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Together:
+class BatchedEnvironment:
     """N copies of an environment as pure functions; episodes that end are followed by new ones."""
 
     environment: DeviceEnvironment
@@ -48,7 +48,7 @@ class Together:
     """The environment's own."""
     action_space: Any = field(init=False)
     """The environment's own."""
-    seen_space: spaces.Box = field(init=False)
+    policy_observation_space: spaces.Box = field(init=False)
     """What the policy sees."""
 
     def __post_init__(self) -> None:
@@ -56,17 +56,19 @@ class Together:
         seen, action = self.environment.observation_space, self.environment.action_space
         object.__setattr__(self, "observation_space", seen)
         object.__setattr__(self, "action_space", action)
-        object.__setattr__(self, "seen_space", seen_space(seen))
+        object.__setattr__(self, "seen_space", policy_observation_space(seen))
 
     def keys(self, key: PRNGKeyArray, t: Any) -> PRNGKeyArray:
         """[2, N]: for step t of a rollout, a key a row for the step and for a new episode."""
         return jax.random.split(jax.random.fold_in(key, t), (2, self.num_envs))
 
-    def reset(self, key: PRNGKeyArray) -> Stand:
+    def reset(self, key: PRNGKeyArray) -> BatchedState:
         """A new episode in each row, each from a key of its own."""
         return self._begin(jax.random.split(key, self.num_envs))
 
-    def step(self, keys: PRNGKeyArray, stand: Stand, action: Any) -> tuple[Stand, Ended]:
+    def step(
+        self, keys: PRNGKeyArray, stand: BatchedState, action: Any
+    ) -> tuple[BatchedState, DeviceTransition]:
         """One step of every row, by actions of the action space; rows that ended begin anew."""
         after = jax.vmap(self._step)(keys[0], stand.state, action)
         led_to, mask = self._see(after.observation)
@@ -74,23 +76,23 @@ class Together:
         terminated = jnp.asarray(after.terminated, bool)
         truncated = jnp.asarray(after.truncated, bool)
         ended = terminated | truncated
-        on = Stand(after.state, led_to, mask)
+        on = BatchedState(after.state, led_to, mask)
 
-        def begin(on: Stand) -> Stand:
+        def begin(on: BatchedState) -> BatchedState:
             new = self._begin(keys[1])
             return jax.tree.map(lambda a, b: jnp.where(_column(ended, a), a, b), new, on)
 
         # Most steps end no episode, and a reset may cost more than a step.
         stand = jax.lax.cond(jnp.any(ended), begin, lambda on: on, on)
-        return stand, Ended(led_to, reward, terminated, truncated)
+        return stand, DeviceTransition(led_to, reward, terminated, truncated)
 
-    def _begin(self, keys: PRNGKeyArray) -> Stand:
+    def _begin(self, keys: PRNGKeyArray) -> BatchedState:
         state, observation = jax.vmap(self._reset)(keys)
-        return Stand(state, *self._see(observation))
+        return BatchedState(state, *self._see(observation))
 
     def _see(self, shown: Any) -> tuple[Array, Array | None]:
         """What N environments show as arrays of the seen space, and the masks that come with it."""
-        encode, kind = encoder(self.observation_space), self.seen_space.dtype
+        encode, kind = encoder(self.observation_space), self.policy_observation_space.dtype
         seen = jnp.asarray(shown if encode is None else encode(shown))
         floating = np.issubdtype(kind, np.floating)
         kind = jnp.float32 if floating else jax.dtypes.canonicalize_dtype(kind)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from klamp.envs.device.batched import Stand, Together, from_arrays, to_arrays
+from klamp.envs.device.batched import BatchedEnvironment, BatchedState, from_arrays, to_arrays
 from klamp.envs.device.protocol import DeviceEnvironment
 from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_run
 from klamp.errors import CheckpointError
@@ -15,7 +15,7 @@ from klamp.runtime.seeding import Purpose, key
 class SteppedPosition(NamedTuple):
     """Where the rows stand, and how often they were reset from outside."""
 
-    stand: Stand
+    stand: BatchedState
     resets: int
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -33,12 +33,12 @@ class SteppedEnvironments:
         self, environment: DeviceEnvironment, env: str, num_envs: int, seed: int, purpose: Purpose
     ) -> None:
         self.env, self.num_envs = env, num_envs
-        self._together = together = Together(environment, num_envs)
+        self._together = together = BatchedEnvironment(environment, num_envs)
         self.observation_space, self.action_space = (
             together.observation_space,
             together.action_space,
         )
-        self.seen_space = together.seen_space
+        self.policy_observation_space = together.policy_observation_space
         self._seed, self._purpose = seed, purpose
         self._resets, self._t = -1, 0
         self._key: Any = key(seed, purpose)

@@ -6,6 +6,20 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 Info = dict[str, Any]
+FLAGS = (bool, np.bool_)
+"""What an end may be told by."""
+
+
+def check_end(terminated: Any, truncated: Any, info: Any) -> None:
+    """Raise ``TypeError`` for ends that are no bools: the text "no" would end every episode."""
+    if type(terminated) in FLAGS and type(truncated) in FLAGS and type(info) is dict:
+        return  # nearly always: this is asked at every step
+    for name, flag in (("terminated", terminated), ("truncated", truncated)):
+        is_array = isinstance(flag, np.ndarray) and flag.shape == () and flag.dtype == bool
+        if not (type(flag) in FLAGS or is_array):
+            raise TypeError(f"`{name}` is of type {type(flag).__name__}, expected a bool")
+    if not isinstance(info, dict):
+        raise TypeError(f"`info` is of type {type(info).__name__}, expected a dict")
 
 
 class Stepped(NamedTuple):

@@ -8,17 +8,18 @@ environments stand nor be told, so a resumed run begins their episodes anew.
 import contextlib
 import os
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from klamp.config.environment_name import POOL
-from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_run
-from klamp.envs.host.serial import one_line
-from klamp.envs.spaces.observation_reader import Shown
-from klamp.errors import CheckpointError, EnvironmentFault, closest
+from klamp.envs.device.source import only_auto
+from klamp.envs.host.interface import HostEnvironments, Transition, are_episode_numbers, by_the_run
+from klamp.envs.spaces.observation_reader import ObservationReader
+from klamp.errors import CheckpointError, EnvironmentFault, closest, one_line
 from klamp.runtime.device import cores
 from klamp.runtime.seeding import Purpose, environment_seed
 
@@ -33,17 +34,58 @@ class PoolPosition(NamedTuple):
         return {"pools": np.asarray(self.pools, np.int64)}
 
 
+@dataclass(frozen=True)
+class PoolSource:
+    """``EnvironmentSource`` of a pool."""
+
+    name: str
+    env_kwargs: Mapping[str, Any]
+
+    exact = False
+    wrappers: tuple[str, ...] = ()
+    one: None = None
+    """No copy can be stepped by itself."""
+
+    @property
+    def title(self) -> str:
+        """The environment in messages."""
+        return self.name
+
+    def device(self, vectorization: str) -> None:
+        """It is stepped on the host."""
+        only_auto(self.name, vectorization)
+
+    def together(self, num_envs: int, vectorization: str) -> bool:
+        """All rows are one pool."""
+        return True
+
+    def host(
+        self,
+        num_envs: int,
+        *,
+        seed: int,
+        purpose: Purpose,
+        vectorization: str = "auto",
+        step_limit_s: float = 60.0,
+    ) -> HostEnvironments:
+        """A pool."""
+        only_auto(self.name, vectorization)
+        return PoolEnvironments(self.name, num_envs, seed, purpose, self.env_kwargs)
+
+
 class PoolEnvironments:
     """``HostEnvironments`` over a pool; each row's generator has a seed of its own."""
 
-    def __init__(self, env: str, num_envs: int, seed: int, purpose: Purpose) -> None:
-        self.env, self.num_envs = env, num_envs
+    def __init__(
+        self, env: str, num_envs: int, seed: int, purpose: Purpose, env_kwargs: Mapping[str, Any]
+    ) -> None:
+        self.env, self.num_envs, self._env_kwargs = env, num_envs, dict(env_kwargs)
         self._seed, self._purpose, self._pools = seed, purpose, 0
         self._pool = self._made()
         self.observation_space = self._pool.observation_space
         self.action_space = self._pool.action_space
-        self._shown = Shown(env, self.observation_space, self.action_space, num_envs)
-        self.seen_space = self._shown.space
+        self._shown = ObservationReader(env, self.observation_space, self.action_space, num_envs)
+        self.policy_observation_space = self._shown.space
         self._after_end = np.zeros(num_envs, bool)
 
     @property
@@ -114,6 +156,7 @@ class PoolEnvironments:
             with _quietly():
                 pool = envpool.make_gymnasium(
                     name,
+                    **self._env_kwargs,
                     num_envs=self.num_envs,
                     num_threads=threads,
                     thread_affinity_offset=first_core(threads),
@@ -123,9 +166,12 @@ class PoolEnvironments:
                 _ = pool.observation_space, pool.action_space
                 return pool
         except Exception as error:
+            remedy = "Check its name and the version of EnvPool."
+            if self._env_kwargs:
+                remedy = f"Check `env_kwargs`, {self._env_kwargs}, and the version of EnvPool."
             raise EnvironmentFault(
                 f"The environment `{self.env}` could not be made: {type(error).__name__}: "
-                f"{one_line(error)} Check its name and the version of EnvPool."
+                f"{one_line(error)} {remedy}"
             ) from error
 
 

@@ -49,7 +49,7 @@ class HostEnvironments(Protocol):
     num_envs: int
     observation_space: Any
     action_space: Any
-    seen_space: Any
+    policy_observation_space: Any
 
     @property
     def action_mask(self) -> np.ndarray | None:

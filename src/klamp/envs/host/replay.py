@@ -18,7 +18,7 @@ from gymnasium.vector.utils import create_empty_array
 from klamp.envs.host.copies import Copies, Info, Replayed, Stepped
 from klamp.envs.host.interface import Transition, are_episode_numbers
 from klamp.envs.host.subprocesses import WorkersLost
-from klamp.envs.spaces.observation_reader import Shown
+from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.envs.spaces.observations import MASK_KEY
 from klamp.errors import CheckpointError, CopyFault, EnvironmentFault, KlampWarning
 from klamp.runtime.seeding import Purpose, environment_seed
@@ -65,8 +65,10 @@ class CopiedEnvironments:
         self.observation_space = copies.single_observation_space
         self.action_space = copies.single_action_space
         self._seed, self._purpose = seed, purpose
-        self._shown = Shown(env, self.observation_space, self.action_space, self.num_envs)
-        self.seen_space = self._shown.space
+        self._shown = ObservationReader(
+            env, self.observation_space, self.action_space, self.num_envs
+        )
+        self.policy_observation_space = self._shown.space
         self._episodes = np.full(self.num_envs, -1, np.int64)
         self._began = np.zeros(self.num_envs, np.int64)
         self._actions: list[Any] = []

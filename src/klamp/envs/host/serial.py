@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from klamp.envs.host.copies import Info, Replayed, Stepped
-from klamp.errors import CopyFault
+from klamp.envs.host.copies import Info, Replayed, Stepped, check_end
+from klamp.errors import CopyFault, one_line
 
 
 class LocalCopies:
@@ -86,13 +86,12 @@ class LocalCopies:
 
     def _step(self, index: int, action: Any) -> None:
         try:
-            (
-                observed,
-                self._reward[index],
-                self._terminated[index],
-                self._truncated[index],
-                self._infos[index],
-            ) = self.envs[index].step(action)
+            observed, self._reward[index], terminated, truncated, info = self.envs[index].step(
+                action
+            )
+            check_end(terminated, truncated, info)
+            self._terminated[index], self._truncated[index] = terminated, truncated
+            self._infos[index] = info
             self._take(index, observed)
         except Exception as error:
             raise fault(index, "step", error) from error
@@ -119,9 +118,3 @@ class LocalCopies:
 def fault(index: int, call: str, error: BaseException) -> CopyFault:
     """An exception in environment code, by the name of its type and in its own words."""
     return CopyFault(index, f"raised {type(error).__name__} in `{call}`: {one_line(error)}")
-
-
-def one_line(error: BaseException) -> str:
-    """The text of an exception without line breaks, with a full stop."""
-    text = " ".join(str(error).split())
-    return text if text.endswith((".", "!", "?")) else f"{text}."

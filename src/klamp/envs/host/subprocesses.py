@@ -6,12 +6,11 @@ was killed is noticed at once, and one that is stuck at the limit. Both can be s
 
 import multiprocessing
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import connection
 from typing import Any
 
 import cloudpickle
-import gymnasium
 import numpy as np
 from gymnasium.vector.utils import (
     batch_space,
@@ -42,17 +41,17 @@ class WorkersLost(Exception):
 
 
 class WorkerCopies:
-    """``Copies`` of a Gymnasium specification, each in a process of its own."""
+    """``Copies`` that a recipe makes, each in a process of its own."""
 
-    def __init__(self, specification: Any, num_envs: int, step_limit_s: float) -> None:
+    def __init__(self, make: Callable[[], Any], num_envs: int, step_limit_s: float) -> None:
         self.num_envs, self._step_limit_s = num_envs, step_limit_s
         self._context: Any = multiprocessing.get_context(METHOD)
         if METHOD == "forkserver":
-            self._context.set_forkserver_preload(["klamp.envs.worker"])
-        self._specification = cloudpickle.dumps(specification)
+            self._context.set_forkserver_preload(["klamp.envs.host.worker"])
+        self._make = cloudpickle.dumps(make)
         self._processes: list[Any] = [None] * num_envs
         self._pipes: list[Any] = [None] * num_envs
-        one = gymnasium.make(specification, disable_env_checker=True)
+        one = make()
         self.single_observation_space: Any = one.observation_space
         self.single_action_space: Any = one.action_space
         one.close()
@@ -118,7 +117,7 @@ class WorkerCopies:
 
     def _launch(self, index: int) -> None:
         ours, theirs = self._context.Pipe()
-        parts = (theirs, self._specification, self._memory, index)
+        parts = (theirs, self._make, self._memory, index)
         process = self._context.Process(target=work, args=parts, daemon=True)
         process.start()
         theirs.close()

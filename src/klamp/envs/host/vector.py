@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_run
-from klamp.envs.spaces.observation_reader import Shown
+from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.envs.spaces.observations import MASK_KEY, batch_of_one
 from klamp.errors import CheckpointError, EnvironmentFault
 from klamp.runtime.seeding import Purpose, environment_seed, generator
@@ -39,8 +39,10 @@ class VectorEnvironments:
         self.env, self.vector, self.num_envs = env, vector, vector.num_envs
         self.observation_space = vector.single_observation_space
         self.action_space = vector.single_action_space
-        self._shown = Shown(env, self.observation_space, self.action_space, self.num_envs)
-        self.seen_space = self._shown.space
+        self._shown = ObservationReader(
+            env, self.observation_space, self.action_space, self.num_envs
+        )
+        self.policy_observation_space = self._shown.space
         self._seed, self._purpose = seed, purpose
         self._own_generators = isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
         self._episodes = np.full(self.num_envs, -1, np.int64)

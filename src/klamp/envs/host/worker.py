@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import cloudpickle
-import gymnasium
 from gymnasium.vector.utils import write_to_shared_memory
 
+from klamp.envs.host.copies import check_end
 from klamp.runtime.streams import patient_stderr
 
 MASK_KEY = "action_mask"
@@ -26,7 +26,7 @@ Answer = tuple[str, Any]
 
 
 @patient_stderr()
-def work(pipe: Connection, specification: bytes, memory: Any, index: int) -> None:
+def work(pipe: Connection, make: bytes, memory: Any, index: int) -> None:
     """Make the environment, then answer commands until the pipe ends or says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGUSR1):
@@ -41,7 +41,7 @@ def work(pipe: Connection, specification: bytes, memory: Any, index: int) -> Non
         "replay": worker.replay,
     }
     command: str = "make"
-    data: Any = specification
+    data: Any = make
     while command != "close":
         try:
             answer: Answer = ("done", commands[command](data))
@@ -63,9 +63,9 @@ class Worker:
         self._index, self._memory = index, memory
         self._env: Any = None
 
-    def make(self, specification: bytes) -> tuple[Any, Any]:
+    def make(self, make: bytes) -> tuple[Any, Any]:
         """Make the environment; its spaces."""
-        self._env = gymnasium.make(cloudpickle.loads(specification), disable_env_checker=True)
+        self._env = cloudpickle.loads(make)()
         return self._env.observation_space, self._env.action_space
 
     def reset(self, seed: int) -> Any:
@@ -77,6 +77,7 @@ class Worker:
     def step(self, action: Any) -> tuple[float, bool, bool, Any]:
         """Step; reward, terminated, truncated, mask."""
         observation, reward, terminated, truncated, info = self._env.step(action)
+        check_end(terminated, truncated, info)
         self._show(observation)
         return float(reward), bool(terminated), bool(truncated), info.get(MASK_KEY)
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from klamp.envs.spaces.masks import mask_sizes
 from klamp.envs.spaces.supported import leaves_of, parts_of
-from klamp.types import OnAny
+from klamp.types import HostOrDevice
 
 
 def action_numbers(space: Any) -> int:
@@ -55,11 +55,11 @@ def to_environment(space: Any) -> Callable[[Any], Any]:
             return _shifted(space, getattr(space, "start", 0))
 
 
-def _shifted(space: Any, start: Any) -> Callable[[OnAny], OnAny]:
+def _shifted(space: Any, start: Any) -> Callable[[HostOrDevice], HostOrDevice]:
     """Integers, counted from ``start`` instead of 0."""
     moves = bool(np.any(start))
 
-    def integers(action: OnAny) -> OnAny:
+    def integers(action: HostOrDevice) -> HostOrDevice:
         kind = _kind(space, action)
         moved = action.astype(kind)
         moved = moved.reshape(-1, *space.shape) if space.shape else moved
@@ -68,11 +68,11 @@ def _shifted(space: Any, start: Any) -> Callable[[OnAny], OnAny]:
     return integers
 
 
-def _clipped(space: spaces.Box) -> Callable[[OnAny], OnAny]:
+def _clipped(space: spaces.Box) -> Callable[[HostOrDevice], HostOrDevice]:
     """Numbers, cut off at the bounds."""
     low, high, shape = space.low, space.high, space.shape
 
-    def box(action: OnAny) -> OnAny:
+    def box(action: HostOrDevice) -> HostOrDevice:
         kind = _kind(space, action)
         xp = action.__array_namespace__()
         inside = xp.minimum(xp.maximum(action.reshape(-1, *shape), low), high)
@@ -81,7 +81,7 @@ def _clipped(space: spaces.Box) -> Callable[[OnAny], OnAny]:
     return box
 
 
-def _kind(space: Any, action: OnAny) -> Any:
+def _kind(space: Any, action: HostOrDevice) -> Any:
     """The space's dtype; in JAX, where 64 bits become 32, as JAX has it."""
     on_device = isinstance(action, jax.Array)
     return jax.dtypes.canonicalize_dtype(space.dtype) if on_device else space.dtype

@@ -6,15 +6,20 @@ from typing import Any
 import numpy as np
 
 from klamp.envs.spaces.masks import ActionMasks
-from klamp.envs.spaces.observations import MASK_KEY, host_encoder, masks_in_observation, seen_space
+from klamp.envs.spaces.observations import (
+    MASK_KEY,
+    host_encoder,
+    masks_in_observation,
+    policy_observation_space,
+)
 
 
-class Shown:
+class ObservationReader:
     """What N environments show, as arrays, and the masks that come with it."""
 
     def __init__(self, env: str, observation_space: Any, action_space: Any, num_envs: int) -> None:
         self._env, self._action_space, self._num_envs = env, action_space, num_envs
-        self.space = seen_space(observation_space)
+        self.space = policy_observation_space(observation_space)
         self._encode = host_encoder(observation_space)
         self._in_observation = masks_in_observation(observation_space)
         self.masks: ActionMasks | None = None

@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium import spaces
 
 from klamp.errors import EnvironmentFault
-from klamp.types import OnAny
+from klamp.types import HostOrDevice
 
 MASK_KEY = "action_mask"
 """Where an environment tells the allowed actions: a key of its info or of a Dict observation."""
@@ -33,7 +33,7 @@ def without_mask(space: Any) -> Any:
     return spaces.Dict(parts) if len(parts) != 1 else next(iter(parts.values()))
 
 
-def seen_space(space: Any) -> spaces.Box:
+def policy_observation_space(space: Any) -> spaces.Box:
     """The Box of what a policy sees of an observation space."""
     proper = without_mask(space)
     if isinstance(proper, spaces.Box):
@@ -104,13 +104,13 @@ def _parts(space: Any) -> list[tuple[Any, Any]]:
             return []
 
 
-def _flat(batch: Any) -> OnAny:
+def _flat(batch: Any) -> HostOrDevice:
     """[N, …] as [N, size]."""
     array = batch if isinstance(batch, jax.Array) else np.asarray(batch)
     return array.reshape(array.shape[0], -1)  # `len` of an exported batch is no number
 
 
-def _columns(space: Any, batch: Any) -> OnAny:
+def _columns(space: Any, batch: Any) -> HostOrDevice:
     """A batch of one part as float32 [N, size]."""
     match space:
         case spaces.Discrete():
@@ -126,7 +126,7 @@ def _columns(space: Any, batch: Any) -> OnAny:
             return numbers * np.float32(1 / 255) if is_bytes else numbers
 
 
-def _one_hot(value: OnAny, sizes: Any, start: Any) -> OnAny:
+def _one_hot(value: HostOrDevice, sizes: Any, start: Any) -> HostOrDevice:
     """For each of several choices [N, k], a 1 in the column of the value; [N, Σ sizes]."""
     choice = np.repeat(np.arange(len(sizes)), sizes)
     meant = np.concatenate([begin + np.arange(n) for n, begin in zip(sizes, start, strict=True)])

@@ -168,7 +168,7 @@ def _outputs(
     encoded, hidden_state = encoded_step(network.encoder, inputs)
     distribution = conditioned(network.actor(encoded), inputs)
     decode = action_decoder(policy.action_space, policy.config.settings.action_bounds)
-    found: dict[str, Any] = leaves_by_name(decode(distribution.mode()), action)
+    found = leaves_by_name(decode(distribution.mode()), action)
     found |= _parameters(distribution, policy.action_space, "")
     found["value"] = network.critic(encoded)
     return found if hidden_state is None else found | {NEXT_HIDDEN: hidden_state}
@@ -185,6 +185,6 @@ def _parameters(distribution: Any, space: Any, suffix: str) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for path, leaf in tree_leaves_with_path(distribution):
         last: Any = path[-1]
-        name = str(last.name)
+        name: str = last.name
         named[_PARAMETERS.get(name, name) + suffix] = leaf
     return named

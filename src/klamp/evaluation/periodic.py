@@ -1,0 +1,78 @@
+"""How well a policy does while it is trained: the same episodes at every evaluation."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from klamp.config.run import RunConfig
+from klamp.envs.host.interface import HostEnvironments, Position
+from klamp.envs.source import EnvironmentSource, source_of
+from klamp.evaluation.evaluate import run_episodes, shared_out
+from klamp.evaluation.policy import TrainedPolicy
+from klamp.runtime.seeding import Purpose
+
+
+class PeriodicEvaluation:
+    """The evaluations of a run, in environments of their own, which are made once.
+
+    Each begins where the first one began, so its figures are a function of the policy alone: two of
+    a run differ by what was learnt between them, not by the luck of their first states, and a run
+    that was stopped in between evaluates to the same figures. That takes an environment which can
+    be put back, as exact resume does. The seeds are neither those of the training nor those of
+    ``evaluate``, whose figures remain unbiased for a policy that was chosen by these.
+    """
+
+    def __init__(self, config: RunConfig, source: EnvironmentSource | None = None) -> None:
+        """``source`` is where the run's own environments come from; None: as it names them."""
+        self._config, self._source = config, source
+        self._environments: HostEnvironments | None = None
+        self._start: Position | None = None
+        self.took_s = 0.0
+        """Seconds spent so far."""
+
+    def due(self, before: int, after: int) -> bool:
+        """Whether an update from one number of steps to another is to be evaluated."""
+        interval = self._config.settings.eval_interval
+        return interval is not None and after // interval > before // interval
+
+    def __call__(self, policy: TrainedPolicy, check: Callable[[], None]) -> dict[str, float]:
+        """The metrics of one evaluation. ``check`` is called at every step, and may raise."""
+        began = time.perf_counter()
+        settings = self._config.settings
+        try:
+            due = shared_out(settings.eval_episodes)
+            environments, first = self._begin(len(due))
+            done = run_episodes(policy.anew(settings.seed), environments, first, due, True, check)
+        finally:
+            self.took_s += time.perf_counter() - began
+        return {
+            "eval_return_mean": float(done.returns.mean()),
+            "eval_return_std": float(done.returns.std()),
+            "eval_length_mean": float(done.lengths.mean()),
+        }
+
+    def close(self) -> None:
+        """Free the environments."""
+        if self._environments is not None:
+            self._environments.close()
+            self._environments = None
+
+    def _begin(self, copies: int) -> tuple[HostEnvironments, np.ndarray]:
+        """The environments, made where there are none yet, and their first observation."""
+        settings = self._config.settings
+        if self._environments is None or self._start is None:
+            source = self._source or source_of(self._config)
+            self._environments = source.host(
+                copies,
+                seed=settings.seed,
+                purpose=Purpose.EVALUATE_WHILE_TRAINING,
+                vectorization=settings.vectorization,
+                step_limit_s=settings.step_limit_s,
+            )
+            self._environments.reset()
+            self._start = self._environments.position()
+        first, _ = self._environments.restore(self._start.arrays())
+        # After it: putting rows back may draw, and what is drawn next is to be the same, too.
+        self._environments.begin(0)
+        return self._environments, first

@@ -1,0 +1,38 @@
+"""`metrics.csv`: the lines of `metrics.jsonl` as a table, one row per update."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any
+
+from klamp.reporting.reporter import Told
+from klamp.runs.atomic_write import open_to_append, write_atomically
+from klamp.runs.folder import metrics_until
+from klamp.runs.metrics_log import finite
+
+
+class CsvLog:
+    """Keeps `metrics.csv` equal to `metrics.jsonl`, also where a run was stopped in between."""
+
+    def __init__(self) -> None:
+        self._columns: list[str] = []
+
+    def update(self, event: Told) -> None:
+        """Add a row; write the table anew where this update has a number that none before had."""
+        path, metrics = event.folder / "metrics.csv", event.metrics
+        if set(metrics) <= set(self._columns):
+            with open_to_append(path) as file:
+                file.write(_table(self._columns, [metrics]))
+            return
+        lines = metrics_until(event.folder / "metrics.jsonl", metrics["update"] - 1)
+        # Columns stay in the order in which they came.
+        self._columns = list(dict.fromkeys(name for line in (*lines, metrics) for name in line))
+        head = dict(zip(self._columns, self._columns, strict=True))
+        write_atomically(path, _table(self._columns, [head, *lines, metrics]))
+
+
+def _table(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows in the form of RFC 4180; a value that is missing or not finite is an empty cell."""
+    text = StringIO(newline="")
+    csv.DictWriter(text, columns).writerows(map(finite, rows))
+    return text.getvalue().encode()

@@ -1,0 +1,32 @@
+"""The import of a module that a configuration names."""
+
+import contextlib
+import os
+import sys
+from importlib import import_module
+
+from klamp.errors import ConfigError, shown
+
+
+def import_named(module: str, what: str) -> None:
+    """Import a module that holds ``what``; raises ``ConfigError`` where that is not possible."""
+    search_here_last()
+    try:
+        import_module(module)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"{what} needs the module `{module}`, which cannot be imported: "
+            f"{type(error).__name__}: {shown(str(error))}. Mend or install it, or run from the "
+            "folder that holds it."
+        ) from error
+
+
+def search_here_last() -> None:
+    """Have modules be found in the working folder, too, as `python -m klamp` finds them.
+
+    Last, so that a file there takes no other module's place; not at all where Python was told so.
+    """
+    with contextlib.suppress(OSError):
+        here = os.getcwd()
+        if not (sys.flags.safe_path or here in sys.path or "" in sys.path):
+            sys.path.append(here)
