@@ -42,7 +42,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 LARGE_IMAGE = "image 40 × 40"
 SPREAD = 3.0
-"""Parameters are so many times as large as at first, so that actions differ."""
+"""Parameters are so many times as large as at first, so that actions differ; with images they are
+as at first, for five such layers would make features hundreds of times as large."""
 
 
 def kinds() -> list[tuple[str, str, str]]:
@@ -89,7 +90,8 @@ def policy_of(observation: str, action: str, variant: str) -> Any:
         shape = policy_observation_space(space).shape
         parts = (rng.normal(size=shape), rng.uniform(0.2, 3, shape))
         scaling = Scaling(*(part.astype(np.float32) for part in parts))
-    return policy(space, environments.ACTIONS[name], scaling, spread=SPREAD, **settings)
+    spread = 1.0 if observation.startswith("image") else SPREAD
+    return policy(space, environments.ACTIONS[name], scaling, spread=spread, **settings)
 
 
 def compare(kind: tuple[str, str, str], rows: int) -> tuple[float, float]:

@@ -25,6 +25,16 @@ def test_both_formats_are_written_and_run(
     np.testing.assert_array_equal(NumpyPolicy(archive).act(batch), wanted)
 
 
+def test_the_policy_of_an_earlier_checkpoint(trained: klamp.Result, tmp_path: Path) -> None:
+    words = ["export", str(trained.folder), "--format", "numpy", "--out", str(tmp_path / "p.npz")]
+    assert main([*words, "--checkpoint", "0"]) == 0
+    batch = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    first = klamp.load(trained.folder, checkpoint=0)
+    values = NumpyPolicy(tmp_path / "p.npz")(observation=batch)["value"]
+    np.testing.assert_allclose(values, first.value(batch), atol=1e-5)
+    assert not np.allclose(values, trained.policy.value(batch), atol=1e-3)
+
+
 def test_the_file_ends_as_its_format_does(
     trained: klamp.Result, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,6 +41,10 @@ def test_parameters_and_normaliser_are_taken_and_the_rest_begins(
     np.testing.assert_array_equal(first.theta, source.policy.theta)
     jax.tree.map(np.testing.assert_array_equal, first.scaling, source.policy.scaling)
     assert run.metrics[0]["step"] == 32
+    # Only its info tells that this environment has masks.
+    assert run.policy.masked
+    assert first.masked
+    assert not source.policy.masked
     assert not np.array_equal(run.policy.theta, source.policy.theta)
     config = json.loads((run.folder / "config.json").read_text())
     assert Path(config["start_from"]) == (source.folder / "checkpoints/step_000000000064").resolve()

@@ -7,6 +7,11 @@ from klamp.cli.options import parse
 from klamp.errors import printable
 
 
+def checkpoint_named(word: str) -> int | str:
+    """Which checkpoint a word means: a step, or ``last`` or ``best``, which are as they are."""
+    return int(word) if word.isdecimal() else word
+
+
 def evaluate(words: list[str]) -> int:
     """`klamp eval DIR`."""
     import tyro
@@ -46,8 +51,7 @@ def evaluate(words: list[str]) -> int:
 
     if given.video is not None:
         check_video(given.video)
-    named = given.checkpoint
-    chosen = int(named) if named.isdecimal() else named
+    chosen = checkpoint_named(given.checkpoint)
     policy = load(given.folder, checkpoint=chosen, trust=given.trust)
     result = evaluation.evaluate(
         policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic

@@ -4,6 +4,7 @@ from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Literal
 
+from klamp.cli.evaluation import checkpoint_named
 from klamp.cli.options import parse
 from klamp.errors import ConfigError, printable
 
@@ -21,6 +22,7 @@ def export(words: list[str]) -> int:
             ("folder", tyro.conf.Positional[Path]),
             ("format", Literal["onnx", "numpy"], "onnx"),
             ("out", Path | None, None),
+            ("checkpoint", str, "last"),
             ("trust", bool, False),
         ],
     )
@@ -31,6 +33,7 @@ def export(words: list[str]) -> int:
         format: onnx, one graph from observation to action for ONNX runtimes; numpy, a .npz and the
             short file that runs it with numpy alone.
         out: The file, by default policy.onnx or policy.npz; one that is there is replaced.
+        checkpoint: Whose policy: last, best (the highest mean return), or a step.
         trust: Import the module that config.json names, though no klamp of yours wrote it there.
     """
     given = parse(
@@ -48,7 +51,8 @@ def export(words: list[str]) -> int:
         )
     from klamp.training.train import load
 
-    policy = load(given.folder, trust=given.trust)
+    chosen = checkpoint_named(given.checkpoint)
+    policy = load(given.folder, checkpoint=chosen, trust=given.trust)
     written = policy.export(out)
     files = ", ".join(printable(str(path)) for path in written)
     print(

@@ -52,7 +52,7 @@ COMMANDS = {
     ),
     "export": Command(
         export,
-        "DIR --format onnx|numpy [--out FILE]",
+        "DIR [--format onnx|numpy] [--out FILE] [--checkpoint best|last|STEP]",
         "write the policy as a file that runs without klamp",
     ),
     "compare": Command(

@@ -83,7 +83,8 @@ class TrainedPolicy:
         parameters of the distribution and the value (docs/export.md has the names).
 
         It is compared with ``act`` before it is written. Raises ``ConfigError`` where the network
-        has an operation that is not translated, and ``KlampError`` where the two differ by 1e-5.
+        has an operation that is not translated, and ``KlampError`` where the two differ by more
+        than 1e-5 and than rounding the parameters explains.
         """
         from klamp.evaluation.export.write import export  # noqa: PLC0415 - few runs need it
 

@@ -1,8 +1,10 @@
 """What is exported is compared with the policy on observations of its space."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from environments import ACTIONS, OBSERVATIONS
+from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from small_policies import policy
 
@@ -33,3 +35,25 @@ def test_another_action_or_value_is_found():
     for name, change in (("action", 1e-3), ("value", 1e-3), ("action", np.nan)):
         with pytest.raises(klamp.KlampError, match=f"its `{name}` differs .* by"):
             check(some, built, lambda x, n=name, c=change: {**run(x), n: run(x)[n] + c}, 16)
+
+
+def test_no_more_is_asked_than_rounding_allows():
+    """A weight of a million and its negative as the bias: their sum is known to a sixteenth."""
+    some = policy(OBSERVATIONS["discrete"], spaces.Box(-9, 9, (1,)), hidden_sizes=())
+    theta = np.array(some.theta)
+
+    def run(inputs):
+        observation = inputs["observation"]
+        action = some.act(observation, deterministic=True) + np.float32(0.01)
+        return {"action": action, "value": some.value(observation)}
+
+    for size, same in ((1e6, True), (1, False)):
+        theta[:3], theta[3] = size, 0.5 - size
+        some.theta = jnp.asarray(theta)
+        built = exported(some)
+        assert differences(some, built, run, 16)["action"] == pytest.approx(0.01, rel=1e-3)
+        if same:
+            check(some, built, run, 16)
+        else:
+            with pytest.raises(klamp.KlampError, match="its `action` differs"):
+                check(some, built, run, 16)
