@@ -14,11 +14,19 @@ from run_folders import learning, run
 
 from klamp.cli.main import main
 
+BOARD = """
+import signal, sys
+# Whoever runs the tests in the background has its children ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from klamp.cli.main import main
+sys.exit(main(["board", "--port", "0"]))
+"""
+
 
 def test_it_serves_until_ctrl_c_and_says_one_line(tmp_path: Path) -> None:
     run(tmp_path / "runs" / "one", learning([1.0]))
     board = subprocess.Popen(
-        [sys.executable, "-m", "klamp", "board", "--port", "0"],
+        [sys.executable, "-c", BOARD],
         cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip

@@ -11,7 +11,7 @@ from klamp.algorithms import Context
 from klamp.config.algorithms import A2C, NPG, PPO, TRPO, PPOPenalty
 from klamp.config.settings import Settings
 from klamp.mathematics.distributions import Categorical
-from klamp.networks import ActorCritic
+from klamp.networks import ActorCritic, flatten
 from klamp.training.learning import (
     initial_state,
     learn_from_batch,

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -107,7 +108,7 @@ def test_the_first_iteration_sees_observations_unscaled_and_clipped() -> None:
     settings = config(normalize_observation=True)
     first = observation_scaling(settings, state())
     assert first is not None
-    seen = normalize(np.array([0.3, -9.5, 25.0], np.float32), first)
+    seen = normalize(jnp.array([0.3, -9.5, 25.0]), first)
     np.testing.assert_array_equal(seen, np.array([0.3, -9.5, 10.0], np.float32))
     later = observation_scaling(settings, count(state(), summary()))
     kept = np.delete(rollout().observation.reshape(-1, 3), 3 * N, axis=0)

@@ -89,6 +89,7 @@ class DeviceCollector:
             if compiled_by is None
             else compiled_by.program
         )
+        self._shapes: Any = None if compiled_by is None else compiled_by._shapes
         self.restart(0)
 
     def compile(self, behavior: BehaviorPolicy) -> Rollout:
@@ -97,7 +98,7 @@ class DeviceCollector:
         if hasattr(self.program, "lower"):
             lowered = self.program.lower(*arguments)
             self.program = lowered.compile()
-            self._shapes: Rollout = lowered.out_info.rollout
+            self._shapes = lowered.out_info.rollout
         return self._shapes
 
     def collect(self, behavior: BehaviorPolicy, check: Callable[[], None] = never) -> Collected:

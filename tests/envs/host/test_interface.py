@@ -8,11 +8,13 @@ from environments import Count
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from klamp import Settings
+from klamp.collection.collector import BehaviorPolicy
 from klamp.collection.host import HostCollector
 from klamp.envs.host.interface import HostEnvironments
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.serial import LocalCopies
 from klamp.envs.host.vector import VectorEnvironments
+from klamp.mathematics.weighting import scored
 from klamp.networks import build_network, flatten
 from klamp.runtime.seeding import Purpose
 from klamp.training.prepare import prepare
@@ -70,7 +72,7 @@ def test_targets_bootstrap_at_truncation_and_never_at_termination(
     mode: AutoresetMode, ending: str
 ) -> None:
     """λ = 0: the target is r + γV(true next observation), or r where the episode terminated."""
-    settings = Settings(hidden_sizes=(), trace_decay=0.0, discount=0.5)
+    settings = Settings(hidden_sizes=(), trace_decay=0.0, discount=0.5, rollout_length=12)
     environments = host(mode, ending)
     network = build_network(
         environments.policy_observation_space,
@@ -81,10 +83,10 @@ def test_targets_bootstrap_at_truncation_and_never_at_termination(
     theta, model = flatten(network)
     # V = 100·episode + 10·step, so that a value tells which observation it is of.
     theta = theta.at[model.critic_start :].set(np.array([100, 10, 0], np.float32))
-    collector = HostCollector(environments, model, theta, 12)
-    rollout = collector.collect(theta, None, jax.random.key(1))
+    collector = HostCollector(environments, model, theta, settings)
+    rollout = collector.collect(BehaviorPolicy(theta, None, jax.random.key(1))).rollout
     rollout = jax.tree.map(jnp.asarray, rollout)
-    batch = prepare(model, theta, rollout, None, jnp.asarray(1.0), settings)
+    batch = scored(prepare(model, theta, rollout, None, jnp.asarray(1.0), settings))
     target = np.asarray(batch.value_target).reshape(12, 2)
     weight = np.asarray(batch.weight).reshape(12, 2)
     phantoms = 0

@@ -56,7 +56,7 @@ class BatchedEnvironment:
         seen, action = self.environment.observation_space, self.environment.action_space
         object.__setattr__(self, "observation_space", seen)
         object.__setattr__(self, "action_space", action)
-        object.__setattr__(self, "seen_space", policy_observation_space(seen))
+        object.__setattr__(self, "policy_observation_space", policy_observation_space(seen))
 
     def keys(self, key: PRNGKeyArray, t: Any) -> PRNGKeyArray:
         """[2, N]: for step t of a rollout, a key per row for the step and for a new episode."""
