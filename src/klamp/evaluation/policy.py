@@ -10,8 +10,9 @@ from gymnasium import spaces
 from jaxtyping import Array
 
 from klamp.config.run import RunConfig
+from klamp.envs import MASK_KEY
 from klamp.envs.spaces.masks import choices_left, mask_rows, mask_sizes
-from klamp.envs.spaces.observations import MASK_KEY, as_batch, host_encoder, masks_in_observation
+from klamp.envs.spaces.observations import as_batch, host_encoder, masks_in_observation
 from klamp.evaluation.action_distribution import ActionDistribution
 from klamp.mathematics.normalization import Scaling
 from klamp.networks import Model

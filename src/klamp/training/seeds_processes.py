@@ -4,7 +4,6 @@ A process that dies takes the seed with it that it was training, and no other: a
 its place, and what was saved of that seed can be gone on with.
 """
 
-import multiprocessing
 import os
 import signal
 import sys
@@ -25,12 +24,13 @@ from klamp.reporting.reporter import Told
 from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.device import use_device
+from klamp.runtime.processes import process_context
 from klamp.runtime.signals import GRACE_S, Signals, StopAsked
 from klamp.training.callbacks import Reporters
 from klamp.training.resume import resume_one
 
-METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-"""Not fork: JAX has threads, whose locks a forked child would wait for for ever."""
+PRELOADED = ("klamp.training.seeds_processes", "klamp.algorithms")
+"""What every process of a run imports."""
 
 TELL_EVERY_S = 0.5
 """Seconds between two words of a run on how far it is."""
@@ -65,9 +65,7 @@ class Member:
     """A process, the pipe to it, and the run that it was given."""
 
     def __init__(self, device: str, environment: bytes, logs: Sequence[str]) -> None:
-        context: Any = multiprocessing.get_context(METHOD)
-        if METHOD == "forkserver":
-            context.set_forkserver_preload(["klamp.training.seeds_processes", "klamp.algorithms"])
+        context = process_context(PRELOADED)
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, device, environment, logs))
         self.process.start()

@@ -8,9 +8,9 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from klamp import EnvironmentFault
+from klamp.envs import MASK_KEY
 from klamp.envs.device.batched import BatchedEnvironment
 from klamp.envs.spaces.observations import (
-    MASK_KEY,
     as_batch,
     encoder,
     host_encoder,

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from klamp.envs import MASK_KEY
 from klamp.envs.checks.observation import a_kind, check_sample
 from klamp.envs.checks.time_limit import limited
 from klamp.envs.host.recipe import Recipe
 from klamp.envs.host.subprocesses import CONSTRUCTION_LIMIT_S
 from klamp.envs.spaces.actions import random_actions, to_environment
 from klamp.envs.spaces.observation_reader import ObservationReader
-from klamp.envs.spaces.observations import MASK_KEY, batch_of_one
+from klamp.envs.spaces.observations import batch_of_one
 from klamp.envs.spaces.supported import check_spaces
 from klamp.errors import EnvironmentFault, KlampError, one_line
 from klamp.runtime.seeding import Purpose, environment_seed, generator

@@ -15,11 +15,11 @@ import jax
 import numpy as np
 from gymnasium.vector.utils import create_empty_array
 
+from klamp.envs import MASK_KEY
 from klamp.envs.host.copies import Copies, Info, Replayed, Stepped
 from klamp.envs.host.interface import Transition, are_episode_numbers
 from klamp.envs.host.subprocesses import WorkersLost
 from klamp.envs.spaces.observation_reader import ObservationReader
-from klamp.envs.spaces.observations import MASK_KEY
 from klamp.errors import CheckpointError, CopyFault, EnvironmentFault, KlampWarning
 from klamp.runtime.seeding import Purpose, environment_seed
 

@@ -4,7 +4,6 @@ Every wait has a limit and looks at the processes as well as at their pipes, so 
 was killed is noticed at once, and one that is stuck at the limit. Both can be started again.
 """
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import connection
@@ -19,17 +18,18 @@ from gymnasium.vector.utils import (
     read_from_shared_memory,
 )
 
+from klamp.envs import MASK_KEY
 from klamp.envs.host.copies import Info, Replayed, Stepped
 from klamp.envs.host.worker import work
-from klamp.envs.spaces.observations import MASK_KEY
 from klamp.errors import CopyFault
+from klamp.runtime.processes import process_context
 
 CONSTRUCTION_LIMIT_S = 300.0
 CLOSE_LIMIT_S = 2.0
 """Seconds for all workers to leave by themselves; then they are killed."""
 
-METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-"""Not fork: JAX has threads, whose locks a forked child would wait for for ever."""
+PRELOADED = ("klamp.envs.host.worker",)
+"""What every worker imports."""
 
 
 class WorkersLost(Exception):
@@ -45,9 +45,7 @@ class WorkerCopies:
 
     def __init__(self, make: Callable[[], Any], num_envs: int, step_limit_s: float) -> None:
         self.num_envs, self._step_limit_s = num_envs, step_limit_s
-        self._context: Any = multiprocessing.get_context(METHOD)
-        if METHOD == "forkserver":
-            self._context.set_forkserver_preload(["klamp.envs.host.worker"])
+        self._context = process_context(PRELOADED)
         self._make = cloudpickle.dumps(make)
         self._processes: list[Any] = [None] * num_envs
         self._pipes: list[Any] = [None] * num_envs

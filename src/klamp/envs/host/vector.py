@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+from klamp.envs import MASK_KEY
 from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_run
 from klamp.envs.spaces.observation_reader import ObservationReader
-from klamp.envs.spaces.observations import MASK_KEY, batch_of_one
+from klamp.envs.spaces.observations import batch_of_one
 from klamp.errors import CheckpointError, EnvironmentFault
 from klamp.runtime.seeding import Purpose, environment_seed, generator
 

@@ -16,10 +16,9 @@ from typing import Any
 import cloudpickle
 from gymnasium.vector.utils import write_to_shared_memory
 
+from klamp.envs import MASK_KEY
 from klamp.envs.host.copies import check_end
 from klamp.runtime.streams import patient_stderr
-
-MASK_KEY = "action_mask"
 
 Answer = tuple[str, Any]
 """("done", what the command returns) or ("fault", (call, type of exception, text, traceback))."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from klamp.envs import MASK_KEY
 from klamp.envs.spaces.masks import ActionMasks
 from klamp.envs.spaces.observations import (
-    MASK_KEY,
     host_encoder,
     masks_in_observation,
     policy_observation_space,

@@ -13,11 +13,9 @@ import jax
 import numpy as np
 from gymnasium import spaces
 
+from klamp.envs import MASK_KEY
 from klamp.errors import EnvironmentFault
 from klamp.types import HostOrDevice
-
-MASK_KEY = "action_mask"
-"""Where an environment tells the allowed actions: a key of its info or of a Dict observation."""
 
 
 def masks_in_observation(space: Any) -> bool:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from klamp.envs import MASK_KEY
 from klamp.envs.spaces.masks import mask_sizes
-from klamp.envs.spaces.observations import MASK_KEY, masks_in_observation
+from klamp.envs.spaces.observations import masks_in_observation
 from klamp.errors import KlampError
 from klamp.evaluation.export.policy_graph import (
     HIDDEN,

@@ -1,0 +1,19 @@
+"""How processes of klamp's own are started."""
+
+import multiprocessing
+from collections.abc import Sequence
+from typing import Any
+
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""Not fork: JAX has threads, whose locks a forked child would wait for for ever."""
+
+
+def process_context(modules: Sequence[str]) -> Any:
+    """The context that processes are started in; ``modules`` are what all of them import.
+
+    Where there is a server that they are forked from, it imports these once for all of them.
+    """
+    context: Any = multiprocessing.get_context(METHOD)
+    if METHOD == "forkserver":
+        context.set_forkserver_preload(list(modules))
+    return context
