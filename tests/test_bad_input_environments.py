@@ -64,11 +64,11 @@ def test_warned(row: str) -> None:
     MESSAGES.check(row, str(caught[0].message))
 
 
-class NoEncoder:
+class Nothing:
     """No environment at all."""
 
 
-class BatchedEnvironment(VectorEnv):
+class Together(VectorEnv):
     """A vector environment that does not say how it resets."""
 
     metadata: dict[str, Any] = {}  # noqa: RUF012
@@ -94,7 +94,7 @@ def each_wider() -> Any:
 ONE: Any = Sound()
 ONE.made = 0
 MADE: dict[str, dict[str, Any]] = {
-    "B31 old interface": {"entry_point": NoEncoder},
+    "B31 old interface": {"entry_point": Nothing},
     "B31 nothing is made": {"entry_point": lambda: None},
     "B31 entry point is misspelt": {"entry_point": "bad_environments:Sount"},
     "B31 entry point is in no module": {"entry_point": "no_such_module:Sound"},
@@ -102,9 +102,9 @@ MADE: dict[str, dict[str, Any]] = {
     "B37 constructor of the box refuses": {"entry_point": lambda: spaces.Box(1, -1, (2,))},
     "B50 two copies differ": {"entry_point": each_wider},
     "B52 the same object each time": {"entry_point": one_for_all},
-    "B53 vector environment as a single one": {"entry_point": BatchedEnvironment},
-    "B53 no autoreset mode": {"entry_point": Sound, "vector_entry_point": BatchedEnvironment},
-    "B53 vector constructor raises": {"entry_point": Sound, "vector_entry_point": NoEncoder},
+    "B53 vector environment as a single one": {"entry_point": Together},
+    "B53 no autoreset mode": {"entry_point": Sound, "vector_entry_point": Together},
+    "B53 vector constructor raises": {"entry_point": Sound, "vector_entry_point": Nothing},
 }
 
 

@@ -33,7 +33,7 @@ def test_the_same_seed_gives_the_same_episodes(trained: klamp.Result) -> None:
 
 def test_sampled_actions_follow_the_seed(trained: klamp.Result) -> None:
     """Whatever the policy did before; and what it does after knows nothing of it."""
-    policy = trained.policy
+    policy = klamp.load(trained.folder)
     seen = np.zeros((64, 4), np.float32)
 
     def sampled(seed: int) -> np.ndarray:
