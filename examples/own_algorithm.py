@@ -26,7 +26,8 @@ class CISPO:
     """Clipped importance sampling policy optimisation, with a critic beside it."""
 
     clip: float = 0.2
-    epochs: int = 10
+    # Nothing bounds this update: ten passes, as PPO makes, move the policy by several nats.
+    epochs: int = 4
     minibatch_size: int = 64
     learning_rate: float = 1e-3
     final_learning_rate: float = 0.0
