@@ -88,7 +88,6 @@ def test_nothing_in_the_package_makes_code_of_data() -> None:
                 continue
             found |= {(str(path.relative_to(source)), str(name)) for name in names}
     assert found == {
-        ("envs/qualified_name.py", "import_module"),
         ("runtime/importing.py", "import_module"),
         # Of klamp's own modules, by the names in its own tables.
         ("__init__.py", "import_module"),

@@ -10,21 +10,8 @@ from typing import Any, NamedTuple
 from klamp.config.algorithms import ALGORITHMS
 from klamp.config.presets import check_algorithm_name, refuse_unknown
 from klamp.config.run import RunConfig
-from klamp.config.settings import GROUPS, Settings
+from klamp.config.settings import BESIDE_SETTINGS, GROUPS, Settings
 from klamp.errors import ConfigError, shown
-
-BESIDE = (
-    "env",
-    "algo",
-    "network",
-    "env_kwargs",
-    "wrappers",
-    "start_from",
-    "start_from_sha256",
-    "klamp_version",
-    "signature",
-)
-"""Keys of a file that are no settings; the last two keep the books of a run's `config.json`."""
 
 
 class ConfigFile(NamedTuple):
@@ -54,7 +41,7 @@ def read_config_file(path: Path, algo: str | None) -> ConfigFile:
             "line cannot make. Use `klamp.train(…, network=…)` in Python, or take `network` out of "
             "the file."
         )
-    settings = {name: value for name, value in data.items() if name not in BESIDE}
+    settings = {name: value for name, value in data.items() if name not in BESIDE_SETTINGS}
     try:
         check_algorithm_name(name := algo or data.get("algo", "ppo"))
         kind = ALGORITHMS[name]

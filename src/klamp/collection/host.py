@@ -111,6 +111,7 @@ class HostCollector:
         noise = self._noise(behavior.key)
         act = self._act(behavior.theta, behavior.scaling, noise, self._inputs(0))
         step, decode = self.environments.step, self._decode
+        single = isinstance(self._action, np.ndarray)
         plain = isinstance(self._inputs(0), np.ndarray)
         for t in range(len(self._reward)):
             check()
@@ -122,7 +123,7 @@ class HostCollector:
             if self._episode_start is not None:
                 action, hidden_state = action
                 _put(self._hidden_state, t + 1, hidden_state)
-            action = jax.tree.map(np.asarray, action) if _several(action) else np.asarray(action)
+            action = np.asarray(action) if single else jax.tree.map(np.asarray, action)
             _put(self._action, t, action)
             after = step(decode(action))
             self._next_observation[t] = after.next_observation
@@ -237,11 +238,6 @@ class HostCollector:
             hidden_state=jax.tree.map(lambda leaf: leaf[:-1], self._hidden_state),
             episode_start=None if start is None else start[:-1],
         )
-
-
-def _several(action: Any) -> bool:
-    """Whether an action is a tuple, as of Dict and Tuple spaces."""
-    return isinstance(action, tuple)
 
 
 def _put(buffers: Any, t: int, rows: Any) -> None:

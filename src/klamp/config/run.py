@@ -12,7 +12,7 @@ from klamp.config.algorithms import (
 )
 from klamp.config.algorithms.traits import traits_of
 from klamp.config.env_kwargs import checked_env_kwargs
-from klamp.config.settings import Settings
+from klamp.config.settings import BOOKKEEPING, Settings
 from klamp.config.validation import require
 from klamp.errors import ConfigError, closest, printable, shown
 
@@ -130,7 +130,7 @@ class RunConfig:
         """
         rest = dict(data)
         env, name = rest.pop("env", None), rest.pop("algo", None)
-        for other in ("klamp_version", "signature"):
+        for other in BOOKKEEPING:
             rest.pop(other, None)
         beside = {name: rest.pop(name, None) for name in BESIDE}
         env_kwargs, wrappers = rest.pop("env_kwargs", {}), rest.pop("wrappers", ())

@@ -25,6 +25,21 @@ from klamp.config.validation import (
     require,
 )
 
+BOOKKEEPING = ("klamp_version", "signature")
+"""Keys of `config.json` that say who wrote it."""
+
+BESIDE_SETTINGS = (
+    "env",
+    "algo",
+    "network",
+    "env_kwargs",
+    "wrappers",
+    "start_from",
+    "start_from_sha256",
+    *BOOKKEEPING,
+)
+"""Keys of `config.json` that are no settings; no setting may have the name of one."""
+
 Seed = Annotated[
     int,
     Allowed("an integer from 0 to 2**63 − 1", lambda value: is_integer(value, 0) and value < 2**63),

@@ -1,12 +1,11 @@
 """Code by name: a class or function as ``module:name``, and back."""
 
 import sys
-from importlib import import_module
 from types import FunctionType
 from typing import Any
 
 from klamp.errors import EnvironmentFault, closest, one_line
-from klamp.runtime.importing import search_here_last
+from klamp.runtime.importing import import_here
 
 
 def qualified_name(code: Any) -> str:
@@ -27,12 +26,6 @@ def _inside(module: Any, name: str) -> Any:
     for part in name.split("."):
         module = getattr(module, part, None)
     return module
-
-
-def import_here(module: str) -> Any:
-    """Import a module, which may lie in the working folder, as `python -m klamp` finds it there."""
-    search_here_last()
-    return import_module(module)
 
 
 def find_code(name: str, what: str) -> Any:

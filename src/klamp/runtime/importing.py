@@ -1,18 +1,24 @@
-"""The import of a module that a configuration names."""
+"""The import of a module that a configuration names, from the working folder, too."""
 
 import contextlib
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 from klamp.errors import ConfigError, shown
 
 
+def import_here(module: str) -> Any:
+    """Import a module, which may lie in the working folder, as `python -m klamp` finds it there."""
+    search_here_last()
+    return import_module(module)
+
+
 def import_named(module: str, what: str) -> None:
     """Import a module that holds ``what``; raises ``ConfigError`` where that is not possible."""
-    search_here_last()
     try:
-        import_module(module)
+        import_here(module)
     except (Exception, SystemExit) as error:
         raise ConfigError(
             f"{what} needs the module `{module}`, which cannot be imported: "

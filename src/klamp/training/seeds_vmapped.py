@@ -127,10 +127,10 @@ def _compiled(runs: list[Iteration], running: list[RunRecorder]) -> tuple[Any, A
     arguments = _collect_arguments(runs, running)
     collect = jax.jit(side_by_side(runs[0].collector.program))
     rollout = jax.eval_shape(runs[0].collector.program, *arguments[0]).rollout
-    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), rollout)
     one = np.ones((), np.float32)
     learning = [
-        run.learn_arguments(each.state, like, one) for run, each in zip(runs, running, strict=True)
+        run.learn_arguments(each.state, rollout, one)
+        for run, each in zip(runs, running, strict=True)
     ]
     learn = jax.jit(side_by_side(runs[0].learn))
     return collect.lower(arguments).compile(), learn.lower(learning).compile()

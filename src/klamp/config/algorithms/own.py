@@ -4,25 +4,12 @@ import sys
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from klamp.config.settings import Settings
+from klamp.config.settings import BESIDE_SETTINGS, Settings
 from klamp.config.validation import is_number
 from klamp.errors import ConfigError, shown
 
 MAIN = "__main__"
 """The module of a class that was defined in a script, which no other process can import."""
-
-RESERVED = {
-    "env",
-    "algo",
-    "network",
-    "env_kwargs",
-    "wrappers",
-    "start_from",
-    "start_from_sha256",
-    "klamp_version",
-    "signature",
-}
-"""What else `config.json` has beside the settings."""
 
 
 def implements_itself(kind: type[Any]) -> bool:
@@ -39,7 +26,7 @@ def check_own(algorithm: Any) -> None:
             f"The algorithm's class {kind.__qualname__} must be a frozen dataclass, so that a run "
             "can be recorded and built again: write `@dataclass(frozen=True)` above it."
         )
-    taken = RESERVED | {item.name for item in fields(Settings)}
+    taken = {*BESIDE_SETTINGS} | {item.name for item in fields(Settings)}
     for item in fields(kind):
         value = getattr(algorithm, item.name)
         if item.name in taken:
