@@ -16,64 +16,33 @@ where signal n ended it, after the table of what there was.
 
 import argparse
 import json
-import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import threading
 import time
-import traceback
-import uuid
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "judge_cases"))
 
-import numpy as np  # noqa: E402
-from case import Case, Difference, Promise, ended_with  # noqa: E402
+from case import Promise  # noqa: E402
+from planting import planted  # noqa: E402
+from processes import (  # noqa: E402
+    STOPPING,
+    Verdict,
+    in_child,
+    next_of,
+    one_case,
+    promise_of,
+    side_by_side,
+)
 from table import PROMISES  # noqa: E402
 
 RESULTS = HERE / "results"
-PLANTED_TRIES = 12
-"""A planted fault must be found within so many cases."""
-
-
-QUICKLY = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-"""Compiling takes half as long so, and most of the time of a case of few steps."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came of one case."""
-
-    case: int
-    promise: str
-    held: bool
-    text: str
-    seconds: float
-    plant: str = ""
-
-    def line(self) -> str:
-        """One line of the log."""
-        word = "held" if self.held else "DIFFERS"
-        planted = f" [{self.plant}]" if self.plant else ""
-        return f"{self.case} {self.promise}{planted}: {word} in {self.seconds:.0f} s: {self.text}"
-
-
-def promise_of(number: int) -> Promise:
-    """Which promise a case is about."""
-    shares = np.array([promise.share for promise in PROMISES], float)
-    draw = np.random.default_rng([number, 11]).choice(len(PROMISES), p=shares / shares.sum())
-    return PROMISES[int(draw)]
 
 
 def main() -> int:
@@ -98,103 +67,6 @@ def main() -> int:
     if given.planted:
         return planted(chosen, given)
     return hunt(chosen, given)
-
-
-def one_case(number: int, plant: str, *, as_child: bool) -> int:
-    """Judge one case in this process, in a folder of its own."""
-    promise, began = promise_of(number), time.monotonic()
-    if promise.quick and number % 5:
-        os.environ["XLA_FLAGS"] = QUICKLY
-    with tempfile.TemporaryDirectory(prefix=f"judge-{number}-") as folder:
-        os.chdir(folder)
-        case = Case(number, Path(folder), promise.plants[plant] if plant else None, plant)
-        try:
-            held, text = True, promise.judge(case)
-        except Difference as difference:
-            held, text = False, str(difference)
-        except Exception:
-            held, text = False, "raised: " + " | ".join(traceback.format_exc().splitlines()[-7:])
-        os.chdir(HERE)
-    verdict = Verdict(number, promise.name, held, text, time.monotonic() - began, plant)
-    print(json.dumps(asdict(verdict)) if as_child else verdict.line(), flush=True)
-    return int(not held)
-
-
-class Stopping:
-    """Whether the judge was asked to end, and the processes that end with it."""
-
-    def __init__(self) -> None:
-        self.number, self._running, self._lock = 0, {}, threading.Lock()
-
-    def __call__(self, number: int, frame: object) -> None:
-        """A signal: no further case begins, and those in progress end."""
-        self.number = number
-        for process, mark in list(self._running.items()):
-            ended_with(process, mark)
-
-    def begun(self, process: Any, mark: str) -> None:
-        """A process that is to end with the judge."""
-        with self._lock:
-            self._running[process] = mark
-        if self.number:
-            ended_with(process, mark)
-
-    def ended(self, process: Any) -> None:
-        """It has ended."""
-        with self._lock:
-            del self._running[process]
-
-
-STOPPING = Stopping()
-
-
-def in_child(number: int, plant: str = "") -> Verdict:
-    """Judge one case in a process of its own, killed with all its children after the limit.
-
-    All of them carry a mark among their variables, and use one folder for what is temporary: the
-    processes of klamp are in groups of their own, so that the group is not enough to find them.
-    """
-    promise, mark = promise_of(number), uuid.uuid4().hex
-    words = [sys.executable, __file__, "--child", "--case", str(number), "--plant", plant]
-    began = time.monotonic()
-    folder = tempfile.mkdtemp(prefix=f"judge-{number}-")
-    process = subprocess.Popen(
-        words,
-        env=surroundings() | {"JUDGE_MARK": mark, "TMPDIR": folder},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    STOPPING.begun(process, mark)
-    try:
-        out, err = process.communicate(timeout=promise.limit_s)
-    except subprocess.TimeoutExpired:
-        out, err = "", f"no end within {promise.limit_s:.0f} s"
-    ended_with(process, mark)
-    process.wait()
-    STOPPING.ended(process)
-    shutil.rmtree(folder, ignore_errors=True)
-    seconds = time.monotonic() - began
-    try:
-        return replace(Verdict(**json.loads(out.splitlines()[-1])), seconds=seconds)
-    except (ValueError, IndexError, TypeError):
-        text = f"the case ended with {process.returncode}: {' '.join(err.split())[-300:]}"
-        return Verdict(number, promise.name, held=False, text=text, seconds=seconds, plant=plant)
-
-
-def surroundings() -> dict[str, str]:
-    """One thread a case; compiled programs kept apart from the user's."""
-    root = HERE.parent
-    return os.environ | {
-        "PYTHONPATH": os.pathsep.join((str(root / "src"), str(HERE / "judge_cases"))),
-        "JAX_PLATFORMS": "cpu",
-        "KLAMP_CACHE": str(Path(tempfile.gettempdir()) / "klamp-judge-cache"),
-        "OMP_NUM_THREADS": "1",
-        # Where the key lies that runs are signed with: not among the user's own.
-        "XDG_STATE_HOME": str(Path(tempfile.gettempdir()) / "klamp-judge-state"),
-    }
 
 
 def hunt(chosen: list[Promise], given: argparse.Namespace) -> int:
@@ -267,67 +139,6 @@ def judged_before(log: Path | None) -> list[Verdict]:
     return found
 
 
-def next_of(queue) -> int | None:
-    """The next number; workers may ask at once."""
-    while True:
-        try:
-            return next(queue, None)
-        except ValueError:  # "generator already executing"
-            time.sleep(0.01)
-
-
-def side_by_side(work, jobs: int) -> None:
-    """The same work in several threads, which only wait for processes."""
-    with ThreadPoolExecutor(jobs) as pool:
-        for future in [pool.submit(work) for _ in range(jobs)]:
-            future.result()
-
-
-def planted(chosen: list[Promise], given: argparse.Namespace) -> int:
-    """Plant each fault into cases of its promise until one reports it."""
-    rows: list[tuple[str, str, Verdict | None, int]] = []
-    waiting = [(promise, plant) for promise in chosen for plant in promise.plants]
-    queue = iter(waiting)
-
-    def work() -> None:
-        while (item := next_of(queue)) is not None:
-            promise, plant = item
-            verdict, tries = find(promise, plant, given.seed)
-            if STOPPING.number:
-                return
-            rows.append((promise.name, plant, verdict, tries))
-            found = f"found by case {verdict.case}: {verdict.text}" if verdict else "NOT FOUND"
-            print(f"{promise.name} [{plant}]: {found}", flush=True)
-
-    side_by_side(work, given.jobs)
-    if STOPPING.number:
-        return 128 + STOPPING.number
-    order = {(promise.name, plant): i for i, (promise, plant) in enumerate(waiting)}
-    rows.sort(key=lambda row: order[row[:2]])
-    if not given.only:
-        write_planted(rows)
-    return int(any(verdict is None for _, _, verdict, _ in rows))
-
-
-def find(promise: Promise, plant: str, seed: int) -> tuple[Verdict | None, int]:
-    """The first case that reports a planted fault, and without it holds or says another thing."""
-    number, tries = seed * 1_000_000, 0
-    while tries < PLANTED_TRIES and not STOPPING.number:
-        number += 1
-        if promise_of(number).name != promise.name:
-            continue
-        tries += 1
-        verdict = in_child(number, plant)
-        if not verdict.held and kind_of(in_child(number)) != kind_of(verdict):
-            return verdict, tries
-    return None, tries
-
-
-def kind_of(verdict: Verdict) -> str:
-    """What differs, whatever the numbers: moments of signals are not the same twice."""
-    return "" if verdict.held else re.sub(r"\d[\d.e+-]*", "#", verdict.text.split(" (in ")[0])
-
-
 def write_hunt(chosen: list[Promise], verdicts: list[Verdict], given, minutes: float) -> None:
     """results/judge.md: cases and differences of each promise."""
     cases = Counter(v.promise for v in verdicts)
@@ -371,25 +182,6 @@ def commit() -> str:
         check=False,
     )
     return told.stdout.strip() or "unknown"
-
-
-def write_planted(rows: list[tuple[str, str, Verdict | None, int]]) -> None:
-    """results/judge_planted.md: which planted fault was found."""
-    lines = [
-        "# Planted faults",
-        "",
-        "Made by `python benchmarks/judge.py --planted`: every promise is broken on purpose. A",
-        "fault counts as found by a case that reports it, and without it holds or reports another.",
-        "",
-        "| promise | fault | found | after cases | what was said |",
-        "|---|---|---|---|---|",
-    ]
-    for name, plant, verdict, tries in rows:
-        said = verdict.text.replace("|", "\\|").replace("`", "'")[:200] if verdict else ""
-        lines.append(f"| {name} | {plant} | {'yes' if verdict else '**no**'} | {tries} | {said} |")
-    found = sum(verdict is not None for _, _, verdict, _ in rows)
-    lines += ["", f"{found} of {len(rows)} were found."]
-    (RESULTS / "judge_planted.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
