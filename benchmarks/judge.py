@@ -53,6 +53,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
     parser.add_argument("--only", default="", help="promises, by names with commas between")
     parser.add_argument("--log", type=Path, help="keeps what was judged, to go on with it")
+    parser.add_argument("--limit", type=float, default=1e6, help="seconds that a case may take")
     parser.add_argument("--case", type=int, help="repeat one case")
     parser.add_argument("--plant", default="", help="a fault to plant into these cases")
     parser.add_argument("--planted", action="store_true", help="plant every fault in turn")
@@ -89,7 +90,7 @@ def hunt(chosen: list[Promise], given: argparse.Namespace) -> int:
 
     def work() -> None:
         while (number := next_of(queue)) is not None:
-            verdict = in_child(number, given.plant)
+            verdict = in_child(number, given.plant, given.limit)
             if STOPPING.number:
                 return  # what was interrupted says nothing
             verdicts.append(verdict)

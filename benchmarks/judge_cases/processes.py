@@ -98,13 +98,14 @@ class Stopping:
 STOPPING = Stopping()
 
 
-def in_child(number: int, plant: str = "") -> Verdict:
-    """Judge one case in a process of its own, killed with all its children after the limit.
+def in_child(number: int, plant: str = "", limit_s: float = 1e6) -> Verdict:
+    """Judge one case in a process of its own, killed with all its children after a limit.
 
-    All of them carry a mark among their variables, and use one folder for what is temporary: the
+    That is the promise's, or ``limit_s``, if it is shorter. All of them carry a mark among their variables, and use one folder for what is temporary: the
     processes of klamp are in groups of their own, so that the group is not enough to find them.
     """
     promise, mark = promise_of(number), uuid.uuid4().hex
+    limit_s = min(limit_s, promise.limit_s)
     words = [sys.executable, str(JUDGE), "--child", "--case", str(number), "--plant", plant]
     began = time.monotonic()
     folder = tempfile.mkdtemp(prefix=f"judge-{number}-")
@@ -119,9 +120,9 @@ def in_child(number: int, plant: str = "") -> Verdict:
     )
     STOPPING.begun(process, mark)
     try:
-        out, err = process.communicate(timeout=promise.limit_s)
+        out, err = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        out, err = "", f"no end within {promise.limit_s:.0f} s"
+        out, err = "", f"no end within {limit_s:g} s"
     ended_with(process, mark)
     process.wait()
     STOPPING.ended(process)
