@@ -101,8 +101,9 @@ STOPPING = Stopping()
 def in_child(number: int, plant: str = "", limit_s: float = 1e6) -> Verdict:
     """Judge one case in a process of its own, killed with all its children after a limit.
 
-    That is the promise's, or ``limit_s``, if it is shorter. All of them carry a mark among their variables, and use one folder for what is temporary: the
-    processes of klamp are in groups of their own, so that the group is not enough to find them.
+    That is the promise's, or ``limit_s``, if it is shorter. All of them carry a mark among their
+    variables, and use one folder for what is temporary: the processes of klamp are in groups of
+    their own, so that the group is not enough to find them.
     """
     promise, mark = promise_of(number), uuid.uuid4().hex
     limit_s = min(limit_s, promise.limit_s)
