@@ -173,7 +173,7 @@ def _ignored_option(data: dict[str, Any], outside: dict[str, Any]) -> Any:
 def _ignored_key(data: dict[str, Any], outside: dict[str, Any]) -> Any:
     """A key of the file is passed over."""
     ours = [key for key in data if key not in ("env", "algo", "vectorization", "steps")]
-    return {key: value for key, value in data.items() if key != ours[0]}, outside
+    return {key: value for key, value in data.items() if key not in ours[:1]}, outside
 
 
 def _another_value(data: dict[str, Any], outside: dict[str, Any]) -> Any:

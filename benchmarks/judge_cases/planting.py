@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,11 +17,10 @@ PLANTED_TRIES = 12
 
 def planted(chosen: list[Promise], given: argparse.Namespace) -> int:
     """Plant each fault into cases of its promise until one reports it."""
-    rows = planted_before(given.log)
+    rows, whole = planted_before(given.log)
     known = {(promise, plant) for promise, plant, _, _ in rows}
     everything = [(promise, plant) for promise in chosen for plant in promise.plants]
     queue = iter([(one, plant) for one, plant in everything if (one.name, plant) not in known])
-    whole: dict[int, Verdict] = {}
 
     def work() -> None:
         while (item := next_of(queue)) is not None:
@@ -30,9 +30,10 @@ def planted(chosen: list[Promise], given: argparse.Namespace) -> int:
                 return
             rows.append((promise.name, plant, verdict, tries))
             if given.log is not None:
-                told = verdict and asdict(verdict)
+                told = [promise.name, plant, verdict and asdict(verdict), tries]
+                known_whole = [asdict(one) for one in whole.values()]
                 with given.log.open("a") as file:
-                    file.write(json.dumps([promise.name, plant, told, tries]) + "\n")
+                    file.write(json.dumps({"planted": told, "whole": known_whole}) + "\n")
             found = f"found by case {verdict.case}: {verdict.text}" if verdict else "NOT FOUND"
             print(f"{promise.name} [{plant}]: {found}", flush=True)
 
@@ -46,11 +47,21 @@ def planted(chosen: list[Promise], given: argparse.Namespace) -> int:
     return int(any(verdict is None for _, _, verdict, _ in rows))
 
 
-def planted_before(log: Path | None) -> list[tuple[str, str, Verdict | None, int]]:
-    """What a log knows of faults; one whose line is taken out of it is planted again."""
-    lines = [] if log is None or not log.exists() else log.read_text().splitlines()
-    told = [json.loads(line) for line in lines]
-    return [(name, plant, of and Verdict(**of), tries) for name, plant, of, tries in told]
+Row = tuple[str, str, Verdict | None, int]
+"""A promise, a fault, what found it, and after how many cases."""
+
+
+def planted_before(log: Path | None) -> tuple[list[Row], dict[int, Verdict]]:
+    """What a log knows of faults, and of cases without; a line taken out of it is done again."""
+    rows: list[Row] = []
+    whole: dict[int, Verdict] = {}
+    for line in [] if log is None or not log.exists() else log.read_text().splitlines():
+        with suppress(ValueError, TypeError, KeyError):
+            told = json.loads(line)
+            name, plant, of, tries = told["planted"]
+            rows.append((name, plant, of and Verdict(**of), tries))
+            whole |= {one["case"]: Verdict(**one) for one in told["whole"]}
+    return rows, whole
 
 
 def find(
@@ -81,7 +92,7 @@ def kind_of(verdict: Verdict) -> str:
     return "" if verdict.held else re.sub(r"\d[\d.e+-]*", "#", verdict.text.split(" (in ")[0])
 
 
-def write_planted(rows: list[tuple[str, str, Verdict | None, int]]) -> None:
+def write_planted(rows: list[Row]) -> None:
     """results/judge_planted.md: which planted fault was found."""
     lines = [
         "# Planted faults",
