@@ -17,6 +17,7 @@ def verdict(*words: str) -> tuple[int, str]:
 
 def test_a_kept_promise_holds_and_the_log_knows_what_was_judged(tmp_path: Path) -> None:
     log = tmp_path / "log"
+    log.write_text('{"case": 1, "promise": "adv')  # as a kill leaves it
     code, said = verdict("--log", str(log))
     assert code == 0, said
     assert ": held in" in said
@@ -30,3 +31,9 @@ def test_a_planted_fault_is_reported_with_the_command_that_repeats_it() -> None:
     assert code == 1, said
     assert ": DIFFERS in" in said
     assert "python benchmarks/judge.py --case" in said
+
+
+def test_a_case_that_does_not_end_is_a_difference() -> None:
+    code, said = verdict("--limit", "0.05")
+    assert code == 1, said
+    assert "no end within 0.05 s" in said

@@ -264,10 +264,12 @@ ENVIRONMENTS = Promise(
     "training, in its own words; nothing that is not finite is saved",
     judge=judge_environments,
     plants={"a fault passes in silence": _quiet, "a traceback": _raw},
+    quick=True,
 )
 EFFECTS = Promise(
     name="effects",
     says="a setting that was given has an effect, or is refused",
     judge=judge_effects,
     plants={"a setting without effect": _ignored},
+    quick=True,
 )

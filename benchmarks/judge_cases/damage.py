@@ -182,4 +182,5 @@ PROMISE = Promise(
     plants={"damage that is loaded in silence": _agreeing},
     share=2,
     limit_s=400,
+    quick=True,
 )

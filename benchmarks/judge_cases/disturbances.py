@@ -173,6 +173,7 @@ STDERR = Promise(
     says="whoever reads standard error cannot change a run",
     judge=judge_stderr,
     plants={"another bit in the end": _bit},
+    quick=True,
 )
 DISK = Promise(
     name="disk",
@@ -180,6 +181,7 @@ DISK = Promise(
     "resumed is the run",
     judge=judge_disk,
     plants={"another bit in what was saved": _bit},
+    quick=True,
 )
 SEEDS = Promise(
     name="seeds",
@@ -187,4 +189,5 @@ SEEDS = Promise(
     "process died",
     judge=judge_seeds,
     plants={"another bit in one seed": _bit},
+    quick=True,
 )

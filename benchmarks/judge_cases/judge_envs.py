@@ -147,6 +147,31 @@ class Drift(gymnasium.Env):
         return seen, reward, terminated, truncated, info
 
 
+class Given(Drift):
+    """One copy that is told what it is like by arguments; what it was told is written down."""
+
+    def __init__(
+        self, limit: int = 20, danger: float = 1.6, offset: float = 0.0, name: str = "any"
+    ) -> None:
+        super().__init__()
+        told = {"limit": limit, "danger": danger, "offset": offset, "name": name}
+        self.given |= told
+        made = os.environ.get("JUDGE_MADE", "")
+        Log(made or None).write("made", told)
+
+
+class Doubled(gymnasium.RewardWrapper):
+    """A wrapper of the judge's own, which writes down that it was used."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        Log(os.environ.get("JUDGE_MADE") or None).write("wrapped", "Doubled")
+
+    def reward(self, reward: Any) -> Any:
+        """Twice the reward."""
+        return 2 * reward
+
+
 class DriftVector(VectorEnv):
     """All rows at once, reset in the way ``vector`` says."""
 
@@ -225,6 +250,7 @@ def _objects(rows: Any, which: Any) -> Any:
     return found
 
 
+gymnasium.register(id="judge/Given-v0", entry_point="judge_envs:Given")
 gymnasium.register(
     id="judge/Drift-v0",
     entry_point="judge_envs:Drift",

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import runs
 from case import Case, Promise, agree, must, read_metrics
 from numpy_networks import HIGH, LOW, Network, scaled
 
-TIMES = ("time_s", "steps_per_second", "wall_s", "compile_s", "folder")
+TIMES = ("time_s", "steps_per_second", "wall_s", "compile_s", "eval_s", "folder")
 
 
 def judge(case: Case) -> str:
@@ -107,9 +108,18 @@ def evaluation_is_true(case: Case, plan: runs.Plan, names: Any, policy: Any) -> 
         agree(what, again.returns, first.returns, rtol=0, atol=0)
 
 
-def same_run(first: Path, second: Path, what: str) -> None:
-    """The same metrics, times apart, and the same bytes in every checkpoint that both have."""
-    lines = [[_timeless(line) for line in read_metrics(run)] for run in (first, second)]
+def same_run(
+    first: Path, second: Path, what: str, *, but: Callable[[str], bool] = lambda key: False
+) -> None:
+    """The same metrics, times apart, and the same bytes in every checkpoint that both have.
+
+    ``but`` says of which further keys nothing is asked.
+    """
+
+    def kept(line: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in _timeless(line).items() if not but(key)}
+
+    lines = [[kept(line) for line in read_metrics(run)] for run in (first, second)]
     must(len(lines[0]) == len(lines[1]), f"{what}: {len(lines[1])} updates, not {len(lines[0])}")
     for a, b in zip(*lines, strict=True):
         differ = [key for key in a.keys() | b.keys() if not _same(a.get(key), b.get(key))]
@@ -121,7 +131,7 @@ def same_run(first: Path, second: Path, what: str) -> None:
         for file in ("tensors.safetensors", "state.json"):
             a, b = (folder[name] / file for folder in folders)
             must(a.read_bytes() == b.read_bytes(), f"{what}: {name}/{file} differs")
-    a, b = (_timeless(json.loads((run / "summary.json").read_text())) for run in (first, second))
+    a, b = (kept(json.loads((run / "summary.json").read_text())) for run in (first, second))
     must(a == b or str(a) == str(b), f"{what}: summary.json differs")
 
 

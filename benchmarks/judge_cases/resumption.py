@@ -35,7 +35,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 def draw(case: Case) -> runs.Plan:
     """A run of more updates, with few checkpoints."""
-    plan = runs.draw(case)
+    plan = runs.draw(case, few=case.chance(0.8))
     updates = int(case.rng.integers(5, 12))
     batch = plan.copies * plan.options["rollout_length"]
     options = plan.options | {
@@ -270,6 +270,7 @@ KILLS = Promise(
         "a line of metrics lost": _lost_line,
     },
     share=3,
+    quick=True,
 )
 LINES = Promise(
     name="lines",
@@ -281,4 +282,5 @@ LINES = Promise(
         "a line of metrics lost": _lost_line,
         "a schedule stretched to the new steps": _stretched,
     },
+    quick=True,
 )

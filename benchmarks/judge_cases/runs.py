@@ -1,6 +1,7 @@
 """Random configurations of small runs on the judge's own environments, and how they are trained."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,20 @@ from case import Case, Difference, klamp, must_succeed
 
 NAME = "judge_envs:judge/Drift-v0"
 ALGORITHMS = ("reinforce", "a2c", "npg", "trpo", "ppo", "ppo-kl")
+FEW: dict[str, Any] = {
+    "discount": 0.95,
+    "trace_decay": 0.9,
+    "hidden_sizes": (5, 3),
+    "activation": "tanh",
+    "initial_log_std": -0.5,
+    "epochs": 2,
+    "learning_rate": 0.003,
+    "max_kl": 0.01,
+    "damping": 0.1,
+    "cg_iterations": 5,
+    "critic_epochs": 2,
+}
+"""What is compiled into a program, where another value would show nothing new."""
 MODES = (None,) * 4 + ("next",) * 3 + ("same",) * 2 + ("disabled",) * 2
 """How the environments reset: one by one, or as a vector form does."""
 
@@ -71,8 +86,11 @@ def as_options(options: dict[str, Any]) -> list[str]:
     return words
 
 
-def draw(case: Case, *, vector: bool = True) -> Plan:
-    """A run of some updates: environment, algorithm, policy, settings."""
+def draw(case: Case, *, vector: bool = True, few: bool = False) -> Plan:
+    """A run of some updates: environment, algorithm, policy, settings.
+
+    ``few``: of few sizes and constants, so that most cases find their programs compiled.
+    """
     rng = case.rng
     algo = case.choose(ALGORITHMS)
     action = case.choose(("discrete", "box", "bounded", "multidiscrete", "multibinary"))
@@ -90,6 +108,8 @@ def draw(case: Case, *, vector: bool = True) -> Plan:
         int(rng.integers(3, 6) if mode else rng.integers(1, 5)),
         int(rng.integers(8, 40)),
     )
+    if few:
+        copies, length = (3 if mode else 2), case.choose((10, 24))
     options: dict[str, Any] = {
         "steps": updates * copies * length,
         "seed": int(rng.integers(2**40)),
@@ -119,6 +139,9 @@ def draw(case: Case, *, vector: bool = True) -> Plan:
     if algo == "reinforce":
         del options["trace_decay"]  # it has no λ
     options |= of_algorithm(case, algo, copies * length)
+    if few:
+        options |= {name: value for name, value in FEW.items() if name in options}
+        options |= {k: copies * length // 2 for k in options if k.endswith("minibatch_size")}
     return Plan(algo, environment, options, updates)
 
 
@@ -148,4 +171,17 @@ def train(case: Case, plan: Plan, out: str = "run", log: str = "log") -> Path:
     told = plan.environment | {"log": str(case.folder / log)}
     ended = klamp(case, *plan.words(out), limit_s=180, JUDGE_ENV=json.dumps(told))
     must_succeed(ended, "train")
+    return case.folder / out
+
+
+def train_here(case: Case, names: Any, plan: Plan, out: str, log: str = "", **more: Any) -> Path:
+    """Train a plan by the façade in this process; ``more`` is given to ``klamp.train`` besides."""
+    told = plan.environment
+    if log:
+        (case.folder / log).mkdir()
+        told = told | {"log": str(case.folder / log)}
+    os.environ["JUDGE_ENV"] = json.dumps(told)
+    options = {"out": case.folder / out, "quiet": True} | plan.options | more
+    names.train(NAME, plan.algo, **options)
+    os.environ["JUDGE_ENV"] = json.dumps(plan.environment)
     return case.folder / out

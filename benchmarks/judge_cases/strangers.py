@@ -171,4 +171,5 @@ PROMISE = Promise(
     "trusted; else it is named, nothing is imported or written, and the exit code is 2",
     judge=judge,
     plants={"any module is imported": _credulous, "one's own module is refused": _forgetful},
+    quick=True,
 )

@@ -1,11 +1,18 @@
 """The table of promises."""
 
 import advantages
+import arguments
 import bad_input
+import beginnings
+import config_files
 import damage
 import distributions
 import disturbances
+import evaluations
+import explanations
+import exports
 import policies
+import reporters
 import resumption
 import solvers
 import strangers
@@ -21,6 +28,13 @@ PROMISES = [
     solvers.PROMISE,
     updates.PROMISE,
     policies.PROMISE,
+    exports.PROMISE,
+    evaluations.PROMISE,
+    reporters.PROMISE,
+    config_files.PROMISE,
+    beginnings.PROMISE,
+    arguments.PROMISE,
+    explanations.PROMISE,
     resumption.KILLS,
     resumption.LINES,
     disturbances.STDERR,
