@@ -40,6 +40,12 @@ def no_folders(path, *how, **options):
     if os.path.isdir(path): raise PermissionError(13, "Permission denied", path)
     return opened(path, *how, **options)
 os.open = no_folders
+class Lock:
+    # Theirs, of Windows, does not run here.
+    def __init__(self, path, timeout=-1): pass
+    def acquire(self): pass
+    def release(self): pass
+filelock.FileLock = Lock
 multiprocessing.get_all_start_methods = lambda: ["spawn"]
 
 import klamp

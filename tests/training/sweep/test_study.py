@@ -1,5 +1,6 @@
 """The storage hands out each trial once, and a dead worker's trial again, with its settings."""
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,6 @@ def test_a_kill_at_any_write_loses_nothing(
     storage = type(calm._storage)
     writes = ("_create_new_trial", "set_trial_state_values", "set_trial_param")
     writes += ("set_trial_user_attr", "set_trial_system_attr")
-    count = 0
     for name in writes:
         monkeypatch.setattr(storage, name, _counted(storage, name, lambda: None))
     expected: list[dict[str, Any]] = []
@@ -99,12 +99,11 @@ def test_a_kill_at_any_write_loses_nothing(
         expected.append((trial := claimed(calm, 3)).settings)
         calm.end(trial, "COMPLETE", value)
 
-    killed = 0
+    killed, draw = 0, random.Random(0)
 
     def kill() -> None:
-        nonlocal count, killed
-        count += 1
-        if count % 4 == 0:
+        nonlocal killed
+        if draw.random() < 0.25:
             killed += 1
             raise Killed
 

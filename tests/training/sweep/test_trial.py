@@ -72,8 +72,10 @@ def test_a_run_that_is_worse_is_pruned(
 def test_settings_that_clash_are_a_failed_trial(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    trial = study.claim(9)
+    assert isinstance(trial, Claimed)
     monkeypatch.setattr(type(PLAN), "config", _clash)
-    run(study, tmp_path)
+    run_trial(study, trial, PLAN, tmp_path, source=SOURCE, hear=lambda *_: None)
     assert study.trials()[0].why == "they clash"
 
 

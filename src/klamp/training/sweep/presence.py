@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import filelock
 
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, RunFolderError
 
 
 class Presence(Protocol):
@@ -47,11 +47,17 @@ class FilePresence:
     def __init__(self, folder: Path) -> None:
         self.worker = worker_name()
         self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
         self._turn = filelock.FileLock(folder / "turn.lock")
         self._own = filelock.FileLock(self._path(self.worker), timeout=0)
-        with self.alone():
-            self._own.acquire()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with self.alone():
+                self._own.acquire()
+        except OSError as error:
+            raise RunFolderError(
+                f"The folder {folder} cannot be written ({error.strerror or error}): the workers "
+                "of a sweep tell each other there that they are alive. Choose another with `--out`."
+            ) from error
 
     @contextlib.contextmanager
     def alone(self) -> Generator[None]:
