@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 import tomllib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -79,10 +80,10 @@ def contents(dist: Path) -> list[str]:
     return problems
 
 
-def try_elsewhere(dist: Path, shared: Path | None = None) -> list[str]:
+def try_elsewhere(dist: Path, shared: Sequence[str] = ()) -> list[str]:
     """Which command of an installed wheel does not end with 0, in a folder that is no checkout.
 
-    ``shared`` is a folder of packages to use in place of those that pip would download.
+    ``shared`` are folders of packages to use in place of those that pip would download.
     """
     (wheel,) = dist.resolve().glob("*.whl")
     with tempfile.TemporaryDirectory() as name:
@@ -90,12 +91,12 @@ def try_elsewhere(dist: Path, shared: Path | None = None) -> list[str]:
         subprocess.run([sys.executable, "-m", "venv", here / "venv"], check=True)
         python = here / "venv" / "bin" / "python"
         install = [python, "-m", "pip", "install", "--quiet"]
-        if shared is None:
-            install += ["--constraint", ROOT / "requirements" / "constraints.txt"]
-        else:
+        if shared:
             install += ["--no-deps"]
             (site,) = (here / "venv" / "lib").glob("python*/site-packages")
-            (site / "shared.pth").write_text(f"{shared}\n")
+            (site / "shared.pth").write_text("\n".join(shared))
+        else:
+            install += ["--constraint", ROOT / "requirements" / "constraints.txt"]
         subprocess.run([*install, wheel], check=True)
         klamp = here / "venv" / "bin" / "klamp"
         commands = [

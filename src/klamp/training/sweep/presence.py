@@ -71,9 +71,12 @@ class FilePresence:
             return True
         try:
             with filelock.FileLock(self._path(worker), timeout=0):
-                return False
+                pass
         except filelock.Timeout:
             return True
+        # Its name is never used again.
+        self._path(worker).unlink(missing_ok=True)
+        return False
 
     def close(self) -> None:
         """Give the lock back; its file goes, too."""

@@ -219,7 +219,7 @@ def _work(
             "and those that were running go on from their last checkpoints; go on with the same "
             f"command: {command}",
         ) from None
-    if faults:
+    if faults and sum(trial.ended for trial in study.trials()) < task.trials:
         raise KlampError(f"{' '.join(faults)} Go on with the same command: {command}")
 
 
