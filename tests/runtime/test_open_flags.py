@@ -62,6 +62,7 @@ assert klamp.load("run").act([0.0] * 4) in (0, 1)
 """
 
 
+@pytest.mark.slow
 def test_a_system_without_unix_calls_imports_trains_and_evaluates(tmp_path: Path) -> None:
     """Stand-ins for Windows: no SIGUSR1, no fcntl, no folders that can be opened, spawn alone."""
     done = subprocess.run(

@@ -18,6 +18,7 @@ def test_without_optuna(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on(tmp_path: Path) -> None:
     needs_optuna()
     given: dict[str, Any] = {"space": SPACE, "out": tmp_path / "s", "quiet": True, "jobs": 1}

@@ -39,6 +39,7 @@ def test_one_worker_runs_all_trials(tmp_path: Path) -> None:
     assert told == [("begun", 0), ("ended", 0), ("begun", 1), ("ended", 1)]
 
 
+@pytest.mark.slow
 def test_a_fault_is_told_once(tmp_path: Path) -> None:
     """Both workers find the same."""
     (tmp_path / "file").write_text("")

@@ -74,8 +74,11 @@ class SweepPlan:
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
     """In what two sweeps differ, in words; None where they are the same."""
     for name in (*here, *there):
-        if there.get(name) != here.get(name):
-            return f"`{name}` is {shown(there.get(name))} there and {shown(here.get(name))} here"
+        before, now = there.get(name), here.get(name)
+        if before != now:
+            if isinstance(before, dict) and isinstance(now, dict):
+                return difference(before, now)  # pyright: ignore[reportUnknownArgumentType]
+            return f"`{name}` is {shown(before)} there and {shown(now)} here"
     return None
 
 

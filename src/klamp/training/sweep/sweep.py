@@ -27,7 +27,7 @@ from klamp.training.sweep.plan import FIRST_SEED, SweepPlan
 from klamp.training.sweep.presence import presence_of
 from klamp.training.sweep.progress import SweepProgress
 from klamp.training.sweep.report import best_config, best_file, best_of, page, text
-from klamp.training.sweep.study import Study, Trial, check_installed, storage_of
+from klamp.training.sweep.study import Study, Trial, check_installed, shown_url, storage_of
 from klamp.training.sweep.workers import LEAVE_S, study_name, task_of, work_side_by_side
 
 
@@ -145,6 +145,8 @@ def sweep_config(
         check_environment(source, plan.config({}, plan.seeds[0]).settings)
         _make(out)
         url = storage_of(out, storage)
+        # It is shown, and stands on the page.
+        command = command.replace(url, shown_url(url))
         presence = presence_of(url, study_name(out))
         try:
             study = Study(url, study_name(out), plan, presence)
