@@ -10,7 +10,7 @@ from sweeps import file_of, needs_optuna, small_plan
 
 from klamp.errors import ConfigError
 from klamp.training.sweep.presence import FilePresence, Presence, presence_of
-from klamp.training.sweep.study import Claimed, Study, shown_url
+from klamp.training.sweep.study import Claimed, Study, reachable, shown_url
 
 needs_optuna()
 
@@ -157,7 +157,7 @@ def test_another_sweep_is_not_gone_on_with(worker: Any, url: str, tmp_path: Path
 def test_a_storage_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "sweep.db").write_text("no database" * 100)
     presence = FilePresence(tmp_path)
-    with pytest.raises(ConfigError, match="cannot be used"):
+    with pytest.raises(ConfigError, match="cannot be used"), reachable(file_of(tmp_path)):
         Study(file_of(tmp_path), "sweep", small_plan(), presence)
     presence.close()
 

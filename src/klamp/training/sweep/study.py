@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from klamp.config.search_space import Choice, Interval, held
-from klamp.errors import ConfigError, RunFolderError, install_extra, one_line
+from klamp.errors import ConfigError, install_extra, one_line
 from klamp.training.sweep.plan import SweepPlan, difference
 from klamp.training.sweep.presence import Presence
 
@@ -72,7 +72,7 @@ class Study:
         optuna: Any = _optuna()
         self._optuna, self._plan, self._presence = optuna, plan, presence
         options = {"connect_args": {"timeout": BUSY_S}} if url.startswith("sqlite") else {}
-        with presence.alone(), _quietly(), _reachable(url):
+        with presence.alone(), _quietly():
             self._storage: Any = optuna.storages.RDBStorage(url, engine_kwargs=options)
             self._study: Any = optuna.create_study(
                 study_name=name,
@@ -237,13 +237,13 @@ def _quietly() -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _reachable(url: str) -> Generator[None]:
+def reachable(url: str) -> Generator[None]:
     """Turn what a database says into an error that a person can mend."""
+    optuna, database = _optuna(), import_module("sqlalchemy.exc")
     try:
         yield
-    except (ConfigError, RunFolderError):
-        raise
-    except Exception as error:
+    # The driver of a database is imported when it is first asked.
+    except (database.SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
         raise ConfigError(
             f"The storage {shown_url(url)} cannot be used: {type(error).__name__}: "
             f"{one_line(error)} Check that it can be reached and written, and for PostgreSQL "

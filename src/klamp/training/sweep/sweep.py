@@ -1,5 +1,6 @@
 """A sweep: many trials with different settings, of which the best is kept as a file."""
 
+import contextlib
 import shlex
 import signal
 import sys
@@ -27,7 +28,14 @@ from klamp.training.sweep.plan import FIRST_SEED, SweepPlan
 from klamp.training.sweep.presence import presence_of
 from klamp.training.sweep.progress import SweepProgress
 from klamp.training.sweep.report import best_config, best_file, best_of, page, text
-from klamp.training.sweep.study import Study, Trial, check_installed, shown_url, storage_of
+from klamp.training.sweep.study import (
+    Study,
+    Trial,
+    check_installed,
+    reachable,
+    shown_url,
+    storage_of,
+)
 from klamp.training.sweep.workers import LEAVE_S, study_name, task_of, work_side_by_side
 
 
@@ -147,15 +155,12 @@ def sweep_config(
         url = storage_of(out, storage)
         # It is shown, and stands on the page.
         command = command.replace(url, shown_url(url))
-        presence = presence_of(url, study_name(out))
-        try:
+        with reachable(url), contextlib.closing(presence_of(url, study_name(out))) as presence:
             study = Study(url, study_name(out), plan, presence)
             progress = SweepProgress(study.trials, trials, None if quiet else sys.stderr)
             task = task_of(plan, out, url, trials, device, source)
             _work(task, jobs or cores(), progress, signals, study, command)
-        finally:
-            presence.close()
-        return _result(study, plan, out, command)
+            return _result(study, plan, out, command)
 
 
 def _default_folder(plan: SweepPlan) -> Path:

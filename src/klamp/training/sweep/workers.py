@@ -4,6 +4,7 @@ They need nothing of each other, so several commands, on one machine or on many,
 storage. The one that started them hears how far they are, and replaces one that died.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ from klamp.runtime.signals import GRACE_S, Signals, StopAsked
 from klamp.runtime.streams import patient_stderr
 from klamp.training.sweep.plan import SweepPlan
 from klamp.training.sweep.presence import presence_of
-from klamp.training.sweep.study import Study
+from klamp.training.sweep.study import Study, reachable
 from klamp.training.sweep.trial import run_trial
 
 PRELOADED = ("klamp.training.sweep.workers", "klamp.algorithms")
@@ -165,17 +166,16 @@ def work(task: Task, tell: Tell) -> None:
     """Run trials in this process until all have ended."""
     source: EnvironmentSource = cloudpickle.loads(task.source)
     use_device(task.device)
-    presence = presence_of(task.url, task.name)
-    try:
+    last = 0.0
+
+    def hear(number: int, share: float, mean: float | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= TELL_EVERY_S:
+            last = time.monotonic()
+            tell(UPDATE, number, share, mean)
+
+    with reachable(task.url), contextlib.closing(presence_of(task.url, task.name)) as presence:
         study = Study(task.url, task.name, task.plan, presence)
-        last = 0.0
-
-        def hear(number: int, share: float, mean: float | None) -> None:
-            nonlocal last
-            if time.monotonic() - last >= TELL_EVERY_S:
-                last = time.monotonic()
-                tell(UPDATE, number, share, mean)
-
         while (claimed := study.claim(task.trials)) is not False:
             if claimed is True:
                 time.sleep(WAIT_S)
@@ -183,5 +183,3 @@ def work(task: Task, tell: Tell) -> None:
             tell(BEGUN, claimed.number, 0.0, None)
             run_trial(study, claimed, task.plan, task.out, source=source, hear=hear)
             tell(ENDED, claimed.number, 1.0, None)
-    finally:
-        presence.close()
