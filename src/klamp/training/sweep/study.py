@@ -269,7 +269,13 @@ def _as_optuna(values: Mapping[str, Any], space: Mapping[str, Interval | Choice]
     }
 
 
-_STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+_STATES = {
+    "WAITING": "waiting",
+    "RUNNING": "running",
+    "COMPLETE": "complete",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+}
 
 
 def _read(trial: Any) -> Trial:
@@ -282,7 +288,7 @@ def _read(trial: Any) -> Trial:
     }
     return Trial(
         trial.number,
-        _STATES.get(trial.state.name, trial.state.name.lower()),
+        _STATES[trial.state.name],
         settings,
         value,
         trial.user_attrs.get(WHY),
