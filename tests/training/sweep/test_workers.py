@@ -30,6 +30,7 @@ def trials_of(out: Path) -> list[Trial]:
         presence.close()
 
 
+@pytest.mark.slow
 def test_one_worker_runs_all_trials(tmp_path: Path) -> None:
     heard: list[tuple[str, int]] = []
     task = task_of(small_plan(), tmp_path, file_of(tmp_path), 2, "auto", SOURCE)
