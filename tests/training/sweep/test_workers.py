@@ -19,6 +19,7 @@ from klamp.training.sweep.study import Study, Trial
 from klamp.training.sweep.workers import study_name, task_of, work, work_side_by_side
 
 needs_optuna()
+SPACE_FILE = "space.toml"
 SOURCE = resolve("CartPole-v1")
 
 
@@ -85,3 +86,28 @@ def test_killed_at_random_moments_and_continued(tmp_path: Path) -> None:
     calm, killed = trials_of(tmp_path / "calm"), trials_of(tmp_path / "killed")
     assert len(calm) == 6
     assert [trial._replace(lost=0) for trial in killed] == calm
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_what_to_type(tmp_path: Path) -> None:
+    words = f"sweep CartPole-v1 --trials 2 --jobs 1 --out s --steps 1000000 --space {SPACE_FILE}"
+    (tmp_path / SPACE_FILE).write_text(as_toml(SPACE))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "klamp", *words.split()],
+        cwd=tmp_path,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list((tmp_path / "s").glob("trials/0000/seed-1000/metrics.jsonl")):
+        time.sleep(0.1)
+        assert running.poll() is None
+    # A terminal sends it to all of them.
+    os.killpg(running.pid, signal.SIGINT)
+    _, said = running.communicate()
+    assert running.returncode == 130
+    assert said.splitlines()[-1] == (
+        "klamp: SIGINT: 0 of 2 trials have ended, and those that were running go on from their "
+        f"last checkpoints; go on with the same command: klamp {words}"
+    )
+    assert list((tmp_path / "s").glob("trials/0000/seed-1000/checkpoints/step_*"))
