@@ -112,7 +112,7 @@ OWN: dict[str, Space] = {
     "ppo": {**_EPOCHS, "clip": Choice((0.1, 0.2, 0.3)), **_LAMBDA},
     "ppo-kl": {**_EPOCHS, "target_kl": Interval(3e-3, 3e-2, log=True), **_LAMBDA},
 }
-"""What is tried with one algorithm besides."""
+"""What is tried with one algorithm besides; nothing with one that is not here."""
 
 
 def search_space(env: str, algo: str, given: Space | None = None) -> dict[str, Interval | Choice]:
@@ -121,7 +121,7 @@ def search_space(env: str, algo: str, given: Space | None = None) -> dict[str, I
     Each part is made large enough for the preset's value, so that the preset can be a trial.
     """
     preset = configure(env, algo, {}).to_dict()
-    space = {**SHARED, **OWN[algo]} if given is None else given
+    space = {**SHARED, **OWN.get(algo, {})} if given is None else given
     return {name: part.with_value(held(preset[name])) for name, part in space.items()}
 
 
