@@ -61,9 +61,10 @@ class SweepProgress:
             f"{number} at {share:.0%}" for number, (share, _) in sorted(self._running.items())
         )
         here = ended - self._before + sum(share for share, _ in self._running.values())
-        left = (self._total - self._before - here) * spent / here if here > 0 else None
+        missing = self._total - self._before - here
+        left = missing * spent / here if here > 0 and missing > 0 else None
         return (
             f"{ended} of {self._total} trials ended ({pruned} pruned) · best {found}"
             + (f" · running: {running}" if running else "")
-            + (f" · {duration(max(left, 0.0))} left" if left is not None else "")
+            + (f" · {duration(left)} left" if left is not None else "")
         )

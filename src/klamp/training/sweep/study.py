@@ -30,6 +30,9 @@ MOST_LOST = 10
 STARTUP_TRIALS, WARM_UP = 5, 2
 """No run is stopped early before so many trials have ended, and so many points were passed."""
 
+TELLING = 10
+"""Complete trials from which on it is told how much each setting mattered."""
+
 BUSY_S = 120.0
 """Seconds that a sqlite file may be busy with other workers."""
 
@@ -180,6 +183,8 @@ class Study:
 
         Nothing where too few trials are complete to tell.
         """
+        if sum(trial.state == "complete" for trial in self.trials()) < TELLING:
+            return {}
         try:
             with _quietly():
                 evaluator = self._optuna.importance.PedAnovaImportanceEvaluator()
