@@ -64,14 +64,19 @@ def command(folder: Path, words: str) -> "subprocess.Popen[bytes]":
 def killed_until_done(
     folder: Path, words: str, between: tuple[float, float], most: int, draw: random.Random
 ) -> int:
-    """Give a command again after each SIGKILL, at most so many; how many there were."""
-    kills = 0
+    """Give a command again after each SIGKILL, at most so many; how many there were.
+
+    The number is kept beside, for a benchmark that is itself interrupted.
+    """
+    count = folder / f"{words.rsplit(maxsplit=1)[-1]}.kills"
+    kills = int(count.read_text()) if count.exists() else 0
     while True:
         running = command(folder, words)
         try:
             code = running.wait(draw.uniform(*between) if kills < most else None)
         except subprocess.TimeoutExpired:
             kills += 1
+            count.write_text(str(kills))
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
         else:
@@ -100,9 +105,7 @@ def accounted(trials: list[Trial], wanted: int) -> str | None:
 def best(folder: Path) -> tuple[list[str], bool]:
     """The best of a killed sweep beside the preset, with fresh seeds."""
     words = f"{TASK} --trials {TRIALS} --steps {STEPS} --jobs 2 --out sweep"
-    began = time.monotonic()
     kills = killed_until_done(folder, words, (15.0, 45.0), 6, random.Random(0))
-    took = time.monotonic() - began
     found = klamp.sweep(TASK, trials=TRIALS, steps=STEPS, jobs=2, out=folder / "sweep", quiet=True)
     problem = accounted(found.trials, TRIALS)
     states = [trial.state for trial in found.trials]
@@ -119,7 +122,7 @@ def best(folder: Path) -> tuple[list[str], bool]:
     lines = [
         f"## The best of {TRIALS} trials, PPO on {TASK}, {STEPS:,} steps",
         "",
-        f"Killed {kills} times at random moments, and given again; {took / 60:.0f} minutes in all. "
+        f"Killed {kills} times at random moments, and given again. "
         f"{states.count('complete')} trials complete, {states.count('pruned')} pruned, "
         f"{states.count('failed')} failed; {lost} went on after a worker's death. Account: "
         f"{problem or 'every trial has one result, none is lost'}.",
@@ -228,7 +231,6 @@ def server(folder: Path, port: int = 54329) -> Iterator[str]:
 
 def postgres(folder: Path) -> tuple[list[str], bool]:
     """Four commands on one server, two of which are killed for good."""
-    folder.mkdir()
     folder.chmod(0o755)
     wanted = 16
     with server(folder) as url:
@@ -265,7 +267,9 @@ def main() -> int:
     """Run the parts, and write the page; parts that are not run keep their section."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=list(PARTS), action="append")
-    wanted = parser.parse_args().only or list(PARTS)
+    parser.add_argument("--folder", type=Path, help="where to work; given again, it goes on there")
+    given = parser.parse_args()
+    wanted = given.only or list(PARTS)
     head = "# Sweeps\n\nMade by `python benchmarks/sweep.py`.\n"
     there = RESULTS.read_text() if RESULTS.exists() else ""
     sections = {
@@ -275,9 +279,11 @@ def main() -> int:
     }
     right = True
     for name in wanted:
-        with tempfile.TemporaryDirectory() as folder:
-            Path(folder).chmod(0o755)
-            lines, good = PARTS[name](Path(folder) / "work" if name != "best" else Path(folder))
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = (given.folder or Path(temporary)) / name
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.parent.chmod(0o755)
+            lines, good = PARTS[name](folder)
         sections[name] = "\n".join(lines)
         right = right and good
         print(sections[name], flush=True)
