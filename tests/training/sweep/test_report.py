@@ -53,7 +53,8 @@ def test_the_table() -> None:
 
 def test_the_page_is_one_file_without_what_a_trial_says() -> None:
     shown = page(ABOUT, PLAN, TRIALS, IMPORTANCES)
-    assert shown.count("<svg") == 2
+    assert shown.count("<svg class=") == 2
+    assert "best so far" in shown
     assert "<b>" not in shown
     assert "http" not in shown.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
     assert "learning_rate" in shown

@@ -14,6 +14,7 @@ from klamp.evaluation.comparison.curves import Curve
 from klamp.evaluation.comparison.figures import figure, share
 from klamp.evaluation.comparison.line_plot import Axes, line_plot
 from klamp.evaluation.comparison.page import About, document, html_table
+from klamp.evaluation.comparison.plots import legend
 from klamp.training.sweep.plan import SweepPlan
 from klamp.training.sweep.study import Trial
 
@@ -135,7 +136,10 @@ def _progress(trials: Sequence[Trial]) -> str:
         for colour, (label, y) in enumerate([("best so far", best), ("each trial", each)])
     ]
     drawn = line_plot(Axes("Value of each complete trial", "trial", "value"), curves)
-    return f"<figure><h3>The best so far, and each complete trial</h3>{drawn}</figure>"
+    return (
+        '<figure><h3>Complete trials</h3><div class="beside"><div class="drawn">'
+        f"{drawn}</div>{legend(curves)}</div></figure>"
+    )
 
 
 def _bars(importances: Mapping[str, float]) -> str:
