@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # The shapes in the annotations of these rooms are checked while the tests run.
 SHAPES := --jaxtyping-packages=klamp.mathematics,klamp.trust_region,klamp.networks,klamp.algorithms,klamp.collection,klamp.training.prepare,klamp.training.learning,beartype.beartype
 
-.PHONY: train test test-slow check bench setup setup-dev clean
+.PHONY: train test test-slow check bench release setup setup-dev clean
 train: setup ## install, then train CartPole-v1 with PPO and say what it learned
 	$(BIN)/klamp train CartPole-v1 --out runs/CartPole-v1-$$(date +%Y%m%d-%H%M%S)
 
@@ -30,6 +30,18 @@ check: setup-dev ## style and types
 bench: setup-dev ## speed beside other libraries (builds their environments)
 	$(BIN)/python benchmarks/speed.py
 
+# Upload what then lies in dist/: `.venv-release/bin/twine upload dist/*`.
+release: ## all of a release but the upload: clean tree, changelog, checks, tests, build, a try elsewhere
+	$(PYTHON) tools/release.py ready
+	$(MAKE) check test test-slow
+	$(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --quiet build twine
+	rm -rf dist
+	.venv-release/bin/python -m build --outdir dist .
+	.venv-release/bin/twine check --strict dist/*
+	$(PYTHON) tools/release.py contents dist
+	$(PYTHON) tools/release.py try dist
+
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
 
@@ -44,4 +56,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .bench build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-release .bench build dist .pytest_cache .ruff_cache

@@ -1,6 +1,6 @@
 """Fused training on an accelerator: environment steps per second, by number of environments.
 
-``python benchmarks/gpu.py`` trains PPO on environments written in JAX (``klamp[jaxenvs]``) on the
+``python benchmarks/gpu.py`` trains PPO on environments written in JAX (the extra `jaxenvs`) on the
 GPU and writes `results/gpu.md`, with the name of the chip. ``--device cpu --quick`` tries the
 command out where there is none, and writes nothing.
 """

@@ -1,6 +1,9 @@
 """Every error of ours is also the built-in that callers expect."""
 
+import re
+import tomllib
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +77,19 @@ def test_a_warning_of_ours_is_shown_as_harmless() -> None:
 def test_a_text_is_cut_after_so_many_letters() -> None:
     assert errors.printable("abcdef", 3) == "abc…"
     assert errors.printable("abc", 3) == "abc"
+
+
+def test_an_extra_is_installed_as_one_place_says() -> None:
+    """No message tells to install from an index that does not have klamp, or an unknown extra."""
+    root = Path(__file__).parent.parent
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    named: set[str] = set()
+    for path in (root / "src").rglob("*.py"):
+        text = path.read_text()
+        assert "klamp[" not in text or path.name == "errors.py", path
+        named |= set(re.findall(r"install_extra\([\"'](\w+)[\"']\)", text))
+        named |= set(re.findall(r"missing_package\(\"\w+\", \"(\w+)\"\)", text))
+    assert {"mujoco", "sweep", "export", "video", "wandb"} <= named <= set(extras)
+    assert "pip install '.[mujoco]'" in errors.install_extra("mujoco")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from klamp.config.algorithms import PPOPenalty as PPOPenalty
     from klamp.config.algorithms.traits import Traits as Traits
     from klamp.config.run import RunConfig as RunConfig
+    from klamp.config.search_space import Choice as Choice
+    from klamp.config.search_space import Interval as Interval
     from klamp.config.settings import Settings as Settings
     from klamp.envs.device.protocol import DeviceEnvironment as DeviceEnvironment
     from klamp.envs.device.protocol import DeviceStep as DeviceStep
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from klamp.training.recorder import Result as Result
     from klamp.training.resume import resume as resume
     from klamp.training.seeds import train_seeds as train_seeds
+    from klamp.training.sweep.sweep import SweepResult as SweepResult
+    from klamp.training.sweep.sweep import sweep as sweep
     from klamp.training.train import load as load
     from klamp.training.train import train as train
     from klamp.trust_region.conjugate_gradient import CGStatus as CGStatus
@@ -65,6 +69,7 @@ _MODULES = {
     "config.algorithms": ("A2C", "NPG", "PPO", "REINFORCE", "TRPO", "PPOPenalty"),
     "config.algorithms.traits": ("Traits",),
     "config.run": ("RunConfig",),
+    "config.search_space": ("Choice", "Interval"),
     "config.settings": ("Settings",),
     "envs.device.protocol": ("DeviceEnvironment", "DeviceStep"),
     "errors": (
@@ -87,6 +92,7 @@ _MODULES = {
     "training.recorder": ("Result",),
     "training.resume": ("resume",),
     "training.seeds": ("train_seeds",),
+    "training.sweep.sweep": ("SweepResult", "sweep"),
     "training.train": ("load", "train"),
     "trust_region.conjugate_gradient": ("CGStatus", "conjugate_gradient"),
     "trust_region.fisher": ("fisher_vector_product", "kl_hessian_vector_product"),

@@ -117,3 +117,11 @@ def one_line(error: BaseException) -> str:
     """The text of an exception without line breaks, with a full stop."""
     text = " ".join(str(error).split())
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def install_extra(name: str) -> str:
+    """What to do where a package of an extra is missing: the one place that says how.
+
+    klamp is on no package index, so ``pip install "klamp[…]"`` would find nothing.
+    """
+    return f"Do `pip install '.[{name}]'` in your checkout of klamp."

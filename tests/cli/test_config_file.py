@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 import klamp
-from klamp.cli.config_file import ConfigFile, as_toml, read_config_file, refuse_strange
+from klamp.cli.config_file import ConfigFile, read_config_file, refuse_strange
 from klamp.cli.main import main
 from klamp.config.algorithms import ALGORITHMS, PPO, PPOPenalty
 from klamp.config.presets import OWN, SHARED, configure, sources
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
+from klamp.config.settings_file import as_toml
 from klamp.errors import ConfigError
 
 

@@ -12,6 +12,7 @@ from klamp.cli.evaluation import evaluate
 from klamp.cli.explain import explain
 from klamp.cli.exporting import export
 from klamp.cli.presets import presets
+from klamp.cli.sweep import sweep
 from klamp.cli.training import resume, train
 from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest
 from klamp.runtime.streams import open_standard_files, patient_stderr
@@ -54,6 +55,11 @@ COMMANDS = {
         export,
         "DIR [--format onnx|numpy] [--out FILE] [--checkpoint best|last|STEP]",
         "write the policy as a file that runs without klamp",
+    ),
+    "sweep": Command(
+        sweep,
+        "ENV [--algo NAME] [--trials N] [--steps N] [--jobs N] [--space FILE] …",
+        "try settings of an algorithm, and keep the best as a file for `klamp train --config`",
     ),
     "compare": Command(
         compare,
@@ -140,7 +146,9 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _is_read(number: int) -> bool:
-    """Whether a pipe still has somebody at its other end."""
+    """Whether a pipe still has somebody at its other end; where the system cannot say, no."""
+    if not hasattr(select, "poll"):
+        return False
     poll = select.poll()
     poll.register(number, 0)
     return not any(event & select.POLLERR for _, event in poll.poll(0))

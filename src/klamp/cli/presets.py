@@ -20,8 +20,8 @@ def presets(words: list[str]) -> int:
         command="presets",
         description="The tuned settings, or all settings of a run as a file.",
     )
-    from klamp.cli.config_file import as_toml
     from klamp.config.presets import check_algorithm_name, configure, sources
+    from klamp.config.settings_file import as_toml
 
     if given.algo:
         check_algorithm_name(given.algo)

@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
 
-from klamp.cli.config_file import ConfigFile, as_toml, read_config_file, refuse_strange
+from klamp.cli.config_file import ConfigFile, read_config_file, refuse_strange
 from klamp.cli.options import (
     environment_word,
     given_fields,
@@ -28,6 +28,7 @@ def train(words: list[str]) -> int:
         refuse_missing("train", "ENV")
     from klamp.config.env_kwargs import env_kwargs_of
     from klamp.config.presets import configure, sources
+    from klamp.config.settings_file import as_toml
 
     values = _settings_of(given)
     options = {name: values[name] for name in given_fields(type(given), words) & set(values)}

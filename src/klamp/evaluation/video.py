@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from klamp.envs.source import source_to_evaluate
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, install_extra
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.runtime.seeding import Purpose, environment_seed
 
@@ -18,7 +18,7 @@ def check_video(path: Path) -> None:
 
 
 def record_video(policy: TrainedPolicy, path: Path, *, env: Any = None, seed: int = 0) -> float:
-    """Film one episode into ``path`` (.mp4 or .gif); its return. Needs ``klamp[video]``.
+    """Film one episode into ``path`` (.mp4 or .gif); its return. Needs the extra `video`.
 
     ``env`` is that of the training, if left out, or whatever ``klamp.evaluate`` takes.
     """
@@ -26,7 +26,9 @@ def record_video(policy: TrainedPolicy, path: Path, *, env: Any = None, seed: in
     try:
         import imageio.v2 as imageio  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise ConfigError('A video needs `pip install "klamp[video]"`.') from error
+        raise ConfigError(
+            f"A video needs the package `imageio` ({error}). {install_extra('video')}"
+        ) from error
     source = source_to_evaluate(policy.config, env, None, None)
     if source.one is None:
         raise ConfigError(

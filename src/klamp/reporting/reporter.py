@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from klamp.config.run import RunConfig
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, install_extra
 
 
 class Told(Protocol):
@@ -42,6 +42,6 @@ class Log(Protocol):
 def missing_package(package: str, name: str) -> ConfigError:
     """What is said where a log needs a package that is not installed."""
     return ConfigError(
-        f"The log `{name}` needs the package `{package}`, which is not installed. Do `pip install "
-        f'"klamp[{name}]"`, or leave the log out: `metrics.jsonl` of the run has every number.'
+        f"The log `{name}` needs the package `{package}`, which is not installed. "
+        f"{install_extra(name)} Or leave the log out: `metrics.jsonl` of the run has every number."
     )

@@ -7,6 +7,8 @@ import stat
 from io import FileIO
 from pathlib import Path
 
+from klamp.runtime.open_flags import OPENS_FOLDERS, flags
+
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write beside ``path``, fsync, and rename over it; what a full disk took of it is removed."""
@@ -35,7 +37,7 @@ def open_to_append(path: Path) -> FileIO:
 
     Links are not followed, and pipes and devices not waited for: they are an ``OSError``.
     """
-    how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    how = flags("O_WRONLY", "O_APPEND", "O_CREAT", "O_NOFOLLOW", "O_NONBLOCK")
     handle = os.open(path, how, 0o666)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
@@ -44,8 +46,14 @@ def open_to_append(path: Path) -> FileIO:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's content, or a folder's entries, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    """Wait until a file's content, or a folder's entries, are on the disk.
+
+    Windows opens no folder: there a power cut may take the last rename back, a kill does not.
+    """
+    if not OPENS_FOLDERS and path.is_dir():
+        return
+    # Windows waits for files alone that may be written.
+    handle = os.open(path, flags("O_RDONLY" if OPENS_FOLDERS else "O_RDWR"))
     try:
         os.fsync(handle)
     finally:

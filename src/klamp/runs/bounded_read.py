@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from klamp.errors import shown
+from klamp.runtime.open_flags import flags
 
 DEPTH = 32
 """Objects and lists inside one another that a JSON file may have."""
@@ -111,7 +112,7 @@ def first_bytes(path: Path, count: int = 512) -> bytes:
 
 def _opened(path: Path) -> BinaryIO:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, flags("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK"))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise Unreadable(f"{path.name} is missing or no plain file ({why})") from error

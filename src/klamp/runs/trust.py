@@ -27,6 +27,7 @@ from klamp.config.environment_name import FACTORY, code_module, module_of
 from klamp.errors import printable, shown
 from klamp.runs.atomic_write import sync
 from klamp.runs.bounded_read import Unreadable, read_bounded
+from klamp.runtime.open_flags import flags
 
 SIGNATURE = "signature"
 """The part of `config.json` that holds it."""
@@ -147,7 +148,7 @@ def _new_key() -> bytes | None:
         path = _key_path()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         own = path.with_name(f".key.{secrets.token_hex(8)}.tmp")
-        handle = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        handle = os.open(own, flags("O_WRONLY", "O_CREAT", "O_EXCL"), 0o600)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(secrets.token_bytes(KEY_BYTES))

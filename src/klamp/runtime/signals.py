@@ -1,5 +1,7 @@
 """SIGTERM, SIGINT and SIGUSR1 ask a run to stop; the second one says so and leaves at once.
 
+Windows has no SIGUSR1, and its SIGTERM ends a process unasked: there Ctrl-C is what asks.
+
 The loop looks at every step of the environments, and around every update, whether it has been
 asked. An update is one compiled program, and an environment may hang: where the loop has not
 answered within ``GRACE_S``, a thread that waits for nothing else does what is left to do.
@@ -7,6 +9,7 @@ answered within ``GRACE_S``, a thread that waits for nothing else does what is l
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -15,7 +18,9 @@ from typing import Any
 
 from klamp.errors import Stopped, printable
 
-ASKED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+ASKED_BY = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)
+)
 GRACE_S = 6.0
 """Seconds for the loop to answer; then the thread saves and leaves."""
 SAY_S = 2.0
@@ -44,7 +49,7 @@ class Signals:
         self._entered = 0
         self._before: dict[int, Any] = {}
         self._left = threading.Event()
-        self._pipe: tuple[int, int] | None = None
+        self._pipe: socket.socket | None = None
         self._thread = threading.Thread()
         self._wakeup = -1
 
@@ -55,10 +60,11 @@ class Signals:
         for number in ASKED_BY:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._asked)
-        self._pipe = os.pipe()
-        os.set_blocking(self._pipe[1], False)
-        self._wakeup = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        self._thread = threading.Thread(target=self._watch, args=(self._pipe[0],), daemon=True)
+        # Sockets, and no pipe: Windows has no pipe that does not block.
+        theirs, self._pipe = socket.socketpair()
+        self._pipe.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._pipe.fileno(), warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._watch, args=(theirs,), daemon=True)
         self._thread.start()
         return self
 
@@ -72,7 +78,7 @@ class Signals:
             signal.signal(number, handler)
         # The thread ends when its pipe does. One that is still there when the interpreter shuts
         # down is unwound by force, which aborts the process.
-        os.close(self._pipe[1])
+        self._pipe.close()
         self._pipe = None
         self._thread.join(GRACE_S)
 
@@ -93,18 +99,17 @@ class Signals:
         if callable(before) and before is not signal.default_int_handler:
             before(number, frame)
 
-    def _watch(self, pipe: int) -> None:
+    def _watch(self, pipe: socket.socket) -> None:
         """Wait for the first of the three signals, then for the loop."""
-        while True:
-            byte = os.read(pipe, 1)
-            if not byte:
-                os.close(pipe)
+        with pipe:
+            while True:
+                byte = pipe.recv(1)
+                if not byte:
+                    return
+                if byte[0] in self._before:
+                    break
+            if self._left.wait(self.grace_s):
                 return
-            if byte[0] in self._before:
-                break
-        if self._left.wait(self.grace_s):
-            os.close(pipe)
-            return
         stopped = self.last_resort(byte[0])
         _say_in_time(str(stopped))
         os._exit(stopped.code)

@@ -19,7 +19,7 @@ from jaxtyping import PRNGKeyArray
 
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
 from klamp.envs.host.recipe import arguments, unknown_argument
-from klamp.errors import EnvironmentFault, closest, one_line
+from klamp.errors import EnvironmentFault, closest, install_extra, one_line
 
 Arguments = Mapping[str, Any]
 """Arguments of an environment's constructor, by name."""
@@ -48,7 +48,7 @@ def _made(env: str, make: Callable[[str], DeviceEnvironment]) -> DeviceEnvironme
         extra = "playground" if env.startswith("playground:") else "jaxenvs"
         raise EnvironmentFault(
             f"The environment `{env}` needs a library that cannot be imported: {one_line(error)} "
-            f'Do `pip install "klamp[{extra}]"`.'
+            f"{install_extra(extra)}"
         ) from error
     except Exception as error:
         raise EnvironmentFault(
@@ -84,7 +84,7 @@ def _gymnax(env: str, name: str, env_kwargs: Arguments) -> DeviceEnvironment:
     if not hasattr(library.environments.environment.Environment, "is_truncated"):
         raise EnvironmentFault(
             f"The environment `{env}` needs gymnax 1.0 or later: before, it did not tell a time "
-            'limit from a terminal state. Do `pip install "klamp[jaxenvs]"`.'
+            f"limit from a terminal state. {install_extra('jaxenvs')}"
         )
     _known(env, name, "gymnax", list(library.registered_envs))
     environment, parameters = library.make(name)

@@ -19,7 +19,7 @@ from klamp.config.environment_name import POOL
 from klamp.envs.device.source import only_auto
 from klamp.envs.host.interface import HostEnvironments, Transition, are_episode_numbers, by_the_run
 from klamp.envs.spaces.observation_reader import ObservationReader
-from klamp.errors import CheckpointError, EnvironmentFault, closest, one_line
+from klamp.errors import CheckpointError, EnvironmentFault, closest, install_extra, one_line
 from klamp.runtime.device import cores
 from klamp.runtime.seeding import Purpose, environment_seed
 
@@ -202,6 +202,6 @@ def _library(env: str) -> Any:
     except ImportError as error:
         raise EnvironmentFault(
             f"The environment `{env}` needs EnvPool, which cannot be imported ({one_line(error)}). "
-            'Do `pip install "klamp[envpool]"` (Linux); or train '
+            f"{install_extra('envpool')} It is made for Linux only: elsewhere train "
             f"`{env.removeprefix(POOL)}` with Gymnasium's own environment."
         ) from error

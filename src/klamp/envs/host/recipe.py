@@ -10,7 +10,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from klamp.envs.wrappers import Wrapper
-from klamp.errors import EnvironmentFault, closest, one_line
+from klamp.errors import EnvironmentFault, closest, install_extra, one_line
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Recipe:
             remedy = f"Check the environment's own constructor, and its wrappers: {named}."
         if missing:
             mujoco = "mujoco" in text or "imageio" in text
-            remedy = 'Do `pip install "klamp[mujoco]"`.' if mujoco else "Install what it names."
+            remedy = install_extra("mujoco") if mujoco else "Install what it names."
         return EnvironmentFault(
             f"The environment `{self.title}` could not be made: {type(error).__name__}: {text} "
             f"{remedy}"

@@ -18,6 +18,7 @@ from gymnasium.vector.utils import write_to_shared_memory
 
 from klamp.envs import MASK_KEY
 from klamp.envs.host.copies import check_end
+from klamp.runtime.signals import ASKED_BY
 from klamp.runtime.streams import patient_stderr
 
 Answer = tuple[str, Any]
@@ -28,8 +29,9 @@ Answer = tuple[str, Any]
 def work(pipe: Connection, make: bytes, memory: Any, index: int) -> None:
     """Make the environment, then answer commands until the pipe ends or says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_DFL)
+    for number in ASKED_BY:
+        if number != signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
     sys.stdin.close()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     worker = Worker(index, memory)

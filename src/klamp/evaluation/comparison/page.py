@@ -44,6 +44,13 @@ class About(NamedTuple):
 
 def page(about: About, main: str) -> str:
     """The whole page around its main part."""
+    state = '<p class="small" id="state" role="status"></p>'
+    explained = f"<h2>How to read this</h2>{_file('explained.html')}"
+    return document(about, f"{state}{_CHOICES}<main>{main}</main>{explained}")
+
+
+def document(about: About, content: str) -> str:
+    """A page of klamp's: its title, what it was made by, and whatever it shows."""
     style, script = (_file(name) for name in ("page.css", "page.js"))
     live = ' data-live="yes"' if about.live else ""
     return (
@@ -55,9 +62,7 @@ def page(about: About, main: str) -> str:
         f"<body{live}><h1>{escape(about.title)}</h1>"
         f'<p class="small"><code>{escape(about.command)}</code> · {escape(about.when)} · klamp '
         f"{escape(about.version)}</p>"
-        f'<p class="small" id="state" role="status"></p>{_CHOICES}'
-        f"<main>{main}</main>"
-        f"<h2>How to read this</h2>{_file('explained.html')}"
+        f"{content}"
         '<div id="values" hidden="hidden"></div></body></html>\n'
     )
 
@@ -103,13 +108,13 @@ def _section(number: int, groups: list[Group], table: Table, drawn: str) -> str:
     """One environment."""
     said = "".join(f"<p>{_shown(sentence)}</p>" for sentence in table.sentences)
     return (
-        f"<section><h2>{_shown(table.env)}</h2>{_rows(table.head, table.rows)}{said}"
+        f"<section><h2>{_shown(table.env)}</h2>{html_table(table.head, table.rows)}{said}"
         f"{_pairs(number, pairs(groups))}{_differences(groups)}{drawn}"
         f"{_settings(number, groups)}{_runs(number, groups)}</section>"
     )
 
 
-def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def html_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table; each cell knows its title, for screens on which a row is a card."""
     titles = "".join(f"<th>{_shown(title)}</th>" for title in head)
     cells = "".join(
@@ -144,7 +149,7 @@ def _pairs(number: int, compared: list[Pair]) -> str:
         )
         for pair in compared
     ]  # fmt: skip
-    return _folded("pairs", number, "Each two side by side", _rows(head, rows))
+    return _folded("pairs", number, "Each two side by side", html_table(head, rows))
 
 
 def _differences(groups: list[Group]) -> str:
@@ -154,7 +159,7 @@ def _differences(groups: list[Group]) -> str:
         return ""
     head = ("setting", *(group.label for group in groups))
     rows = [(name, *values) for name, values in list(found.items())[:SETTINGS]]
-    return f"<h3>What differs</h3>{_rows(head, rows)}"
+    return f"<h3>What differs</h3>{html_table(head, rows)}"
 
 
 def _settings(number: int, groups: list[Group]) -> str:
@@ -162,14 +167,14 @@ def _settings(number: int, groups: list[Group]) -> str:
     names = list(dict.fromkeys(name for group in groups for name in group.settings))[:SETTINGS]
     rows = [(name, *(setting(group, name) for group in groups)) for name in names]
     head = ("setting", *(group.label for group in groups))
-    return _folded("settings", number, "All settings", _rows(head, rows))
+    return _folded("settings", number, "All settings", html_table(head, rows))
 
 
 def _runs(number: int, groups: list[Group]) -> str:
     """Every run: where it lies, its seed, its version, how far it is."""
     head = ("folder", "algorithm", "seed", "steps", "return", "klamp", "last update", "ended")
     rows = [_run(group, run) for group in groups for run in group.runs]
-    return _folded("runs", number, f"The {len(rows)} runs", _rows(head, rows))
+    return _folded("runs", number, f"The {len(rows)} runs", html_table(head, rows))
 
 
 def _run(group: Group, run: Run) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, install_extra
 from klamp.evaluation.export.graph import Graph, Node
 from klamp.evaluation.export.policy_graph import ExportedPolicy
 
@@ -224,9 +224,8 @@ def onnx_model(exported: ExportedPolicy) -> bytes:
         from onnx import checker, helper  # noqa: PLC0415
     except ImportError as error:
         raise ConfigError(
-            f"The policy cannot be written as ONNX without the package `onnx` ({error}). Install "
-            "it by `pip install onnx` (in a checkout, `pip install '.[export]'`), or export to a "
-            "`.npz`, which numpy alone runs."
+            f"The policy cannot be written as ONNX without the package `onnx` ({error}). "
+            f"{install_extra('export')} Or export to a `.npz`, which numpy alone runs."
         ) from error
     graph = exported.graph
     write = Writer(graph)
