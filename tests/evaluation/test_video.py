@@ -28,6 +28,9 @@ class Drawn(Count):
         super().__init__()
         self.render_mode, self.shows = render_mode, shows
 
+    def _observation(self) -> np.ndarray:
+        return np.array([0, self.steps], np.float32)
+
     def render(self) -> Any:
         picture = np.zeros((7, 9, 3), np.uint8)
         picture[:, : self.steps] = 255
