@@ -132,12 +132,16 @@ def _writer(path: Path, rate: float) -> Generator[Any]:
     """Takes pictures one by one; the file is there once all of them are in it."""
     import imageio.v2 as imageio  # noqa: PLC0415 - an extra
 
-    as_film: dict[str, Any] = {"fps": rate, "macro_block_size": 1}
-    options = as_film if path.suffix == ".mp4" else {"duration": 1000 / rate, "loop": 0}
+    as_film = {"fps": rate, "macro_block_size": 1}
+    as_loop = {"duration": 1000 / rate, "loop": 0}
+    options: dict[str, Any] = as_film if path.suffix == ".mp4" else as_loop
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with imageio.get_writer(part, **options) as writer:
+        opened: Any = imageio.get_writer(part, **options)
+        with warnings.catch_warnings(), opened as writer:
+            # JAX warns of a fork; what is begun is another program, ffmpeg.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             yield writer.append_data
         os.replace(part, path)
     except OSError as error:
