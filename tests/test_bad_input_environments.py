@@ -15,6 +15,7 @@ import pytest
 from bad_environments import ACCEPTED, FAULTS, PAIR, WARNED, Sound, bad, floats, returns
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
+from own_environments import Race
 from stored import Messages
 
 import klamp
@@ -190,8 +191,45 @@ def test_too_large(
     MESSAGES.check(row, said(capsys, env, "--steps", "1e10", *options.split()))
 
 
+def raising(*_: Any) -> Any:
+    """A network of a user's own that cannot be built."""
+    raise ValueError("width must be even")
+
+
+TRAINED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "B53 vector object and other rows": (lambda: Race(3), {"num_envs": 4}),
+    "B53 vector object and evaluation while training": (lambda: Race(3), {"eval_interval": 64}),
+    "B53 vector object and vectorization": (lambda: Race(3), {"vectorization": "async"}),
+    "B53 vector object and arguments": (lambda: Race(3), {"env_kwargs": {"length": 4}}),
+    "B53 vector object and wrappers": (lambda: Race(3), {"wrappers": ["time-limit=5"]}),
+    "B53 vector class and vectorization": (lambda: Race, {"vectorization": "sync"}),
+    "B53 vector class and wrappers": (lambda: Race, {"wrappers": ["time-limit=5"]}),
+    "B53 vector class and no such argument": (lambda: Race, {"env_kwargs": {"lenght": 4}}),
+    "B23 network that is in no module": (lambda: "CartPole-v1", {"network": "no_such_module:make"}),
+    "B23 network that is no name": (lambda: "CartPole-v1", {"network": "json"}),
+    "B23 network that is none": (lambda: "CartPole-v1", {"network": "json:dumps"}),
+    "B23 network that raises": (lambda: "CartPole-v1", {"network": raising}),
+}
+
+
+@pytest.mark.parametrize("row", TRAINED)
+def test_trained_wrongly(row: str) -> None:
+    make, settings = TRAINED[row]
+    with pytest.raises(klamp.KlampError) as caught:
+        klamp.train(make(), klamp.PPO(), steps=256, rollout_length=32, quiet=True, **settings)
+    assert not os.listdir(), "nothing may be left behind"
+    MESSAGES.check(row, str(caught.value))
+
+
+def test_many_seeds_cannot_share_one_object() -> None:
+    with pytest.raises(klamp.ConfigError) as caught:
+        klamp.train_seeds(Race(3), seeds=2, quiet=True)
+    MESSAGES.check("B53 vector object and many seeds", str(caught.value))
+
+
 def test_every_stored_message_has_its_row() -> None:
-    MESSAGES.check_rows([*FAULTS, *WARNED, *MADE, *NAMED, *SIZES])
+    several = ["B53 vector object and many seeds"]
+    MESSAGES.check_rows([*FAULTS, *WARNED, *MADE, *NAMED, *SIZES, *TRAINED, *several])
 
 
 def walked(parts: dict[str, Any]) -> list[list[np.ndarray]]:

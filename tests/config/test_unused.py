@@ -51,6 +51,7 @@ OUTSIDE = {
     "step_limit_s",
     "eval_interval",
     "eval_episodes",
+    "video_every",
     "stop_at_return",
 }
 """Settings that change how many iterations there are and what is kept of them, but no iteration."""

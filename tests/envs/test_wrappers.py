@@ -47,6 +47,7 @@ def test_each_name_does_what_it_says() -> None:
     assert stepped("grayscale", "frame-stack=4")[0].observation_space.shape == (4, 8, 8)
     assert stepped("clip-reward")[1][1] == 1.0
     assert stepped("clip-reward=0.5")[1][1] == 0.5
+    assert stepped("sign-reward")[1][1] == 1.0
     assert stepped("time-limit=1")[1][3] is True
     assert stepped("time-limit=2")[1][3] is False
     assert stepped("clip-action", action=9.0)[2].taken == [2.0]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from klamp.mathematics.normalization import (
     CLIP,
     Moments,
+    Scaling,
     discounted_sums,
     empty_moments,
     identity_scaling,
@@ -162,3 +163,9 @@ def test_discounted_sums_start_anew_after_each_episode_and_go_on_between_rollout
     carry, second = discounted_sums(carry, reward[split:], ended[split:], 0.9)
     np.testing.assert_allclose(np.concatenate([first, second]), expected, rtol=1e-12)
     np.testing.assert_array_equal(carry, np.where(ended[-1], 0, expected[-1]))
+
+
+def test_features_beyond_the_scaling_stay_as_they_are():
+    x = jnp.array([[1.0, -2.0, 300.0], [0.0, 4.0, -0.5]])
+    by = Scaling(np.array([1.0, 0.0], np.float32), np.array([2.0, 10.0], np.float32))
+    np.testing.assert_array_equal(normalize(x, by), [[0, -CLIP, 300], [-2, CLIP, -0.5]])

@@ -1,6 +1,8 @@
 """Networks of the settings, networks of the user's own, and the recipe in the documentation."""
 
+import json
 import re
+import sys
 from pathlib import Path
 
 import jax
@@ -11,6 +13,7 @@ from environments import probe
 from gymnasium import spaces
 
 import klamp
+from klamp.cli.main import main
 from klamp.envs.source import resolve
 from klamp.networks import (
     CNN,
@@ -23,7 +26,6 @@ from klamp.networks import (
     action_head,
     build_network,
     check_network,
-    name_of,
 )
 from klamp.networks.build import network_maker
 from klamp.runtime.seeding import Purpose
@@ -83,14 +85,57 @@ def test_what_does_not_fit_is_explained() -> None:
 def test_a_network_of_the_users_own_trains_loads_and_resumes(tmp_path: Path) -> None:
     settings = {"num_envs": 4, "rollout_length": 32, "quiet": True}
     result = klamp.train(probe(), "trpo", steps=256, network=own, out=tmp_path / "run", **settings)
-    assert result.policy.config.network == name_of(own) == f"{__name__}:own"
+    assert result.policy.config.network == f"{__name__}:own"
     observation = np.eye(3, dtype=np.float32)
-    loaded = klamp.load(result.folder, network=own)
-    np.testing.assert_array_equal(loaded.value(observation), result.policy.value(observation))
-    resumed = klamp.resume(result.folder, steps=512, quiet=True, network=own)
+    for given in ({}, {"network": own}):
+        loaded = klamp.load(result.folder, **given)
+        np.testing.assert_array_equal(loaded.value(observation), result.policy.value(observation))
+    resumed = klamp.resume(result.folder, steps=512, quiet=True)
     assert resumed.summary["step"] == 512
-    with pytest.raises(klamp.ConfigError, match=rf"built by `{__name__}:own`.*network="):
+
+
+def test_a_scripts_own_network_is_needed_again(tmp_path: Path) -> None:
+    settings = {"num_envs": 4, "rollout_length": 32, "quiet": True, "out": tmp_path / "run"}
+    result = klamp.train(probe(), "trpo", steps=128, network=lambda *p: own(*p), **settings)  # noqa: PLW0108 - a name that leads nowhere
+    with pytest.raises(klamp.ConfigError, match=r"built by `.*<lambda>`.*network="):
         klamp.load(result.folder)
+    klamp.load(result.folder, network=own)
+
+
+def test_the_command_line_makes_networks_by_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trained, gone on with, evaluated and exported; nothing of it by whom did not train it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mynets", raising=False)
+    Path("mynets.py").write_text(f"import {__name__}\nmake = {__name__}.own\n")
+    words = "--network mynets:make --steps 64 --num-envs 2 --rollout-length 16 --out run --quiet"
+    assert main(["train", probe(), "--algo", "trpo", *words.split()]) == 0
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["network"] == "mynets:make"
+    by_name = klamp.train(
+        probe(), klamp.TRPO(), network="mynets:make", steps=64, num_envs=2, rollout_length=16,
+        out="again", quiet=True, seed=0,
+    )  # fmt: skip
+    for call in (
+        ["resume", "run", "--steps", "96", "--quiet"],
+        ["eval", "run", "--episodes", "2"],
+        ["export", "run", "--format", "numpy"],
+        ["train", "--config", "run/config.json", "--out", "other", "--quiet"],
+    ):
+        assert main(call) == 0, call
+    resumed = klamp.resume(by_name.folder, steps=96, quiet=True)
+    theta = klamp.load("run").theta
+    np.testing.assert_array_equal(theta, resumed.policy.theta)
+    np.testing.assert_array_equal(theta, klamp.load("other").theta)
+    del config["signature"]
+    Path("run/config.json").write_text(json.dumps(config))
+    capsys.readouterr()
+    for call in (["eval", "run"], ["train", "--config", "run/config.json", "--out", "none"]):
+        assert main(call) == 2
+        assert "the network `mynets:make`" in capsys.readouterr().err
+    assert main(["eval", "run", "--trust", "--episodes", "1"]) == 0
 
 
 def test_a_network_where_none_is_wanted_is_refused(trained: klamp.Result) -> None:
@@ -116,6 +161,6 @@ def test_networks_of_ones_own_are_needed_again_and_only_they() -> None:
     with pytest.raises(klamp.ConfigError, match="built-in networks; leave `network` out"):
         network_maker(klamp.RunConfig("CartPole-v1", klamp.PPO(), settings), spaces, min)
     own = klamp.RunConfig("CartPole-v1", klamp.PPO(), settings, network="module:build")
-    with pytest.raises(klamp.ConfigError, match=r"built by `module:build`.*Give that function"):
+    with pytest.raises(klamp.ConfigError, match=r"network `module:build` needs the module `mod"):
         network_maker(own, spaces, None)
     spaces.close()

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.networks import CNN, Dense
+from klamp.networks import CNN, MLP, Dense, ImagesAndNumbers
 from klamp.networks.layers import (
     FEATURES,
     Convolution,
@@ -87,3 +87,16 @@ def test_dense_is_affine() -> None:
     layer = Dense(2, 3, gain=1.0, key=jax.random.key(0))
     x = jnp.array([[1.0, -2.0]])
     np.testing.assert_allclose(layer(x), x @ layer.weight + layer.bias)
+
+
+def test_the_features_of_images_stand_beside_the_numbers() -> None:
+    """Without hidden layers, what each image's own convolutions make of it, by itself."""
+    shapes = ((6, 5, 1), (2, 8, 8))
+    layers = MLP(3 + 2 * FEATURES, (), "tanh", key=jax.random.key(0))
+    both = ImagesAndNumbers(3, shapes, layers, key=jax.random.key(1))
+    numbers = jax.random.normal(jax.random.key(2), (4, 3))
+    images = [jax.random.uniform(jax.random.key(3), (4, *shape)) for shape in shapes]
+    rows = jnp.concatenate([numbers, *(image.reshape(4, -1) for image in images)], axis=1)
+    alone = [cnn(Inputs(image)) for cnn, image in zip(both.images, images, strict=True)]
+    expected = jnp.concatenate([numbers, *alone], axis=1)
+    np.testing.assert_allclose(both(Inputs(rows)), expected, rtol=1e-6)

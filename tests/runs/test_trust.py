@@ -216,14 +216,14 @@ def test_arguments_that_are_numbers_need_no_signature() -> None:
     config = klamp.RunConfig("CartPole-v1", klamp.PPO(), env_kwargs={"gravity": -5.0})
     assert code_of(config.to_dict()) == []
     own = replace(config, env="factory:a:B", wrappers=("flatten", "b:c")).to_dict()
-    own["algo"] = "d:E"
+    own |= {"algo": "d:E", "network": "n:build"}
     named = code_of(own)
-    assert [text.split("`")[1] for text in named] == ["factory:a:B", "d:E", "b:c"]
+    assert [text.split("`")[1] for text in named] == ["factory:a:B", "d:E", "n:build", "b:c"]
     assert all("would run the code of the module" in text for text in named)
-    assert len(code_of(own, ["environment"])) == 2
-    assert code_of(own, ["environment", "algorithm", "wrappers"]) == []
+    assert len(code_of(own, ["environment"])) == 3
+    assert code_of(own, ["environment", "algorithm", "network", "wrappers"]) == []
     # What is imported is run no further by an id or a class, but what a factory's name calls is.
-    assert len(code_of(own, imported={"a", "b", "d"})) == 2
+    assert len(code_of(own, imported={"a", "b", "d", "n"})) == 3
 
 
 @pytest.mark.parametrize(

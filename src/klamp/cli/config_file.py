@@ -30,15 +30,9 @@ def read_config_file(path: Path, algo: str | None) -> ConfigFile:
     """
     path = path / "config.json" if path.is_dir() else path
     data = _parsed(path)
-    for name in ("env", "algo", "start_from"):
+    for name in ("env", "algo", "start_from", "network"):
         if not isinstance(data.get(name, ""), str):
             raise ConfigError(f"`{name}` in {path} is {shown(data[name])}, but must be a name.")
-    if data.get("network") is not None:
-        raise ConfigError(
-            f"{path} names the networks of its run, {shown(data['network'])}, which the command "
-            "line cannot make. Use `klamp.train(…, network=…)` in Python, or take `network` out of "
-            "the file."
-        )
     settings = {name: value for name, value in data.items() if name not in BESIDE_SETTINGS}
     try:
         check_algorithm_name(name := algo or data.get("algo", "ppo"))
@@ -51,7 +45,9 @@ def read_config_file(path: Path, algo: str | None) -> ConfigFile:
     return ConfigFile(path, data, settings)
 
 
-def refuse_strange(file: ConfigFile, env: str, wrappers: Sequence[str]) -> None:
+def refuse_strange(
+    file: ConfigFile, env: str, wrappers: Sequence[str], network: str | None
+) -> None:
     """Raise ``ConfigError`` where to do what a file says would run the code of a module it names.
 
     What a person names on the command line is the person's choice; a file may be another's.
@@ -60,13 +56,14 @@ def refuse_strange(file: ConfigFile, env: str, wrappers: Sequence[str]) -> None:
 
     # Text among the arguments is data, which a person chose by naming the file.
     data = {name: value for name, value in file.data.items() if name != "env_kwargs"}
-    again = ["environment"] * bool(env) + ["wrappers"] * bool(wrappers)
+    given = {"environment": env, "wrappers": wrappers, "network": network}
+    again = [name for name, value in given.items() if value]
     code = code_of(data, again)
     if code and not is_signed(dict(file.data)):
         raise ConfigError(
             f"{file.path} names {code[0]}. Nothing was imported. Look at the module; if you trust "
-            "it, name the environment, or all wrappers, yourself: `klamp train ENV --wrappers … "
-            f"--config {file.path}`."
+            "it, name the environment, all wrappers, or the network yourself: `klamp train ENV "
+            f"--wrappers … --network … --config {file.path}`."
         )
 
 

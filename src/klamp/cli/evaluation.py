@@ -25,6 +25,7 @@ def evaluate(words: list[str]) -> int:
             ("seed", int, 0),
             ("stochastic", bool, False),
             ("video", Path | None, None),
+            ("video_episodes", int, 1),
             ("trust", bool, False),
         ],
     )
@@ -36,7 +37,8 @@ def evaluate(words: list[str]) -> int:
         checkpoint: Whose policy: last, best (the highest mean return), or a step.
         seed: Seed of the episodes.
         stochastic: Sample actions instead of taking the most probable ones.
-        video: Film one episode into this file, .mp4 or .gif.
+        video: Film an episode into this file, .mp4 or .gif.
+        video_episodes: How many episodes to film, one after the other in the file.
         trust: Import the module that config.json names, though no klamp of yours wrote it there.
     """
     given = parse(
@@ -50,7 +52,7 @@ def evaluate(words: list[str]) -> int:
     from klamp.training.train import load
 
     if given.video is not None:
-        check_video(given.video)
+        check_video(given.video, given.video_episodes)
     chosen = checkpoint_named(given.checkpoint)
     policy = load(given.folder, checkpoint=chosen, trust=given.trust)
     result = evaluation.evaluate(
@@ -63,6 +65,8 @@ def evaluate(words: list[str]) -> int:
         f"{result['return_max']:.1f}; mean length {result['length_mean']:.1f})"
     )
     if given.video is not None:
-        total = record_video(policy, given.video, seed=given.seed)
-        print(f"Filmed an episode of return {total:.1f} into {printable(str(given.video))}")
+        returns = record_video(policy, given.video, seed=given.seed, episodes=given.video_episodes)
+        what = "an episode" if len(returns) == 1 else f"{len(returns)} episodes"
+        listed = ", ".join(f"{total:.1f}" for total in returns)
+        print(f"Filmed {what} of return {listed} into {printable(str(given.video))}")
     return 0

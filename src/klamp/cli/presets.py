@@ -20,13 +20,13 @@ def presets(words: list[str]) -> int:
         command="presets",
         description="The tuned settings, or all settings of a run as a file.",
     )
-    from klamp.config.presets import check_algorithm_name, configure, sources
+    from klamp.config.presets import check_algorithm_name, configure, sources, usual_wrappers
     from klamp.config.settings_file import as_toml
 
     if given.algo:
         check_algorithm_name(given.algo)
     if given.env:
-        config = configure(given.env, given.algo or "ppo", {})
+        config = configure(given.env, given.algo or "ppo", {}, wrappers=usual_wrappers(given.env))
         print(as_toml(config, sources(config, {})))
     else:
         print(_listed(given.algo))
@@ -35,9 +35,10 @@ def presets(words: list[str]) -> int:
 
 def _listed(algo: str) -> str:
     """A row for each task, and for each algorithm that has settings of its own there."""
-    from klamp.config.presets import NORMALIZED, OWN, SHARED
+    from klamp.config.presets import NORMALIZED, OWN, SHARED, WRAPPERS
 
-    rows = [(task, "", values) for task, values in SHARED.items()]
+    wrapped = {task: {"wrappers": " ".join(names)} for task, names in WRAPPERS.items()}
+    rows = [(task, "", values | wrapped.get(task, {})) for task, values in SHARED.items()]
     rows += [(task, name, values) for (task, name), values in OWN.items() if algo in ("", name)]
     tasks = list(SHARED)
     rows.sort(key=lambda row: (tasks.index(row[0]), row[1]))

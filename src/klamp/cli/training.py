@@ -1,7 +1,7 @@
 """`klamp train` and `klamp resume`."""
 
 import sys
-from dataclasses import fields, is_dataclass, make_dataclass
+from dataclasses import fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ def train(words: list[str]) -> int:
     path, algo = value_of("--config", words), value_of("--algo", words)
     file = ConfigFile() if path is None else read_config_file(Path(path), algo)
     given = _train_options(words, file)
-    refuse_strange(file, given.env, given.wrappers)
+    refuse_strange(file, given.env, given.wrappers, given.network)
     env = given.env or file.data.get("env")
     if not env:
         refuse_missing("train", "ENV")
     from klamp.config.env_kwargs import env_kwargs_of
-    from klamp.config.presets import configure, sources
+    from klamp.config.presets import configure, sources, usual_wrappers
     from klamp.config.settings_file import as_toml
 
     values = _settings_of(given)
@@ -37,8 +37,10 @@ def train(words: list[str]) -> int:
         given.algo,
         {**file.settings, **options},
         env_kwargs=env_kwargs_of(given.env_kwargs) or file.data.get("env_kwargs"),
-        wrappers=given.wrappers or file.data.get("wrappers", ()),
+        wrappers=given.wrappers or file.data.get("wrappers", usual_wrappers(env)),
     )
+    if (network := given.network or file.data.get("network")) is not None:
+        config = replace(config, network=network)
     if (origin := given.start_from or file.data.get("start_from")) is not None:
         from klamp.training.start_from import starting_from
 
@@ -98,6 +100,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             ("algo", str, name),
             ("env_kwargs", tuple[str, ...], ()),
             ("wrappers", tuple[str, ...], ()),
+            ("network", str | None, None),
             ("config", Path | None, None),
             ("dry_run", bool, False),
             ("out", Path | None, None),
@@ -118,7 +121,10 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
         algo: One of the algorithms by name.
         env_kwargs: Arguments of the environment's constructor, KEY=VALUE, VALUE as JSON or text.
         wrappers: What the environment is wrapped in, the innermost first, as NAME or NAME=VALUE.
-            {KNOWN_IN_WORDS}. Or your own, as module:name.
+            {KNOWN_IN_WORDS}. Or your own, as module:name. Atari's (ALE/…) have the first of
+            these, frame-stack=4 and sign-reward if none are given.
+        network: Builds networks of your own, as module:function of (observation space, action
+            space, key).
         config: A file of settings (.toml or .json, also the config.json of another run); options
             go before it, and it before the preset.
         dry_run: Print every setting and where it comes from, as a file that --config takes, and

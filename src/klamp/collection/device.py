@@ -25,6 +25,7 @@ from klamp.config.settings import Settings
 from klamp.envs.device.batched import BatchedEnvironment, BatchedState, from_arrays, to_arrays
 from klamp.envs.device.on_host import reset_key
 from klamp.envs.host.interface import by_the_run
+from klamp.envs.spaces.joined import normalized_in
 from klamp.mathematics.normalization import Moments, Scaling, moments_of, normalize
 from klamp.networks import Model
 from klamp.networks.action_decoder import action_decoder
@@ -190,7 +191,8 @@ def make_collect(
         rollout = _rollout(row, dropout, log_std)
         moments = None
         if scaling is not None:
-            moments = moments_of(rollout.observation.astype(jnp.float32))
+            shown = normalized_in(environments.policy_observation_space, rollout.observation)
+            moments = moments_of(shown.astype(jnp.float32))
         return DeviceRollout(last, rollout, moments, first_non_finite(rollout))
 
     return collect

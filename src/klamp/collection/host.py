@@ -23,6 +23,7 @@ from klamp.collection.policy_call import make_act, make_noise
 from klamp.config.settings import Settings
 from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.spaces.actions import action_buffer
+from klamp.envs.spaces.joined import normalized_in
 from klamp.errors import CheckpointError
 from klamp.mathematics.normalization import kept_moments
 from klamp.networks import Model
@@ -183,7 +184,8 @@ class HostCollector:
         rollout = self._buffers()
         moments = None
         if normalized:
-            moments = kept_moments(self._observation, rollout.transitions())
+            shown = normalized_in(self.environments.policy_observation_space, self._observation)
+            moments = kept_moments(shown, rollout.transitions())
 
         def origin(index: int, earlier: int) -> str:
             return self.environments.origin(index, earlier=earlier)

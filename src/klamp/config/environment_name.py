@@ -1,7 +1,8 @@
 """What the names of an environment and of its wrappers say of where they come from."""
 
 OBJECT = "object:"
-"""How the name of an environment begins that was given as an object written in JAX."""
+"""How the name of an environment begins that was given as an object: it is written in JAX, or steps
+many rows."""
 
 FACTORY = "factory:"
 """How the name of one begins that a class or a function makes: ``factory:module:name``."""

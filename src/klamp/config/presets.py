@@ -26,6 +26,9 @@ NORMALIZED: Values = {"normalize_observation": True}
 """Settings of every other task."""
 _MUJOCO: Values = {"normalize_observation": True, "normalize_reward": True, "steps": 1_000_000}
 
+WRAPPERS: dict[str, tuple[str, ...]] = {"ALE": ("atari", "frame-stack=4", "sign-reward")}
+"""What the environments of a task are wrapped in, where nobody says otherwise."""
+
 SHARED: dict[str, Values] = {
     "CartPole": {"steps": 100_000},
     "Acrobot": {"steps": 200_000, **NORMALIZED},
@@ -37,6 +40,8 @@ SHARED: dict[str, Values] = {
     "Walker2d": {**_MUJOCO},
     "Ant": {**_MUJOCO},
     "Swimmer": {**_MUJOCO, "discount": 0.9999},
+    # All games of Atari: one network of convolutions, on 8 × 128 steps (arXiv:1707.06347, table 5).
+    "ALE": {"steps": 10_000_000, "rollout_length": 128, "shared_network": True},
 }
 """Settings of a task, whatever its version, for every algorithm."""
 
@@ -61,6 +66,14 @@ OWN: dict[tuple[str, str], Values] = {
         "rollout_length": 128,
         "learning_rate": 3e-3,
     },
+    ("ALE", "ppo"): {
+        "epochs": 4,
+        "minibatch_size": 256,
+        "clip": 0.1,
+        "learning_rate": 2.5e-4,
+        "final_learning_rate": 0.0,
+        "entropy_coefficient": 0.01,
+    },
     ("Pendulum", "ppo-kl"): {"learning_rate": 1e-3, "final_learning_rate": 0.0},
 }
 """Settings of a task for one algorithm, over those of ``SHARED``."""
@@ -73,8 +86,18 @@ def preset(env: str, algo: str | None) -> Values:
     return SHARED.get(task, NORMALIZED) | own
 
 
+def usual_wrappers(env: Any) -> tuple[str, ...]:
+    """What an environment is wrapped in where nobody says otherwise; only a name has any."""
+    return WRAPPERS.get(task_of(env), ()) if isinstance(env, str) else ()
+
+
 def task_of(env: str) -> str:
-    """The task of an environment: it wants the same settings in every version and library."""
+    """The task of an environment: it wants the same settings in every version and library.
+
+    All games of Atari (``ALE/…``) are one.
+    """
+    if env.startswith("ALE/"):
+        return "ALE"
     name = env.removeprefix("gymnax:").removeprefix("phys2d/").removeprefix("envpool:")
     return _VERSION.sub("", name)
 

@@ -90,7 +90,7 @@ class RunConfig:
     settings: Settings = field(default_factory=Settings)
     """What all algorithms share."""
     network: str | None = None
-    """The function that built networks of the user's own, by name; it is needed again to load."""
+    """The function that builds networks of the user's own, as ``module:name``."""
     env_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
     """Arguments of the environment's constructor, as JSON holds them."""
     wrappers: tuple[str, ...] = ()

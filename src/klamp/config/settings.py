@@ -233,6 +233,9 @@ class EvaluationSettings:
     the most probable actions, in environments of their own. Unset: none."""
     eval_episodes: Count = 10
     """Episodes of each evaluation; they begin from the same seeds every time."""
+    video_every: NotNegativeInt = 0
+    """After every so many evaluations an episode is filmed, into the folder `videos` of the run's
+    (.mp4); 0: none."""
     stop_at_return: Finite | None = None
     """End the run when the mean return of an evaluation reaches this; without eval_interval, that
     of the last 100 training episodes. Unset: train for all steps."""
@@ -247,7 +250,7 @@ GROUPS: dict[str, type[Any]] = {
     "training": TrainingSettings,
     "collection": CollectionSettings,
     "advantages": AdvantageSettings,
-    "network": NetworkSettings,
+    "networks": NetworkSettings,
     "critic": CriticSettings,
     "checkpoints": CheckpointSettings,
     "evaluation": EvaluationSettings,

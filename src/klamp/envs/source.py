@@ -18,9 +18,10 @@ from klamp.envs.device.adapters import brax, gymnax, playground
 from klamp.envs.device.protocol import DeviceEnvironment, is_device_environment
 from klamp.envs.device.source import DeviceSource, no_wrappers
 from klamp.envs.host.envpool import PoolSource
-from klamp.envs.host.gymnasium_source import GymnasiumSource
+from klamp.envs.host.gymnasium_source import ROWS, GymnasiumSource
 from klamp.envs.host.interface import HostEnvironments
 from klamp.envs.host.recipe import Recipe
+from klamp.envs.host.vector_object import VectorObjectSource
 from klamp.envs.qualified_name import qualified_name
 from klamp.envs.wrappers import Wrapper, wrappers_of
 from klamp.errors import ConfigError, shown
@@ -63,6 +64,11 @@ class EnvironmentSource(Protocol):
         ...
 
     @property
+    def rows(self) -> int | None:
+        """How many are stepped together, where it is not for the settings to say."""
+        ...
+
+    @property
     def one(self) -> Recipe | None:
         """Makes one copy, to be checked or filmed; None where none can be stepped by itself."""
         ...
@@ -99,13 +105,16 @@ def resolve(
     """The source of an environment, whatever it was given as.
 
     ``env`` is a name (a Gymnasium id, ``module:id``, ``gymnax:…``, ``brax:…``, ``playground:…``,
-    ``envpool:…``, ``factory:module:name``), a class or function that makes one, or an object
-    written in JAX. ``env_kwargs`` are arguments of its constructor, ``wrappers`` names or
-    callables, the innermost first. Raises ``ConfigError`` where it is none of these, or where the
-    kind of environment takes no arguments or wrappers.
+    ``envpool:…``, ``factory:module:name``), a class or function that makes one or a vector
+    environment, an object written in JAX, or a vector environment itself. ``env_kwargs`` are
+    arguments of its constructor, ``wrappers`` names or callables, the innermost first. Raises
+    ``ConfigError`` where it is none of these, or where the kind of environment takes no arguments
+    or wrappers.
     """
     arguments, wrapped = checked_env_kwargs(env_kwargs), wrappers_of(wrappers)
-    if isinstance(env, gymnasium.Env | VectorEnv):
+    if isinstance(env, VectorEnv):
+        return _vector_object(env, arguments, wrapped)
+    if isinstance(env, gymnasium.Env):
         raise ConfigError(
             f"The environment is an object, {shown(env)}, of which no copies can be made. Give its "
             "class, or a function that makes one, such as `klamp.train(lambda: MyEnvironment(…), "
@@ -121,15 +130,29 @@ def resolve(
 
 def _object(env: Any, arguments: dict[str, Any], wrapped: tuple[Wrapper, ...]) -> DeviceSource:
     """An object that is an environment written in JAX."""
+    name, title = _bare_object(env, arguments, wrapped, "it is written in JAX")
+    return DeviceSource(name, title, {}, lambda: env)
+
+
+def _vector_object(
+    env: Any, arguments: dict[str, Any], wrapped: tuple[Wrapper, ...]
+) -> VectorObjectSource:
+    """A vector environment that its user made."""
+    return VectorObjectSource(*_bare_object(env, arguments, wrapped, ROWS), env)
+
+
+def _bare_object(
+    env: Any, arguments: dict[str, Any], wrapped: tuple[Wrapper, ...], why: str
+) -> tuple[str, str]:
+    """The recorded name of an object and its title; ``why`` it takes no wrappers."""
     title = type(env).__qualname__
     if arguments:
         raise ConfigError(
             f"The environment is an object, of the class `{title}`, so `env_kwargs` come too late: "
             "give the arguments to its constructor, and leave them out here."
         )
-    no_wrappers(title, tuple(each.name for each in wrapped), "it is written in JAX")
-    name = f"{OBJECT}{type(env).__module__}:{title}"
-    return DeviceSource(name, title, {}, lambda: env)
+    no_wrappers(title, tuple(each.name for each in wrapped), why)
+    return f"{OBJECT}{type(env).__module__}:{title}", title
 
 
 def _named(env: str, arguments: dict[str, Any], wrapped: tuple[Wrapper, ...]) -> EnvironmentSource:
@@ -177,9 +200,9 @@ def source_of(
     return source
 
 
-def given_again(environment: Any, wrappers: Any) -> list[str]:
-    """Which of the two parts of a source its user gives again, so that no name leads to them."""
-    parts = {"environment": environment, "wrappers": wrappers}
+def given_again(environment: Any, wrappers: Any, network: Any) -> list[str]:
+    """Which of the parts of a run its user gives again, so that no name leads to them."""
+    parts = {"environment": environment, "wrappers": wrappers, "network": network}
     return [name for name, value in parts.items() if value is not None]
 
 
@@ -188,10 +211,13 @@ def source_to_evaluate(
 ) -> EnvironmentSource:
     """The source of environments for a run's policy: the run's own, but for what is given.
 
-    One that Gymnasium has made is made again from its ``spec``, as it is. Any other is wrapped as
+    One that Gymnasium has made is made again from its ``spec``, as it is; a vector environment is
+    taken itself. Any other is wrapped as
     the run's was, and the run's own has the run's arguments, unless they are given.
     """
-    if isinstance(env, gymnasium.Env | VectorEnv):
+    if isinstance(env, VectorEnv):
+        return _vector_object(env, {}, ())
+    if isinstance(env, gymnasium.Env):
         return _made_again(env)
     named = config.env if env is None else resolve(env).name
     arguments = config.env_kwargs if _same(named, config.env) else {}
@@ -204,7 +230,7 @@ def source_to_evaluate(
 
 def _made_again(env: Any) -> EnvironmentSource:
     """The source of an environment that Gymnasium has made."""
-    if isinstance(env, VectorEnv) or env.spec is None:
+    if env.spec is None:
         raise ConfigError(
             f"The environment is an object, {shown(env)}, which cannot be made again: it has no "
             "`spec` of a single environment. Give its id, its class, or a function that makes one."

@@ -40,6 +40,11 @@ def _bounds(most: float) -> tuple[Any, Any]:
     return np.float32(-most), np.float32(most)
 
 
+def _sign(reward: Any) -> float:
+    """−1, 0 or 1."""
+    return float(reward > 0) - float(reward < 0)
+
+
 KNOWN: dict[str, Known] = {
     "atari": Known(
         lambda env, _: _gymnasium("AtariPreprocessing", env),
@@ -95,6 +100,12 @@ KNOWN: dict[str, Known] = {
         int,
         None,
         "images of VALUE × VALUE pixels",
+    ),
+    "sign-reward": Known(
+        lambda env, _: _gymnasium("TransformReward", env, _sign),
+        None,
+        None,
+        "rewards as their sign: −1, 0 or 1",
     ),
     "sticky-action": Known(
         lambda env, chance: _gymnasium("StickyAction", env, chance),

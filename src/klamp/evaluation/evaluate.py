@@ -51,7 +51,8 @@ def evaluate(
     """Run ``episodes`` whole episodes of ``env`` (that of the training, if left out).
 
     ``env`` is whatever ``klamp.train`` takes, or an environment that Gymnasium has made, which is
-    made again from its ``spec``, as it is. Any other has the wrappers of the training, and that of
+    made again from its ``spec``, as it is. A vector environment is taken itself, and stays open.
+    Any other has the wrappers of the training, and that of
     the training its arguments, unless ``wrappers`` and ``env_kwargs`` are given.
 
     Episodes are shared out evenly over parallel copies beforehand: taking whichever end first
@@ -63,8 +64,8 @@ def evaluate(
         raise ConfigError(f"`episodes` is {episodes!r}, but must be an integer ≥ 1.")
     if not is_integer(seed, 0) or seed >= 2**63:
         raise ConfigError(f"`seed` is {seed!r}, but must be an integer from 0 to 2**63 − 1.")
-    due = shared_out(episodes)
     source = source_to_evaluate(policy.config, env, env_kwargs, wrappers)
+    due = shared_out(episodes, source.rows)
     environments = source.host(len(due), seed=seed, purpose=Purpose.EVALUATE)
     try:
         _check_fits(policy, environments)
@@ -74,9 +75,9 @@ def evaluate(
         environments.close()
 
 
-def shared_out(episodes: int) -> np.ndarray:
-    """The episodes that are due from each copy."""
-    copies = min(episodes, COPIES)
+def shared_out(episodes: int, rows: int | None = None) -> np.ndarray:
+    """The episodes that are due from each copy, of which there are ``rows`` where it is given."""
+    copies = rows or min(episodes, COPIES)
     return np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
 
 

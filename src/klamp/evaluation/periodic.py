@@ -1,16 +1,23 @@
 """How well a policy does while it is trained: the same episodes at every evaluation."""
 
 import time
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from klamp.config.run import RunConfig
 from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.source import EnvironmentSource, source_of
+from klamp.errors import KlampError, KlampWarning, one_line
 from klamp.evaluation.evaluate import run_episodes, shared_out
 from klamp.evaluation.policy import TrainedPolicy
+from klamp.evaluation.video import check_pictures, check_video, film
 from klamp.runtime.seeding import Purpose
+
+SUFFIX = ".mp4"
+"""The format of films."""
 
 
 class PeriodicEvaluation:
@@ -52,6 +59,23 @@ class PeriodicEvaluation:
             "eval_length_mean": float(done.lengths.mean()),
         }
 
+    def film(self, policy: TrainedPolicy, folder: Path, before: int, after: int) -> None:
+        """Film an episode where enough evaluations have passed; a failure is warned of."""
+        began = time.perf_counter()
+        settings = self._config.settings
+        each = (settings.eval_interval or 0) * settings.video_every
+        if not each or after // each == before // each:
+            return
+        source = self._source or source_of(self._config)
+        try:
+            film(policy, source, _film_of(folder, after), seed=settings.seed, episodes=1)
+        except Exception as error:  # no film is worth a run
+            kind = "" if isinstance(error, KlampError) else f"{type(error).__name__}: "
+            what = f"No film was made at step {after:,}. {kind}{one_line(error)}"
+            warnings.warn(what, KlampWarning, stacklevel=2)
+        finally:
+            self.took_s += time.perf_counter() - began
+
     def close(self) -> None:
         """Free the environments."""
         if self._environments is not None:
@@ -76,3 +100,15 @@ class PeriodicEvaluation:
         # After it: putting rows back may draw, and what is drawn next is to be the same, too.
         self._environments.begin(0)
         return self._environments, first
+
+
+def check_films(config: RunConfig, source: EnvironmentSource) -> None:
+    """Raise ``ConfigError`` where films are wanted that cannot be made."""
+    if config.settings.video_every:
+        check_video(_film_of(Path(), 0))
+        check_pictures(source)
+
+
+def _film_of(folder: Path, step: int) -> Path:
+    """Where the film of a step lies."""
+    return folder / "videos" / f"step_{step:012d}{SUFFIX}"

@@ -99,7 +99,15 @@ def identity_scaling(shape: tuple[int, ...]) -> Scaling:
 
 
 def normalize(x: Float[Array, "*S"], by: Scaling) -> Float[Array, "*S"]:
-    """(x − shift)·factor, clipped to ±10. Traced and host code both call this."""
+    """(x − shift)·factor, clipped to ±10. Traced and host code both call this.
+
+    Where ``by`` has fewer features than ``x``, they are the first ones, and the others, which are
+    images, stay as they are.
+    """
+    first = by.shift.shape[-1:]
+    if first and first != x.shape[-1:]:
+        numbers, rest = x[..., : first[0]], x[..., first[0] :]
+        return jnp.concatenate([normalize(numbers, by), rest], axis=-1)
     return jnp.clip((x - by.shift) * by.factor, -CLIP, CLIP)
 
 

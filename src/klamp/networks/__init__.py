@@ -12,7 +12,6 @@ from klamp.networks.actor_critic import Trunk as Trunk
 from klamp.networks.build import NetworkBuilder as NetworkBuilder
 from klamp.networks.build import build_network as build_network
 from klamp.networks.build import check_network as check_network
-from klamp.networks.build import name_of as name_of
 from klamp.networks.flat_model import Model as Model
 from klamp.networks.flat_model import flatten as flatten
 from klamp.networks.heads import CategoricalHead as CategoricalHead
@@ -23,6 +22,7 @@ from klamp.networks.layers import CNN as CNN
 from klamp.networks.layers import MLP as MLP
 from klamp.networks.layers import Dense as Dense
 from klamp.networks.layers import Features as Features
+from klamp.networks.layers import ImagesAndNumbers as ImagesAndNumbers
 from klamp.networks.layers import as_float as as_float
 from klamp.networks.recurrent import Recurrent as Recurrent
 from klamp.networks.recurrent import RecurrentEncoder as RecurrentEncoder

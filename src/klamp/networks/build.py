@@ -2,23 +2,24 @@
 
 import math
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from gymnasium import spaces
 from jaxtyping import PRNGKeyArray
 
+from klamp.config.environment_name import can_be_imported
 from klamp.config.run import RunConfig
 from klamp.config.settings import NetworkSettings
 from klamp.config.unused import Decided, by_spaces, refuse_unused
+from klamp.envs.qualified_name import find_code
+from klamp.envs.spaces.joined import JoinedBox, is_image
 from klamp.envs.spaces.supported import leaves_of
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, EnvironmentFault, KlampError, one_line
 from klamp.networks.actor_critic import Actor, ActorCritic, Critic, NoEncoder, Trunk
 from klamp.networks.heads import action_head, has_gaussian
-from klamp.networks.layers import CNN, FEATURES, MLP, Dense, Features
+from klamp.networks.layers import CNN, FEATURES, MLP, Dense, Features, ImagesAndNumbers
 from klamp.networks.recurrent import Recurrent, RecurrentEncoder
 from klamp.runtime.compile_cache import compile_cheaply
 from klamp.types import Inputs
@@ -47,23 +48,21 @@ class Spaces(Protocol):
         ...
 
 
-def is_image(space: Any) -> bool:
-    """Bytes with three axes."""
-    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
-
-
 def build_network(
     observation: Any, action_space: Any, settings: NetworkSettings, *, key: PRNGKeyArray
 ) -> ActorCritic:
     """Actor and critic with equal hidden layers, or with the same, as ``settings`` describe them.
 
     ``observation`` is the Box of what the networks see, or the length of a vector. Images (bytes
-    with three axes) get convolutions.
+    with three axes) get convolutions; those of a Dict or Tuple (``JoinedBox``) as well, each its
+    own, whose features join the other numbers before the hidden layers.
     """
     keys = jax.random.split(key, 4)
     shape: tuple[int, ...] = (observation,) if isinstance(observation, int) else observation.shape
     size = math.prod(shape)
-    image = is_image(observation)
+    image, joined = is_image(observation), isinstance(observation, JoinedBox)
+    if isinstance(observation, JoinedBox):
+        size = observation.numbers + FEATURES * len(observation.images)
     width = FEATURES if image else (size, *settings.hidden_sizes)[-1]
     features = settings.recurrent_size or width
     gaussian = has_gaussian(action_space, settings.action_bounds)
@@ -77,7 +76,11 @@ def build_network(
         if image:
             return CNN(shape, key=key)
         hidden, activation = settings.hidden_sizes, settings.activation
-        return MLP(size, hidden, activation, dropout=dropout, key=key)
+        of_layers, of_images = jax.random.split(key) if joined else (key, key)
+        layers = MLP(size, hidden, activation, dropout=dropout, key=of_layers)
+        if isinstance(observation, JoinedBox):
+            return ImagesAndNumbers(observation.numbers, observation.images, layers, key=of_images)
+        return layers
 
     head = action_head(
         action_space,
@@ -104,13 +107,6 @@ def build_network(
     actor = Actor(torso(keys[0], settings.dropout), head)
     # No dropout in a critic of its own: noise in V is noise in the advantage.
     return ActorCritic(actor, NoEncoder(), Critic(torso(keys[2], 0.0), value))
-
-
-def name_of(network: NetworkBuilder) -> str:
-    """A function as `config.json` records it."""
-    kind = type(network)
-    named: Any = network if isinstance(network, FunctionType | type) else kind
-    return f"{named.__module__}:{named.__qualname__}"
 
 
 def check_network(network: Any, observation_space: Any, action_space: Any) -> ActorCritic:
@@ -150,25 +146,52 @@ def check_network(network: Any, observation_space: Any, action_space: Any) -> Ac
 def network_maker(
     config: RunConfig, environments: Spaces, network: NetworkBuilder | None
 ) -> Callable[[PRNGKeyArray], ActorCritic]:
-    """From a key to the networks of the settings, or to a user's own."""
+    """From a key to the networks of the settings, or to a user's own.
+
+    These are built by ``network``, or, where it is None, by what the configuration names.
+    """
     seen, actions = environments.policy_observation_space, environments.action_space
-    if (network is None) != (config.network is None):
-        raise ConfigError(
-            "The run has the built-in networks; leave `network` out."
-            if config.network is None
-            else f"The run has networks of its own, built by `{config.network}`, which no file "
-            "holds. Give that function again, in Python: `klamp.load(folder, network=…)` or "
-            "`klamp.resume(folder, network=…)`."
-        )
+    if config.network is not None:
+        build = network or _builder_named(config.network)
+        return lambda key: _own_network(config, _built(build, config, seen, actions, key))
     if network is not None:
-        return lambda key: _own_network(config, network(seen, actions, key), seen, actions)
+        raise ConfigError("The run has the built-in networks; leave `network` out.")
     # As one program: drawn layer by layer, the first weights take longer than all the rest.
     return compile_cheaply(lambda key: build_network(seen, actions, config.settings, key=key))
 
 
-def _own_network(config: RunConfig, network: Any, seen: Any, actions: Any) -> ActorCritic:
-    """A user's network, if it fits the spaces and the settings."""
-    checked = check_network(network, seen, actions)
+def _built(
+    build: NetworkBuilder, config: RunConfig, seen: Any, actions: Any, key: PRNGKeyArray
+) -> ActorCritic:
+    """A user's network, whose exceptions become a paragraph."""
+    try:
+        return check_network(build(seen, actions, key), seen, actions)
+    except KlampError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"The network `{config.network}` raised {type(error).__name__} for observations of "
+            f"{seen} and actions of {actions}: {one_line(error)} It is called with these spaces "
+            "and a key, and its policy and critic with two rows. See docs/custom-networks.md."
+        ) from error
+
+
+def _builder_named(name: str) -> NetworkBuilder:
+    """The function ``module:name``; ``ConfigError`` where there is none."""
+    if not can_be_imported(name):
+        raise ConfigError(
+            f"The run has networks of its own, built by `{name}`, which no file holds. Give that "
+            "function again, in Python: `klamp.load(folder, network=…)` or "
+            "`klamp.resume(folder, network=…)`."
+        )
+    try:
+        return find_code(name, "network")
+    except EnvironmentFault as fault:
+        raise ConfigError(str(fault)) from fault
+
+
+def _own_network(config: RunConfig, checked: ActorCritic) -> ActorCritic:
+    """A user's network, if it fits the settings."""
     size, recurrent = config.settings.recurrent_size, isinstance(checked.encoder, RecurrentEncoder)
     if size and not recurrent:
         raise ConfigError(

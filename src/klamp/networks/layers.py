@@ -224,3 +224,34 @@ class CNN(eqx.Module):
         for convolution in self.convolutions:
             x = convolution(x)
         return jax.nn.relu(self.dense(x.reshape(x.shape[0], -1)))
+
+
+class ImagesAndNumbers(eqx.Module):
+    """Rows of numbers and images: the features of each image join the numbers, then hidden layers.
+
+    Each image has convolutions of its own; the numbers go on as they are.
+    """
+
+    images: tuple[CNN, ...]
+    layers: MLP
+    numbers: int = eqx.field(static=True)
+    shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
+
+    def __init__(
+        self, numbers: int, shapes: tuple[tuple[int, ...], ...], layers: MLP, *, key: PRNGKeyArray
+    ) -> None:
+        """Rows begin with so many ``numbers``; then comes an image of each of the ``shapes``."""
+        keys = jax.random.split(key, len(shapes))
+        self.images = tuple(CNN(shape, key=k) for shape, k in zip(shapes, keys, strict=True))
+        self.layers, self.numbers, self.shapes = layers, numbers, shapes
+
+    def __call__(self, inputs: Inputs) -> Float[Array, "B h"]:
+        """Features of each row."""
+        rows = inputs.observation
+        parts, first = [rows[:, : self.numbers]], self.numbers
+        for shape, image in zip(self.shapes, self.images, strict=True):
+            end = first + math.prod(shape)
+            seen = rows[:, first:end].reshape(rows.shape[0], *shape)
+            parts.append(image(inputs._replace(observation=seen)))
+            first = end
+        return self.layers(inputs._replace(observation=jnp.concatenate(parts, axis=1)))

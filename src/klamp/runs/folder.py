@@ -159,8 +159,8 @@ def read_trusted_config(
 
     Code is run where this user's klamp wrote its name there, or where the user says ``trust``; a
     module of registered environments or of an algorithm also where it is imported already.
-    ``given`` says which of `environment` and `wrappers` the user gives again, so that their names
-    lead to nothing; ``algorithm`` is the run's own, where it is given again.
+    ``given`` says which of `environment`, `wrappers` and `network` the user gives again, so that
+    their names lead to nothing; ``algorithm`` is the run's own, where it is given again.
     """
     data = _data_of(folder)
     again = [*given, *(["algorithm"] if algorithm is not None else [])]
@@ -171,7 +171,7 @@ def read_trusted_config(
             "run is another's, its config.json was changed, or the module lies elsewhere now. "
             "Nothing was imported. Look at it; if you trust it, add `--trust` (in Python, "
             "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
-            "`algorithm=…`)."
+            "`algorithm=…`, `network=…`)."
         )
     module = module_of_algorithm(data.get("algo"))
     if module is not None and algorithm is None:

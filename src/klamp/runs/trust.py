@@ -1,10 +1,10 @@
 """Whether this user's own klamp wrote a `config.json`: asked before code that it names is run.
 
 An environment called `module:id` is made by importing the module; one called `factory:module:name`,
-an algorithm called `module:Class` and a wrapper called `module:name` by calling what the module
-holds; and text among the arguments of a constructor may be the name of a file. Such a run's
-`config.json` bears an HMAC-SHA256 of what it says and of where the modules lie, by a key that only
-this user has, so that a folder from elsewhere imports nothing unless its user says so.
+an algorithm called `module:Class`, and networks and wrappers called `module:name`, by calling what
+the module holds; and text among the arguments of a constructor may be the name of a file. Such a
+run's `config.json` bears an HMAC-SHA256 of what it says and of where the modules lie, by a key that
+only this user has, so that a folder from elsewhere imports nothing unless its user says so.
 """
 
 import contextlib
@@ -34,10 +34,18 @@ SIGNATURE = "signature"
 
 KEY_BYTES = 32
 
-_GIVEN_AS = {"environment": "environment", "algorithm": "algorithm", "wrapper": "wrappers"}
+_GIVEN_AS = {
+    "environment": "environment",
+    "algorithm": "algorithm",
+    "network": "network",
+    "wrapper": "wrappers",
+}
 """The argument by which a user gives each part again."""
 
-KEYS = {"environment": "env", "algorithm": "algo"}
+CALLED = ("network", "wrapper")
+"""What is made by calling code that a module holds, whether or not it is imported already."""
+
+KEYS = {"environment": "env", "algorithm": "algo", "network": "network"}
 """What of a configuration may name a module, and where."""
 
 
@@ -47,15 +55,15 @@ def code_of(
     """What a configuration names that is run, or may be read, to make its parts; in words.
 
     ``data`` is as `config.json` holds it, and may hold anything. ``given`` says which of
-    `environment`, `algorithm` and `wrappers` the user gives anew. A module that is ``imported``
-    already has registered its environments, and is run no further by their ids.
+    `environment`, `algorithm`, `network` and `wrappers` the user gives anew. A module that is
+    ``imported`` already has registered its environments, and is run no further by their ids.
     """
     found: list[str] = []
     env = _text(data.get("env"))
     for what, name, module in _named(data):
         if _GIVEN_AS[what] in given:
             continue
-        if module not in imported or name.startswith(FACTORY) or what == "wrapper":
+        if module not in imported or name.startswith(FACTORY) or what in CALLED:
             found.append(
                 f"the {what} `{printable(name, 300)}`, and to make it would run the code of the "
                 f"module `{printable(module, 300)}`"
@@ -74,6 +82,7 @@ def _named(data: dict[str, Any]) -> list[tuple[str, str, str]]:
     several: Any = wrappers if isinstance(wrappers, list | tuple) else ()
     names = [("environment", _text(data.get("env")), module_of)]
     names += [("algorithm", _text(data.get("algo")), module_of_algorithm)]
+    names += [("network", _text(data.get("network")), code_module)]
     names += [("wrapper", _text(name), code_module) for name in several]
     found = [(what, name, find(name)) for what, name, find in names]
     return [(what, name, module) for what, name, module in found if module is not None]

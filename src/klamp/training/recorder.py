@@ -168,7 +168,9 @@ class RunRecorder:
         metrics = _metrics(state, reported, self.spent.wall_s, seconds, before)
         self._explain(metrics)
         if self._evaluation.due(before, int(state.step)):
-            metrics |= self._evaluation(self._run.policy(state), check)
+            policy = self._run.policy(state)
+            metrics |= self._evaluation(policy, check)
+            self._evaluation.film(policy, self._folder, before, int(state.step))
         event = UpdateEvent(
             metrics, self._run.config, self._folder, lambda: self._run.policy(state)
         )

@@ -99,7 +99,8 @@ def go_on(
     use_device(device)
     path = Path(folder)
     root = run_of(path)
-    config = read_trusted_config(root, trust, given_again(environment, wrappers), algorithm)
+    again = given_again(environment, wrappers, network)
+    config = read_trusted_config(root, trust, again, algorithm)
     if nothing_trained(root):
         warnings.warn(
             f"{root} was stopped before its first step: nothing had been trained, so the "

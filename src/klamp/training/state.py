@@ -11,6 +11,7 @@ from klamp.algorithms import implementation
 from klamp.collection.collector import BehaviorPolicy, Summary
 from klamp.collection.episodes import EpisodeStatistics, add_rollout, no_episodes
 from klamp.config.run import RunConfig
+from klamp.envs.spaces.joined import normalized_part
 from klamp.mathematics.normalization import (
     Moments,
     Scaling,
@@ -66,13 +67,8 @@ def fresh_state(
 
 
 def normalized_shape(config: RunConfig, observation_space: Any) -> tuple[int, ...]:
-    """The shape of the moments: of one observation, or (0,) where none are kept.
-
-    Bytes are not normalised: the networks divide them by 255.
-    """
-    if not config.settings.normalize_observation or observation_space.dtype == np.uint8:
-        return (0,)
-    return observation_space.shape
+    """The shape of the moments: of what is normalised of an observation; (0,) where nothing is."""
+    return normalized_part(observation_space) if config.settings.normalize_observation else (0,)
 
 
 def action_std(config: RunConfig, state: TrainState) -> float | None:

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from klamp.config.algorithms import AlgorithmConfig
-from klamp.config.presets import configure
+from klamp.config.presets import configure, usual_wrappers
 from klamp.config.run import RunConfig
 from klamp.envs.checks.startup import check_environment
+from klamp.envs.qualified_name import qualified_name
 from klamp.envs.source import EnvironmentSource, given_again, resolve, source_of
 from klamp.envs.spaces.masks import mask_sizes
 from klamp.envs.wrappers import Wrap
 from klamp.errors import KlampWarning, NotSaved, ReporterFault
+from klamp.evaluation.periodic import check_films
 from klamp.evaluation.policy import TrainedPolicy
-from klamp.networks import NetworkBuilder, flatten, name_of
+from klamp.networks import NetworkBuilder, flatten
 from klamp.networks.build import network_maker
 from klamp.reporting.format import mostly_refused
 from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
@@ -39,20 +41,22 @@ def train(
     out: str | Path | None = None,
     quiet: bool = False,
     report: Report | Sequence[Report] = (),
-    network: NetworkBuilder | None = None,
+    network: NetworkBuilder | str | None = None,
     device: str = "auto",
     env_kwargs: Mapping[str, Any] | None = None,
-    wrappers: Sequence[str | Wrap] = (),
+    wrappers: Sequence[str | Wrap] | None = None,
     start_from: str | Path | None = None,
     **settings: Any,
 ) -> Result:
     """Train a policy and keep the run in a folder of its own.
 
-    ``env`` is a Gymnasium id, ``module:id``, a class or function that makes an environment
-    (docs/environments.md), the id of an environment written in JAX such as ``gymnax:CartPole-v1``,
-    or an object that is one (docs/jax-environments.md). ``env_kwargs`` are arguments of the
+    ``env`` is a Gymnasium id, ``module:id``, a class or function that makes an environment or a
+    vector environment, a vector environment itself (docs/environments.md), the id of an environment
+    written in JAX such as ``gymnax:CartPole-v1``, or an object that is one
+    (docs/jax-environments.md). ``env_kwargs`` are arguments of the
     environment's constructor; ``wrappers`` are names such as ``"frame-stack=4"``, or callables
-    ``env → env``, the innermost first. ``algorithm`` is a
+    ``env → env``, the innermost first; Atari's (``ALE/…``) have their usual ones if left out.
+    ``algorithm`` is a
     config such as ``klamp.TRPO(max_kl=0.01)``, taken as it is, or a name such as ``"trpo"``, which
     takes the preset's settings, or an object of your own class (examples/own_algorithm.py); PPO if
     left out. ``settings`` are the fields of ``klamp.Settings``
@@ -63,8 +67,9 @@ def train(
     ``runs/{env}-{algorithm}-{seed}``. Progress goes to standard error unless ``quiet``.
     ``report`` is told of each update: objects with a method ``update(event)``, functions of the
     event, and the names of logs, ``"csv"``, ``"tensorboard"`` and ``"wandb"`` (docs/callbacks.md).
-    ``network(observation_space, action_space, key)`` builds networks of your own
-    (docs/custom-networks.md); ``load`` and ``resume`` then need it again. ``device`` is ``cpu``,
+    ``network(observation_space, action_space, key)`` builds networks of your own, and may be given
+    as ``"module:function"`` (docs/custom-networks.md); ``load`` and ``resume`` need it again where
+    it cannot be imported by its name. ``device`` is ``cpu``,
     ``gpu``, or ``auto``, which leaves it to JAX. ``start_from`` is the folder of another run, or of
     one of its checkpoints: this run begins with its parameters and observation normaliser, and with
     nothing else of it. Both must have the same spaces and network settings.
@@ -75,7 +80,9 @@ def train(
     (``Result.unsaved``, and a ``KlampWarning``); where a signal stops a run that cannot be saved,
     ``Stopped.result`` has it.
     """
-    source = resolve(env, env_kwargs, wrappers)
+    source = resolve(env, env_kwargs, usual_wrappers(env) if wrappers is None else wrappers)
+    if source.rows is not None:
+        settings.setdefault("num_envs", source.rows)
     config = configure(
         source.name,
         algorithm,
@@ -84,7 +91,8 @@ def train(
         wrappers=source.wrappers,
     )
     if network is not None:
-        config = replace(config, network=name_of(network))
+        named = isinstance(network, str)
+        config = replace(config, network=network if named else qualified_name(network))
     if start_from is not None:
         config = starting_from(config, start_from)
     return told(
@@ -92,7 +100,7 @@ def train(
             config,
             out=out,
             reporters=gather(report, quiet=quiet),
-            network=network,
+            network=None if isinstance(network, str) else network,
             device=device,
             environment=source,
         )
@@ -116,6 +124,7 @@ def train_config(
     use_device(device)
     source = environment or source_of(config)
     check_environment(source, config.settings)
+    check_films(config, source)
     return train_one(
         config,
         out=out,
@@ -182,7 +191,7 @@ def load(
     leads to what it was given. ``trust`` has the modules be imported that its `config.json` names,
     whoever wrote them there.
     """
-    again = given_again(environment, wrappers)
+    again = given_again(environment, wrappers, network)
     config = read_trusted_config(run_of(Path(folder)), trust, again, algorithm)
     path = chosen_checkpoint(Path(folder), checkpoint)
     source = source_of(config, environment, wrappers)

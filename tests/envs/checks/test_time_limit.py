@@ -5,9 +5,10 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
-from own_environments import Line, Slow
+from own_environments import Line, Race, Slow
 
 from klamp.config.settings import Settings
 from klamp.envs.checks.startup import check_environment
@@ -31,6 +32,44 @@ def test_a_constructor_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("klamp.envs.checks.one_copy.CONSTRUCTION_LIMIT_S", 0.3)
     with pytest.raises(EnvironmentFault, match="The constructor of `NeverMade` gave no answer"):
         check_environment(resolve(NeverMade), Settings(step_limit_s=0.3))
+
+
+class Second(Line):
+    """One that waits for ever in a call, the second copy alone."""
+
+    made = 0
+
+    def __init__(self, call: str) -> None:
+        super().__init__()
+        type(self).made += 1
+        if type(self).made % 2 == 0:
+            setattr(self, call, lambda *_, **__: threading.Event().wait())
+
+
+def test_a_second_copy_that_hangs_is_given_up() -> None:
+    with pytest.raises(EnvironmentFault, match=r"`reset\(seed=\d+\)` of `Second` gave no answer"):
+        check_environment(resolve(Second, {"call": "reset"}), Settings(step_limit_s=0.3))
+    with pytest.raises(EnvironmentFault, match="close of `Second` gave no answer"):
+        check_environment(resolve(Second, {"call": "close"}), Settings(step_limit_s=0.3))
+
+
+def test_a_copy_that_hangs_after_a_fault_too_is_given_up() -> None:
+    class Both(Slow):
+        def close(self) -> None:
+            threading.Event().wait()
+
+    with pytest.raises(EnvironmentFault, match=r"`step\(.* of `Both` gave no answer in 0.2 s"):
+        check_environment(resolve(Both), Settings(step_limit_s=0.2))
+
+
+class NeverReset(Race):
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        threading.Event().wait()
+
+
+def test_a_vector_environment_that_hangs_is_given_up() -> None:
+    with pytest.raises(EnvironmentFault, match="`reset` of `NeverReset` gave no answer"):
+        check_environment(resolve(NeverReset()), Settings(step_limit_s=0.3, num_envs=3))
 
 
 def test_what_is_in_time_is_left_alone() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from klamp.config.settings import Settings
 from klamp.envs.spaces.actions import action_numbers
+from klamp.envs.spaces.joined import JoinedBox
 from klamp.envs.spaces.observations import policy_observation_space
 from klamp.errors import ConfigError
 
@@ -46,7 +47,8 @@ def rollout_bytes(settings: Settings, seen: Any, action_space: Any) -> int:
 def network_bytes(settings: Settings, seen: Any) -> int:
     """Weights of the hidden layers, their gradient, and Adam's two moments."""
     # An image passes through convolutions first: only what follows the first layer is certain.
-    first = [int(np.prod(seen.shape))] if len(seen.shape) == 1 else []
+    image = len(seen.shape) > 1 or isinstance(seen, JoinedBox)
+    first = [] if image else [int(np.prod(seen.shape))]
     weights = sum(a * b for a, b in pairwise([*first, *settings.hidden_sizes]))
     return weights * (1 if settings.shared_network else 2) * 4 * NUMBER
 

@@ -100,7 +100,7 @@ class Single:
 
     def drop(self) -> None:
         """Free the environment after a fault, which is worth more than one of ``close``."""
-        with suppress(Exception, SystemExit):
+        with suppress(Exception, SystemExit), limited(self.env, "`close`", self._limit_s):
             self.raw.close()
 
     @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from klamp.config.environment_name import FACTORY, OBJECT
 from klamp.config.settings import Settings
 from klamp.envs.checks.device_protocol import check_protocol
 from klamp.envs.checks.exact_resume import resumes_exactly
@@ -75,9 +76,12 @@ def _check(source: EnvironmentSource, settings: Settings) -> Checked:
             check_protocol(source.title, on_device)
         again = "`jax.vmap` over its `reset(key)` and `step(key, state, action)`"
         return _check_together(source, settings, again, COMPILING_LIMIT_S)
-    again = (
-        f"`gymnasium.make_vec({source.name!r})`, `reset(seed=0)` and `step(action_space.sample())`"
-    )
+    own = source.name.startswith((FACTORY, OBJECT))
+    made = f"{source.title}(…)" if own else f"gymnasium.make_vec({source.name!r})"
+    again = f"`{made}`, `reset(seed=0)` and `step(action_space.sample())`"
+    if source.rows is not None and settings.eval_interval is not None:
+        # Said now, and not at the first evaluation.
+        source.host(source.rows, seed=settings.seed, purpose=Purpose.EVALUATE_WHILE_TRAINING)
     checked = None if source.one is None else _check_single(source.one, settings)
     if checked is None or source.together(settings.num_envs, settings.vectorization):
         return _check_together(source, settings, again, settings.step_limit_s)
@@ -150,7 +154,7 @@ def _check_together(
 
     def make() -> HostEnvironments:
         return source.host(
-            FEW + 1,
+            source.rows or FEW + 1,
             seed=settings.seed,
             purpose=Purpose.CHECK,
             vectorization=settings.vectorization,
@@ -166,7 +170,8 @@ def _check_together(
             if isinstance(copies, VectorEnvironments) and copies.resets_at_once:
                 _until_an_end(copies, settings.seed, limit_s)
         finally:
-            copies.close()
+            with limited(env, "`close`", limit_s):
+                copies.close()
         with limited(env, "A second walk", max(limit_s * STEPS, CONSTRUCTION_LIMIT_S)):
             repeats = resumes_exactly(make, settings.seed)
     except KlampError:
@@ -176,7 +181,10 @@ def _check_together(
             f"The environment `{env}` raised {type(error).__name__} in its first {STEPS} steps: "
             f"{' '.join(str(error).split())} Run it by itself with {again}."
         ) from error
-    difference = f"`{env}` does not repeat itself from what its vector form keeps"
+    difference = (
+        f"`{env}` does not repeat itself from what its vector form keeps, the arrays and numbers "
+        "among its attributes"
+    )
     return Checked(repeats, difference if source.exact and not repeats else "")
 
 

@@ -43,6 +43,7 @@ class PoolSource:
 
     exact = False
     wrappers: tuple[str, ...] = ()
+    rows: None = None
     one: None = None
     """No copy can be stepped by itself."""
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.vector import VectorEnv
 
 from klamp.config.environment_name import FACTORY, module_of, title_of
 from klamp.envs.device.adapters import functional
 from klamp.envs.device.protocol import DeviceEnvironment
+from klamp.envs.device.source import no_wrappers, only_auto
 from klamp.envs.host.interface import HostEnvironments
 from klamp.envs.host.recipe import Recipe
 from klamp.envs.host.replay import CopiedEnvironments
@@ -26,7 +28,7 @@ from klamp.envs.host.subprocesses import WorkerCopies
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.envs.qualified_name import find_code, raised_on_import
 from klamp.envs.wrappers import Wrapper
-from klamp.errors import ConfigError, EnvironmentFault, closest
+from klamp.errors import ConfigError, EnvironmentFault, closest, install_extra
 from klamp.runtime.importing import import_here
 from klamp.runtime.seeding import Purpose
 
@@ -34,16 +36,23 @@ FEW = 2
 """Copies that are stepped in turn, rather than as arrays, whose calls cost the same for any number:
 a step of two CartPoles takes 23 µs in turn, 40 µs together; of four, 40 µs either way."""
 
+ROWS = "it steps all its rows by itself"
+"""Why a vector environment takes no wrappers."""
+
 FUNCTIONAL = ("phys2d/", "tabular/")
 """How the ids of Gymnasium's functional environments begin."""
 
-PACKAGES = {"ALE": "ale_py"}
-"""Packages that register the ids of a namespace when they are imported."""
+PACKAGES = {"ALE": ("ale_py", "atari")}
+"""What registers the ids of a namespace when it is imported, and the extra that installs it."""
 
 
 @dataclass(frozen=True)
 class GymnasiumSource:
-    """``EnvironmentSource`` of an id, ``module:id``, a class, or a function without arguments."""
+    """``EnvironmentSource`` of an id, ``module:id``, a class, or a function.
+
+    A class of vector environments, and a function with an argument ``num_envs``, make all rows at
+    once.
+    """
 
     name: str
     env_kwargs: Mapping[str, Any]
@@ -52,6 +61,7 @@ class GymnasiumSource:
     """The class or function, where it was given; found by its name where not."""
 
     exact = True
+    rows: None = None
 
     @property
     def title(self) -> str:
@@ -76,7 +86,10 @@ class GymnasiumSource:
         if isinstance(self.factory, EnvSpec):
             return Recipe(self.title, self.factory, self.wrapped, f"gymnasium.make({self.title!r})")
         make = self.factory or find_code(self.name.removeprefix(FACTORY), "environment")
-        spec = EnvSpec(self.title, make, order_enforce=False, kwargs=given)
+        if _makes_rows(make):
+            spec = EnvSpec(self.title, None, vector_entry_point=make, kwargs=given)
+        else:
+            spec = EnvSpec(self.title, make, order_enforce=False, kwargs=given)
         return Recipe(self.title, spec, self.wrapped, f"{self.title}({told.removeprefix(', ')})")
 
     @property
@@ -102,9 +115,13 @@ class GymnasiumSource:
         Never with wrappers, which hold one copy, nor with arguments that the form does not take.
         """
         spec = self.recipe.spec
+        if spec.entry_point is None:
+            only_auto(self.title, vectorization)
+            no_wrappers(self.title, self.wrappers, ROWS)
+            return True
         if vectorization != "auto" or self.wrapped or spec.vector_entry_point is None:
             return False
-        if spec.entry_point is not None and (num_envs <= FEW or spec.additional_wrappers):
+        if num_envs <= FEW or spec.additional_wrappers:
             return False
         return not self.env_kwargs or _takes(spec.vector_entry_point, spec.kwargs)
 
@@ -129,11 +146,21 @@ class GymnasiumSource:
             with ExitStack() as made:
                 envs = [_closed_by(made, recipe) for _ in range(num_envs)]
                 made.pop_all()
-        except EnvironmentFault:
+        except (ConfigError, EnvironmentFault):
             raise
         except Exception as error:
             raise recipe.cannot_make(error) from error
         return CopiedEnvironments(LocalCopies(envs), title, seed, purpose)
+
+
+def _makes_rows(make: Any) -> bool:
+    """Whether a class or function makes a vector environment, of as many rows as are asked for."""
+    if isinstance(make, type):
+        return issubclass(make, VectorEnv)
+    try:
+        return "num_envs" in inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _closed_by(made: ExitStack, recipe: Recipe) -> Any:
@@ -163,7 +190,8 @@ def _takes(vector: Any, kwargs: Mapping[str, Any]) -> bool:
 def specification(env: str) -> EnvSpec:
     """The registered specification of an id; an error that suggests the nearest one."""
     own, name = module_of(env), env.rpartition(":")[2]
-    module = own or PACKAGES.get(name.partition("/")[0])
+    package, extra = PACKAGES.get(name.partition("/")[0], (None, ""))
+    module = own or package
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -176,8 +204,8 @@ def specification(env: str) -> EnvSpec:
             f"The environment `{env}` needs the module `{module}`, which cannot be imported "
             f"({error}). Install it, or run from the folder that holds it."
             if own
-            else f"The environment `{env}` needs a package that cannot be imported ({error}). Do "
-            f"`pip install {str(module).replace('_', '-')}`."
+            else f"The environment `{env}` needs a package that cannot be imported ({error}). "
+            f"{install_extra(extra)}"
         ) from error
     except gymnasium.error.Error as error:
         known = list(gymnasium.registry)

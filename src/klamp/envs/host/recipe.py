@@ -53,7 +53,8 @@ class Recipe:
         """Why no copy could be made, in the constructor's own words, with the likely remedy."""
         wrong = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         if isinstance(error, TypeError) and wrong is not None and wrong[1] in self.spec.kwargs:
-            return unknown_argument(self.title, wrong[1], arguments(self.spec.entry_point))
+            make = self.spec.entry_point or self.spec.vector_entry_point
+            return unknown_argument(self.title, wrong[1], arguments(make))
         text = one_line(error)
         missing = isinstance(error, gymnasium.error.DependencyNotInstalled | ImportError)
         remedy = "Check the environment's own constructor."
@@ -62,7 +63,8 @@ class Recipe:
             remedy = f"Check the environment's own constructor, and its wrappers: {named}."
         if missing:
             mujoco = "mujoco" in text or "imageio" in text
-            remedy = install_extra("mujoco") if mujoco else "Install what it names."
+            extra = "mujoco" if mujoco else "atari" if "opencv" in text else None
+            remedy = install_extra(extra) if extra else "Install what it names."
         return EnvironmentFault(
             f"The environment `{self.title}` could not be made: {type(error).__name__}: {text} "
             f"{remedy}"
@@ -91,7 +93,7 @@ def arguments(entry_point: Any) -> list[str]:
         names += [name for name in named if name not in ("self", *names)]
         if all(parameter.kind is not handed_on for parameter in parameters):
             break
-    return [name for name in names if name != "render_mode"]
+    return [name for name in names if name not in ("render_mode", "num_envs")]
 
 
 def _constructors(make: Any) -> list[Callable[..., Any]]:

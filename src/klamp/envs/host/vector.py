@@ -35,8 +35,15 @@ class VectorEnvironments:
     """A vector environment behind one reading of how episodes end."""
 
     def __init__(
-        self, vector: VectorEnv[Any, Any, Any], env: str, seed: int, purpose: Purpose
+        self,
+        vector: VectorEnv[Any, Any, Any],
+        env: str,
+        seed: int,
+        purpose: Purpose,
+        close: Callable[[], Any] | None = None,
     ) -> None:
+        """``close`` frees it, by default its own; one that somebody else holds stays open."""
+        self._free = close or vector.close
         self.env, self.vector, self.num_envs = env, vector, vector.num_envs
         self.observation_space = vector.single_observation_space
         self.action_space = vector.single_action_space
@@ -127,7 +134,7 @@ class VectorEnvironments:
 
     def close(self) -> None:
         """Free the environments."""
-        self.vector.close()
+        self._free()
 
     def _plain(self) -> dict[str, Any]:
         """Attributes that are arrays or numbers."""

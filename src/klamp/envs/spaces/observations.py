@@ -2,11 +2,14 @@
 
 A Box passes as it is. Everything else becomes one vector of float32: Discrete and MultiDiscrete
 one-hot, MultiBinary as 0 and 1, bytes divided by 255, the parts of a Dict (in the order of its
-keys) or Tuple one after another. A Dict's entry ``action_mask`` is no observation; a Dict of one
-part besides it is that part.
+keys) or Tuple one after another, images after all others. A Dict's entry ``action_mask`` is no
+observation; a Dict of one part besides it is that part, and so is a Dict or Tuple of one image.
 """
 
+import math
 from collections.abc import Callable
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import jax
@@ -14,6 +17,7 @@ import numpy as np
 from gymnasium import spaces
 
 from klamp.envs import MASK_KEY
+from klamp.envs.spaces.joined import JoinedBox, is_image
 from klamp.errors import EnvironmentFault
 from klamp.types import HostOrDevice
 
@@ -34,9 +38,14 @@ def without_mask(space: Any) -> Any:
 def policy_observation_space(space: Any) -> spaces.Box:
     """The Box of what a policy sees of an observation space."""
     proper = without_mask(space)
-    if isinstance(proper, spaces.Box):
-        return proper
-    return spaces.Box(-np.inf, np.inf, (part_size(proper),), np.float32)
+    _, seen = _only_image(proper)
+    if isinstance(seen, spaces.Box):
+        return seen
+    images = [leaf.shape for _, leaf in _in_columns(proper) if is_image(leaf)]
+    size = part_size(proper)
+    if images:
+        return JoinedBox(size - sum(map(math.prod, images)), tuple(images))
+    return spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
 
 def part_size(space: Any) -> int:
@@ -61,10 +70,12 @@ def encoder(space: Any) -> Callable[[Any], Any] | None:
     """
     proper = without_mask(space)
     names = [name for name, part in _parts(space) if part is proper]
-    only = names[0] if names and masks_in_observation(space) else None
-    if isinstance(proper, spaces.Box):
-        return None if only is None else lambda batch: batch[only]
-    return lambda batch: _columns(proper, batch if only is None else batch[only])
+    inside, seen = _only_image(proper)
+    path = (*(names[:1] if masks_in_observation(space) else ()), *inside)
+    if isinstance(seen, spaces.Box):
+        return (lambda batch: _at(batch, path)) if path else None
+    leaves = [((*path, *below), leaf) for below, leaf in _in_columns(seen)]
+    return lambda batch: _joined([_columns(leaf, _at(batch, place)) for place, leaf in leaves])
 
 
 def host_encoder(space: Any) -> Callable[[Any], np.ndarray] | None:
@@ -102,6 +113,37 @@ def _parts(space: Any) -> list[tuple[Any, Any]]:
             return []
 
 
+def _in_columns(space: Any) -> list[tuple[tuple[Any, ...], Any]]:
+    """The leaves of a space, each with the keys that lead to it; the images are the last."""
+    leaves = _paths(space, ())
+    return sorted(leaves, key=lambda found: is_image(found[1]))
+
+
+def _paths(space: Any, path: tuple[Any, ...]) -> list[tuple[tuple[Any, ...], Any]]:
+    """The leaves of a space, in the order of its parts."""
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        return [(path, space)]
+    return [leaf for name, part in _parts(space) for leaf in _paths(part, (*path, name))]
+
+
+def _only_image(space: Any) -> tuple[tuple[Any, ...], Any]:
+    """An image that is all that a Dict or Tuple holds, and the keys to it; else the space."""
+    leaves = _paths(space, ())
+    return leaves[0] if len(leaves) == 1 and is_image(leaves[0][1]) else ((), space)
+
+
+def _at(batch: Any, path: tuple[Any, ...]) -> Any:
+    """A part of a batch."""
+    return reduce(getitem, path, batch)
+
+
+def _joined(parts: list[HostOrDevice]) -> HostOrDevice:
+    """Columns side by side."""
+    if len(parts) == 1:
+        return parts[0]
+    return parts[0].__array_namespace__().concat(parts, axis=1)
+
+
 def _flat(batch: Any) -> HostOrDevice:
     """[N, …] as [N, size]."""
     array = batch if isinstance(batch, jax.Array) else np.asarray(batch)
@@ -109,15 +151,12 @@ def _flat(batch: Any) -> HostOrDevice:
 
 
 def _columns(space: Any, batch: Any) -> HostOrDevice:
-    """A batch of one part as float32 [N, size]."""
+    """A batch of one leaf as float32 [N, size]."""
     match space:
         case spaces.Discrete():
             return _one_hot(_flat(batch), [int(space.n)], [int(space.start)])
         case spaces.MultiDiscrete():
             return _one_hot(_flat(batch), space.nvec.ravel(), np.ravel(space.start))
-        case spaces.Dict() | spaces.Tuple():
-            parts = [_columns(part, batch[key]) for key, part in _parts(space)]
-            return parts[0].__array_namespace__().concat(parts, axis=1)
         case _:
             numbers = _flat(batch).astype(np.float32)
             is_bytes = isinstance(space, spaces.Box) and space.dtype == np.uint8
