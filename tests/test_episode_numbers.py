@@ -1,0 +1,185 @@
+"""What infos tell at the ends of episodes: whatever steps the environments, averaged and listed."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from environments import Count
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from jax_environments import Walk
+
+import klamp
+from klamp.config.presets import configure
+from klamp.envs.device.on_host import SteppedEnvironments
+from klamp.envs.host.replay import CopiedEnvironments
+from klamp.envs.host.serial import LocalCopies
+from klamp.envs.host.subprocesses import WorkerCopies
+from klamp.envs.host.vector import VectorEnvironments
+from klamp.envs.source import resolve
+from klamp.runtime.seeding import Purpose
+from klamp.training.callbacks import Reporters, gather
+from klamp.training.resume import resume_one
+from klamp.training.train import train_one
+
+pytestmark = pytest.mark.usefixtures("quick_updates")
+
+
+class Tells(Count):
+    """Episodes of 3 to 6 steps by their seed; the info tells their steps, and much that is none."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        observation, _ = super().reset(seed=seed)
+        self.length = 3 + int(self.np_random.integers(4))
+        return observation, {"steps": -1.0, "length": self.length}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        *rest, _ = super().step(action)
+        info: dict[str, Any] = {"steps": self.steps, "is_long": np.bool_(self.length > 4)}
+        info |= {"name": "x", "nested": {"r": 1.0}, "vector": np.ones(3), "bad": float("nan")}
+        info |= {"action": np.asarray(0.5)} if self.steps == 3 == self.length else {}
+        return *rest, info
+
+
+class TellingWalk(Walk):
+    """A walk on the device whose info tells its steps, a flag and an array."""
+
+    def step(self, key: Any, state: dict, action: Any) -> Any:
+        after = super().step(key, state, action)
+        steps = after.state["steps"]
+        info = {"steps": steps, "is_long": steps > 4, "name": "x", "vector": jnp.ones(3)}
+        return after._replace(info=info)
+
+
+def vector(mode: AutoresetMode) -> VectorEnvironments:
+    return VectorEnvironments(
+        SyncVectorEnv([Tells] * 3, autoreset_mode=mode), "Tells", 3, Purpose.EPISODE
+    )
+
+
+def in_workers() -> CopiedEnvironments:
+    return CopiedEnvironments(WorkerCopies(Tells, 3, 60.0), "Tells", 3, Purpose.EPISODE)
+
+
+HOSTS: dict[str, Any] = {
+    "copies": lambda: CopiedEnvironments(
+        LocalCopies([Tells() for _ in range(3)]), "Tells", 3, Purpose.EPISODE
+    ),
+    "workers": in_workers,
+    "next step": lambda: vector(AutoresetMode.NEXT_STEP),
+    "same step": lambda: vector(AutoresetMode.SAME_STEP),
+    "disabled": lambda: vector(AutoresetMode.DISABLED),
+    "device": lambda: SteppedEnvironments(TellingWalk(), "Walk", 3, 3, Purpose.EPISODE),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTS)
+def test_the_last_info_of_an_episode_is_told_with_its_end(kind: str) -> None:
+    environments = HOSTS[kind]()
+    environments.reset()
+    steps, ends = np.zeros(3, int), 0
+    action = np.zeros((3, 1) if kind == "device" else 3, np.float32 if kind == "device" else int)
+    for _ in range(20):
+        after = environments.step(action)
+        steps += after.valid
+        ended = np.flatnonzero(after.terminated | after.truncated)
+        assert sorted(after.numbers or {}) == ended.tolist()
+        for i in ended:
+            expected = {"steps": float(steps[i]), "is_long": float(steps[i] > 4)}
+            numbers = dict(after.numbers[i])
+            if kind != "device":
+                assert numbers.pop("action", None) == (0.5 if steps[i] == 3 else None)
+            assert numbers == expected
+            steps[i], ends = 0, ends + 1
+    assert ends > 6
+    environments.close()
+
+
+SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,), "steps": 128}
+PPO = klamp.PPO(epochs=1, minibatch_size=16)
+LENT: dict[str, Any] = {}
+
+
+def run(folder: Path, environment: Any, *report: Any, go_on: bool = False) -> klamp.Result:
+    source = resolve(environment)
+    config = configure(source.name, PPO, SMALL | {"checkpoint_interval": 32})
+    reporters = gather(report, quiet=True) if report else Reporters()
+    more = {"reporters": reporters, "compiled_by": LENT.get(source.name), "environment": source}
+    if go_on:
+        return resume_one(config, folder, **more)[0]
+    result, LENT[source.name] = train_one(config, out=folder, **more)
+    return result
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "episodes.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("environment", [Tells, TellingWalk()], ids=["host", "device"])
+def test_means_and_the_list_of_episodes_agree(tmp_path: Path, environment: Any) -> None:
+    plain = run(tmp_path / "plain", environment)
+    told = run(tmp_path / "told", environment, "episodes")
+    np.testing.assert_array_equal(plain.policy.theta, told.policy.theta)
+    rows = rows_of(told.folder)
+    assert len(rows) == told.summary["episodes"] > 20
+    returns = [float(row["return"]) for row in rows]
+    assert told.summary["return_mean"] == pytest.approx(np.mean(returns[-100:]), rel=1e-5)
+    for line in plain.metrics:
+        ended = [row for row in rows if int(row["update"]) == line["update"]]
+        lengths = [float(row["info_steps"]) for row in ended]
+        assert lengths == [float(row["length"]) for row in ended]
+        assert line["info_steps_mean"] == pytest.approx(np.mean(lengths))
+        long = np.mean([length > 4 for length in lengths])
+        assert line["info_is_long_mean"] == pytest.approx(long)
+        assert not any("vector" in name or "name" in name for name in line)
+        steps = [int(row["step"]) for row in ended]
+        assert steps == sorted(steps)
+        assert line["step"] - 32 < steps[0] <= steps[-1] <= line["step"]
+    if environment is Tells:
+        for row in rows:
+            env = Tells()
+            env.reset(seed=int(row["seed"]))
+            assert env.length == float(row["length"])
+            assert row["end"] == "truncated"
+    else:
+        assert {row["end"] for row in rows} == {"terminated", "truncated"}
+
+
+def test_a_run_that_goes_on_lists_what_one_never_stopped_lists(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", Tells, "episodes")
+
+    def stop(event: klamp.UpdateEvent) -> None:
+        assert len(event.episodes) == event.metrics["episodes"] - len(seen)
+        seen.extend(event.episodes)
+        if event.metrics["update"] == 2:
+            event.stop("enough")
+
+    seen: list[Any] = []
+    cut = run(tmp_path / "cut", Tells, "episodes", stop).folder
+    # As if killed after lines that no checkpoint knows.
+    last = sorted((cut / "checkpoints").iterdir())[-1]
+    for path in last.iterdir():
+        path.unlink()
+    last.rmdir()
+    resumed = run(cut, Tells, "episodes", go_on=True)
+    assert rows_of(resumed.folder) == rows_of(whole.folder)
+    times = ("time_s", "steps_per_second")
+    for ours, theirs in zip(resumed.metrics, whole.metrics, strict=True):
+        assert {k: ours[k] for k in ours if k not in times} == {
+            k: theirs[k] for k in theirs if k not in times
+        }
+
+
+def test_an_update_in_which_no_episode_ended_tells_nothing(tmp_path: Path) -> None:
+    class Endless(Tells):
+        def reset(self, **given: Any) -> Any:
+            first = super().reset(**given)
+            self.length = 10**6
+            return first
+
+    result = run(tmp_path / "run", Endless, "episodes")
+    assert not any(name.startswith("info_") for line in result.metrics for name in line)
+    assert rows_of(result.folder) == []
