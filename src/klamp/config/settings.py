@@ -233,6 +233,9 @@ class EvaluationSettings:
     the most probable actions, in environments of their own. Unset: none."""
     eval_episodes: Count = 10
     """Episodes of each evaluation; they begin from the same seeds every time."""
+    eval_video_every: NotNegativeInt = 0
+    """Film one episode at every so many-th evaluation, into videos/ of the run's folder; 0: none.
+    What it takes to film is in klamp[video]."""
     stop_at_return: Finite | None = None
     """End the run when the mean return of an evaluation reaches this; without eval_interval, that
     of the last 100 training episodes. Unset: train for all steps."""

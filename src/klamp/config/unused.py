@@ -59,7 +59,8 @@ def by_choices(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unuse
             "'batch' and 'off' are the choices",
         )
     if settings.eval_interval is None:
-        yield Unused(("eval_episodes",), "without an `eval_interval` nothing is evaluated")
+        never = ("eval_episodes", "eval_video_every")
+        yield Unused(never, "without an `eval_interval` nothing is evaluated")
 
 
 def _of_the_critic(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unused]:

@@ -1,15 +1,19 @@
 """How well a policy does while it is trained: the same episodes at every evaluation."""
 
 import time
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from klamp.config.run import RunConfig
 from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.source import EnvironmentSource, source_of
+from klamp.errors import KlampWarning, one_line
 from klamp.evaluation.evaluate import run_episodes, shared_out
 from klamp.evaluation.policy import TrainedPolicy
+from klamp.evaluation.video import record_video
 from klamp.runtime.seeding import Purpose
 
 
@@ -28,6 +32,7 @@ class PeriodicEvaluation:
         self._config, self._source = config, source
         self._environments: HostEnvironments | None = None
         self._start: Position | None = None
+        self._no_films = False
         self.took_s = 0.0
         """Seconds spent so far."""
 
@@ -51,6 +56,30 @@ class PeriodicEvaluation:
             "eval_return_std": float(done.returns.std()),
             "eval_length_mean": float(done.lengths.mean()),
         }
+
+    def film(self, policy: TrainedPolicy, folder: Path, step: int) -> None:
+        """One episode, where the evaluation at this step is one that is filmed.
+
+        A film that cannot be made is warned of, once: the run goes on without any.
+        """
+        settings = self._config.settings
+        every, interval = settings.eval_video_every, settings.eval_interval
+        if not every or interval is None or step // interval % every or self._no_films:
+            return
+        began = time.perf_counter()
+        try:
+            path = folder / "videos" / f"step_{step:012d}.mp4"
+            record_video(policy, path, seed=settings.seed)
+        except Exception as error:
+            self._no_films = True
+            warnings.warn(
+                f"No film could be made at step {step:,}: {one_line(error)} The run goes on "
+                "without films.",
+                KlampWarning,
+                stacklevel=3,
+            )
+        finally:
+            self.took_s += time.perf_counter() - began
 
     def close(self) -> None:
         """Free the environments."""

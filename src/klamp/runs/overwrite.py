@@ -10,7 +10,7 @@ from klamp.runs.folder import LOCK, OWNER, choose_folder, folder_of
 FILES = ("summary.json", "metrics.jsonl", "metrics.csv", "episodes.csv", "wandb.id", "checkpoints")
 """What a run and its logs leave, in the order in which it is removed."""
 
-FOLDERS = ("tensorboard", "wandb", "set-aside-*")
+FOLDERS = ("videos", "tensorboard", "wandb", "set-aside-*")
 
 
 def replaceable(config: RunConfig, out: str | Path | None) -> Path:

@@ -181,6 +181,7 @@ class RunRecorder:
         self._explain(metrics)
         if self._evaluation.due(before, int(state.step)):
             metrics |= self._evaluation(self._run.policy(state), check)
+            self._evaluation.film(self._run.policy(state), self._folder, int(state.step))
         config, episodes = self._run.config, self._run.episodes
         event = UpdateEvent(
             metrics, config, self._folder, lambda: self._run.policy(state), episodes
