@@ -1,102 +1,22 @@
-"""What infos tell at the ends of episodes: whatever steps the environments, averaged and listed."""
+"""What infos tell at the ends of episodes, averaged per update and listed by `episodes.csv`."""
 
 import csv
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from environments import Count
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from jax_environments import Walk
+from environments import Tells
+from jax_environments import TellingWalk
 
 import klamp
 from klamp.config.presets import configure
-from klamp.envs.device.on_host import SteppedEnvironments
-from klamp.envs.host.replay import CopiedEnvironments
-from klamp.envs.host.serial import LocalCopies
-from klamp.envs.host.subprocesses import WorkerCopies
-from klamp.envs.host.vector import VectorEnvironments
 from klamp.envs.source import resolve
-from klamp.runtime.seeding import Purpose
 from klamp.training.callbacks import Reporters, gather
 from klamp.training.resume import resume_one
 from klamp.training.train import train_one
 
 pytestmark = pytest.mark.usefixtures("quick_updates")
-
-
-class Tells(Count):
-    """Episodes of 3 to 6 steps by their seed; the info tells their steps, and much that is none."""
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        observation, _ = super().reset(seed=seed)
-        self.length = 3 + int(self.np_random.integers(4))
-        return observation, {"steps": -1.0, "length": self.length}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        *rest, _ = super().step(action)
-        info: dict[str, Any] = {"steps": self.steps, "is_long": np.bool_(self.length > 4)}
-        info |= {"name": "x", "nested": {"r": 1.0}, "vector": np.ones(3), "bad": float("nan")}
-        info |= {"action": np.asarray(0.5)} if self.steps == 3 == self.length else {}
-        return *rest, info
-
-
-class TellingWalk(Walk):
-    """A walk on the device whose info tells its steps, a flag and an array."""
-
-    def step(self, key: Any, state: dict, action: Any) -> Any:
-        after = super().step(key, state, action)
-        steps = after.state["steps"]
-        info = {"steps": steps, "is_long": steps > 4, "name": "x", "vector": jnp.ones(3)}
-        return after._replace(info=info)
-
-
-def vector(mode: AutoresetMode) -> VectorEnvironments:
-    return VectorEnvironments(
-        SyncVectorEnv([Tells] * 3, autoreset_mode=mode), "Tells", 3, Purpose.EPISODE
-    )
-
-
-def in_workers() -> CopiedEnvironments:
-    return CopiedEnvironments(WorkerCopies(Tells, 3, 60.0), "Tells", 3, Purpose.EPISODE)
-
-
-HOSTS: dict[str, Any] = {
-    "copies": lambda: CopiedEnvironments(
-        LocalCopies([Tells() for _ in range(3)]), "Tells", 3, Purpose.EPISODE
-    ),
-    "workers": in_workers,
-    "next step": lambda: vector(AutoresetMode.NEXT_STEP),
-    "same step": lambda: vector(AutoresetMode.SAME_STEP),
-    "disabled": lambda: vector(AutoresetMode.DISABLED),
-    "device": lambda: SteppedEnvironments(TellingWalk(), "Walk", 3, 3, Purpose.EPISODE),
-}
-
-
-@pytest.mark.parametrize("kind", HOSTS)
-def test_the_last_info_of_an_episode_is_told_with_its_end(kind: str) -> None:
-    environments = HOSTS[kind]()
-    environments.reset()
-    steps, ends = np.zeros(3, int), 0
-    action = np.zeros((3, 1) if kind == "device" else 3, np.float32 if kind == "device" else int)
-    for _ in range(20):
-        after = environments.step(action)
-        steps += after.valid
-        ended = np.flatnonzero(after.terminated | after.truncated)
-        assert sorted(after.numbers or {}) == ended.tolist()
-        for i in ended:
-            expected = {"steps": float(steps[i]), "is_long": float(steps[i] > 4)}
-            numbers = dict(after.numbers[i])
-            if kind != "device":
-                assert numbers.pop("action", None) == (0.5 if steps[i] == 3 else None)
-            assert numbers == expected
-            steps[i], ends = 0, ends + 1
-    assert ends > 6
-    environments.close()
-
-
 SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,), "steps": 128}
 PPO = klamp.PPO(epochs=1, minibatch_size=16)
 LENT: dict[str, Any] = {}

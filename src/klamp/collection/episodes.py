@@ -1,12 +1,11 @@
 """Returns and lengths of finished episodes, from the rewards that the environment gave."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from klamp.envs.host.copies import MOST_NUMBERS
 from klamp.types import Episode
 
 WINDOW = 100
@@ -81,21 +80,6 @@ def _stretches(
     returns = np.bincount(stretch.ravel(), counted.ravel())
     lengths = np.bincount(stretch.ravel(), real.ravel())
     return stretch, returns, lengths
-
-
-def as_columns(
-    ended: Sequence[Mapping[int, Mapping[str, float]]],
-) -> dict[str, Float[np.ndarray, " E"]]:
-    """Numbers of episodes, step by step and row by row, as one array per name; NaN: not told."""
-    told = [numbers for rows in ended for _, numbers in sorted(rows.items())]
-    names = sorted({name for numbers in told for name in numbers})[:MOST_NUMBERS]
-    return {name: np.array([numbers.get(name, np.nan) for numbers in told]) for name in names}
-
-
-def means(numbers: Mapping[str, Float[np.ndarray, " E"]]) -> dict[str, float]:
-    """The metrics of what infos told: the mean over the episodes that told a finite number."""
-    known = {name: values[np.isfinite(values)] for name, values in sorted(numbers.items())}
-    return {f"info_{name}_mean": float(of.mean()) for name, of in known.items() if of.size}
 
 
 def episodes_of(

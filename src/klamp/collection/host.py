@@ -19,9 +19,9 @@ from klamp.collection.collector import (
     never,
     summarize,
 )
-from klamp.collection.episodes import as_columns
 from klamp.collection.policy_call import make_act, make_noise
 from klamp.config.settings import Settings
+from klamp.envs.host.info_numbers import as_columns
 from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.spaces.actions import action_buffer
 from klamp.errors import CheckpointError

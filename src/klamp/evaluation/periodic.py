@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from klamp.config.run import RunConfig
+from klamp.envs.host.info_numbers import means
 from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.source import EnvironmentSource, source_of
 from klamp.errors import KlampWarning, one_line
@@ -55,6 +56,7 @@ class PeriodicEvaluation:
             "eval_return_mean": float(done.returns.mean()),
             "eval_return_std": float(done.returns.std()),
             "eval_length_mean": float(done.lengths.mean()),
+            **{f"eval_{name}": value for name, value in means(done.numbers).items()},
         }
 
     def film(self, policy: TrainedPolicy, folder: Path, step: int) -> None:

@@ -11,10 +11,11 @@ from jaxtyping import Float, PRNGKeyArray
 
 from klamp.collection.collector import Collector, Summary, never
 from klamp.collection.device import DeviceCollector
-from klamp.collection.episodes import episodes_of, means
+from klamp.collection.episodes import episodes_of
 from klamp.collection.host import HostCollector
 from klamp.config.run import RunConfig
 from klamp.envs.device.batched import BatchedEnvironment
+from klamp.envs.host.info_numbers import means
 from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.source import EnvironmentSource, source_of
 from klamp.envs.spaces.supported import check_spaces

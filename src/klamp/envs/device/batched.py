@@ -13,7 +13,7 @@ from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
-from klamp.envs.host.copies import MOST_NUMBERS
+from klamp.envs.host.info_numbers import MOST_NUMBERS
 from klamp.envs.spaces.observations import allowed_actions, encoder, policy_observation_space
 from klamp.errors import CheckpointError
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from klamp.envs.device.batched import BatchedEnvironment, BatchedState, from_arrays, to_arrays
 from klamp.envs.device.protocol import DeviceEnvironment
-from klamp.envs.host.copies import numbers_of_rows
+from klamp.envs.host.info_numbers import numbers_of_rows
 from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_run
 from klamp.errors import CheckpointError
 from klamp.runtime.seeding import Purpose, key

@@ -1,19 +1,13 @@
 """Copies of an environment: what they answer, whatever process they live in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 Info = dict[str, Any]
-Numbers = dict[str, float]
-"""What an info tells in numbers, by their names."""
-
-MOST_NUMBERS, LONGEST_NAME = 100, 60
-"""Numbers of an info that are taken, and letters of the name of one."""
 FLAGS = (bool, np.bool_)
 """What an end may be told by."""
-NUMBERS = (*FLAGS, int, float, np.number)
 
 
 def check_end(terminated: Any, truncated: Any, info: Any) -> None:
@@ -26,35 +20,6 @@ def check_end(terminated: Any, truncated: Any, info: Any) -> None:
             raise TypeError(f"`{name}` is of type {type(flag).__name__}, expected a bool")
     if not isinstance(info, dict):
         raise TypeError(f"`info` is of type {type(info).__name__}, expected a dict")
-
-
-def numbers_of(info: Mapping[Any, Any]) -> Numbers:
-    """The finite numbers and flags that an info holds by name, arrays of one number included."""
-    found: Numbers = {}
-    for name, value in info.items():
-        if isinstance(value, NUMBERS) or (isinstance(value, np.ndarray) and value.shape == ()):
-            known = isinstance(name, str) and name.isprintable() and len(name) <= LONGEST_NAME
-            if known and np.asarray(value).dtype.kind in "biuf" and np.isfinite(value):
-                found[name] = float(value)
-                if len(found) == MOST_NUMBERS:
-                    break
-    return found
-
-
-def numbers_of_rows(info: Mapping[Any, Any], rows: np.ndarray) -> dict[int, Numbers]:
-    """The same of some rows of the info of environments that are stepped together.
-
-    Gymnasium keeps an array by each name, and under its name with `_` before it which rows told it.
-    """
-    told = [
-        (name, values, info.get(f"_{name}"))
-        for name, values in info.items()
-        if isinstance(values, np.ndarray) and values.ndim == 1 and not str(name).startswith("_")
-    ]
-    return {
-        int(i): numbers_of({name: of[i] for name, of, given in told if given is None or given[i]})
-        for i in rows
-    }
 
 
 class Stepped(NamedTuple):

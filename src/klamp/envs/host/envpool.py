@@ -17,7 +17,7 @@ import numpy as np
 
 from klamp.config.environment_name import POOL
 from klamp.envs.device.source import only_auto
-from klamp.envs.host.copies import numbers_of_rows
+from klamp.envs.host.info_numbers import numbers_of_rows
 from klamp.envs.host.interface import HostEnvironments, Transition, are_episode_numbers, by_the_run
 from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.errors import CheckpointError, EnvironmentFault, closest, one_line

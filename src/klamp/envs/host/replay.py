@@ -16,7 +16,8 @@ import numpy as np
 from gymnasium.vector.utils import create_empty_array
 
 from klamp.envs import MASK_KEY
-from klamp.envs.host.copies import Copies, Info, Replayed, Stepped, numbers_of
+from klamp.envs.host.copies import Copies, Info, Replayed, Stepped
+from klamp.envs.host.info_numbers import numbers_of
 from klamp.envs.host.interface import Transition, are_episode_numbers
 from klamp.envs.host.subprocesses import WorkersLost
 from klamp.envs.spaces.observation_reader import ObservationReader

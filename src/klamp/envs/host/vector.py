@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from klamp.envs import MASK_KEY
-from klamp.envs.host.copies import Numbers, numbers_of, numbers_of_rows
+from klamp.envs.host.info_numbers import Numbers, numbers_of, numbers_of_rows
 from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_run
 from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.envs.spaces.observations import batch_of_one

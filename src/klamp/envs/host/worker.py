@@ -17,7 +17,8 @@ import cloudpickle
 from gymnasium.vector.utils import write_to_shared_memory
 
 from klamp.envs import MASK_KEY
-from klamp.envs.host.copies import Info, check_end, numbers_of
+from klamp.envs.host.copies import Info, check_end
+from klamp.envs.host.info_numbers import numbers_of
 from klamp.runtime.streams import patient_stderr
 
 Answer = tuple[str, Any]
