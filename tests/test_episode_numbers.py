@@ -22,14 +22,16 @@ PPO = klamp.PPO(epochs=1, minibatch_size=16)
 LENT: dict[str, Any] = {}
 
 
-def run(folder: Path, environment: Any, *report: Any, go_on: bool = False) -> klamp.Result:
+def run(
+    folder: Path, environment: Any, *report: Any, go_on: bool = False, overwrite: bool = False
+) -> klamp.Result:
     source = resolve(environment)
     config = configure(source.name, PPO, SMALL | {"checkpoint_interval": 32})
     reporters = gather(report, quiet=True) if report else Reporters()
     more = {"reporters": reporters, "compiled_by": LENT.get(source.name), "environment": source}
     if go_on:
         return resume_one(config, folder, **more)[0]
-    result, LENT[source.name] = train_one(config, out=folder, **more)
+    result, LENT[source.name] = train_one(config, out=folder, overwrite=overwrite, **more)
     return result
 
 
@@ -91,6 +93,21 @@ def test_a_run_that_goes_on_lists_what_one_never_stopped_lists(tmp_path: Path) -
         assert {k: ours[k] for k in ours if k not in times} == {
             k: theirs[k] for k in theirs if k not in times
         }
+
+
+def test_a_new_run_takes_the_place_of_another_where_it_is_told_to(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", TellingWalk(), "episodes", "csv").folder
+    with pytest.raises(klamp.RunFolderError, match="`overwrite=True`"):
+        run(folder, Tells)
+    assert (folder / "episodes.csv").exists()
+    new = run(folder, Tells, overwrite=True)
+    assert {path.name for path in folder.iterdir()} - {".lock"} == {
+        "config.json",
+        "metrics.jsonl",
+        "summary.json",
+        "checkpoints",
+    }
+    assert klamp.load(folder, environment=Tells).config == new.policy.config
 
 
 def test_an_update_in_which_no_episode_ended_tells_nothing(tmp_path: Path) -> None:

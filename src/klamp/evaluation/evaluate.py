@@ -133,7 +133,7 @@ def run_episodes(
                 due[i] -= 1
                 returns.append(float(total[i]))
                 lengths.append(float(length[i]))
-                told.append({i: (after.numbers or {}).get(int(i), {})})
+                told.append({int(i): (after.numbers or {}).get(int(i), {})})
             total[i] = length[i] = 0
         observation = after.observation
     return Evaluation(np.asarray(returns), np.asarray(lengths), as_columns(told))

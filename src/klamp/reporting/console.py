@@ -15,6 +15,7 @@ from klamp.reporting.format import (
     closing,
     ending,
     heading,
+    mostly_refused,
     next_steps,
     progress_line,
 )
@@ -58,7 +59,8 @@ class Lines:
         self._say(f"{ending(summary)}.")
         for name, said in closing(summary):
             self._say(f"{name}: {said}")
-        for name, command in next_steps(summary["folder"]):
+        refused = mostly_refused(summary) is not None
+        for name, command in next_steps(summary["folder"], refused=refused):
             self._say(f"{name}: {command}")
 
     def _say(self, line: str) -> None:

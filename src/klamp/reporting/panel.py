@@ -107,9 +107,12 @@ class RunPanel:
         """In the place of the panel: how it ended, and what to do next."""
         self._live.stop()
         ended_well = mostly_refused(summary) is None
-        rows = [(name, Text(text)) for name, text in closing(summary)]
-        course = self._courses["return_mean"].drawn(self._console.width - LABEL)
-        rows.insert(1, ("", Text(course, style="cyan")))
+        course = self._courses["return_mean"].drawn(self._console.width - LABEL - 6)
+        rows: list[tuple[str, RenderableType]] = []
+        for name, text in closing(summary):
+            rows.append((name, Text(text)))
+            if name == "return" and course:
+                rows.append(("", Text(course, style="cyan")))
         self._console.print(
             Panel(
                 listed(rows),
