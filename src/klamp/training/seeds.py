@@ -25,7 +25,8 @@ from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped, shown
 from klamp.reporting.format import together
 from klamp.reporting.logs import LOGS, log_of
-from klamp.reporting.seeds_progress import Progress, seeds_reporter
+from klamp.reporting.seeds_console import seeds_reporter
+from klamp.reporting.seeds_progress import Progress
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
     begun,
