@@ -147,6 +147,22 @@ class Count(gymnasium.Env):
         return self._observation(), float(self.steps), *flags, {}
 
 
+class Tells(Count):
+    """Episodes of 3 to 6 steps by their seed; the info tells their steps, and much that is none."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        observation, _ = super().reset(seed=seed)
+        self.length = 3 + int(self.np_random.integers(4))
+        return observation, {"steps": -1.0, "length": self.length}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        *rest, _ = super().step(action)
+        info: dict[str, Any] = {"steps": self.steps, "is_long": np.bool_(self.length > 4)}
+        info |= {"name": "x", "nested": {"r": 1.0}, "vector": np.ones(3), "bad": float("nan")}
+        info |= {"action": np.asarray(0.5)} if self.steps == 3 == self.length else {}
+        return *rest, info
+
+
 def probe(observation: str = "box", action: str = "discrete", masked: str = "") -> str:
     """The id of a probe, registered when first asked for."""
     name = f"Probe-{observation}-{action}{'-masked-' + masked if masked else ''}-v0"

@@ -61,6 +61,16 @@ class Walk:
         return DeviceStep(after, at, jnp.sum(at), ends, steps >= 7)
 
 
+class TellingWalk(Walk):
+    """A walk on the device whose info tells its steps, a flag and an array."""
+
+    def step(self, key: Any, state: dict, action: Any) -> Any:
+        after = super().step(key, state, action)
+        steps = after.state["steps"]
+        info = {"steps": steps, "is_long": steps > 4, "vector": jnp.ones(3)}
+        return after._replace(info=info)
+
+
 class Masked:
     """Three actions of which one is forbidden, another each step; the observation is a Dict."""
 

@@ -36,7 +36,7 @@ def test_every_game_has_the_usual_settings_and_wrappers(capsys: pytest.CaptureFi
 
 def test_what_is_missing_is_said_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ale_py", None)
-    with pytest.raises(klamp.EnvironmentFault, match=r'Do `pip install "klamp\[atari\]"`'):
+    with pytest.raises(klamp.EnvironmentFault, match=r"Do `pip install '\.\[atari\]'`"):
         klamp.train("ALE/Pong-v5", steps=1024)
 
 

@@ -98,6 +98,15 @@ class KlampWarning(UserWarning):
         super().__init__(printable(text))
 
 
+def resume_call(folder: object) -> str:
+    """How to go on with a run, in Python.
+
+    Messages speak of calls and of `name=…`; the command line turns these into its own words
+    (``cli.words``).
+    """
+    return f"klamp.resume({str(folder)!r})"
+
+
 def shown(value: Any, letters: int = 80) -> str:
     """A value in a message: on one line, printable, and no longer than it is worth."""
     return printable(repr(value), letters)

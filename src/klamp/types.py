@@ -1,8 +1,10 @@
 """The four things that flow: ``Rollout`` → ``Batch`` → update → ``UpdateReport``.
 
-Axes are named T (time), N (environments) and B = T·N (batch rows). All of them are pytrees.
+Axes are named T (time), N (environments) and B = T·N (batch rows). All of them are pytrees. What is
+told of an episode that has ended is an ``Episode``.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -194,3 +196,22 @@ class Update(NamedTuple):
     """An ``Outcome``, as its integer."""
     details: dict[str, Any]
     """What only this algorithm tells, by the name of its metric."""
+
+
+class Episode(NamedTuple):
+    """A training episode that has ended."""
+
+    step: int
+    """Environment steps of the run, of all environments, when it ended."""
+    environment: int
+    """In which environment, from 0."""
+    seed: int | None
+    """What ``reset`` was given at its beginning; None where it had no seed of its own."""
+    total: float
+    """Its return: undiscounted, raw rewards."""
+    length: int
+    """Environment steps."""
+    terminated: bool
+    """Whether it came to a terminal state; False where it was cut off."""
+    numbers: Mapping[str, float]
+    """What its last info told in numbers."""

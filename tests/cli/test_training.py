@@ -62,7 +62,9 @@ def test_a_run_of_which_most_was_refused_is_not_done(
     assert "Done" not in said
     assert said.count("was refused (NON_FINITE, the reward of environment") == 1
     assert "update 2 was refused" in said
-    assert "3 of 4 updates were refused; why: klamp explain" in said
+    assert said.count("compiling …") == 1
+    assert "\nMost updates were refused.\n" in said
+    assert "\nrefused: 3 of 4 updates\nwhat happened: klamp explain" in said
     assert "klamp: 3 of the 4 updates" in said
     spent = verify(latest_checkpoint(folder)).spent
     # Gone on with, it is no more done than before, and took no less time.

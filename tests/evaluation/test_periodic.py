@@ -13,6 +13,7 @@ from jax_environments import Walk
 import klamp
 from klamp.config.presets import configure
 from klamp.envs.source import resolve
+from klamp.evaluation import periodic
 from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.runs.checkpoint import checkpoints, verify
 from klamp.runs.folder import read_config
@@ -77,9 +78,21 @@ def stop_at_half(event: klamp.UpdateEvent) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_run_does_not_know_that_it_is_evaluated(kind: str, tmp_path: Path) -> None:
+def test_the_run_does_not_know_that_it_is_evaluated_and_filmed(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filmed: list[Path] = []
+
+    def film(policy: Any, source: Any, path: Path, *, seed: int, episodes: int) -> None:
+        filmed.append(path)
+        policy.anew(seed).act(policy.observation_space.sample())
+        np.random.seed(0)
+        policy.theta = 0 * policy.theta
+
+    monkeypatch.setattr(periodic, "film", film)
+    monkeypatch.setattr("klamp.training.train.check_films", lambda *_: None, raising=False)
     bare = run(kind, tmp_path / "bare")
-    evaluation: dict[str, Any] = {"eval_interval": 64, "eval_episodes": 3}
+    evaluation: dict[str, Any] = {"eval_interval": 64, "eval_episodes": 3, "video_every": 2}
     whole = run(kind, tmp_path / "whole", **evaluation)
     assert last_state(whole) == last_state(bare)
     assert lines(whole, *EVALUATED) == lines(bare)
@@ -89,6 +102,10 @@ def test_the_run_does_not_know_that_it_is_evaluated(kind: str, tmp_path: Path) -
         crossed += [line["step"]] if line["step"] // 64 > before // 64 else []
         before = line["step"]
     assert evaluated == crossed
+    marks = [0, *(line["step"] for line in whole.metrics)]
+    films = [b for a, b in zip(marks, marks[1:], strict=False) if b // 128 > a // 128]
+    assert [path.name for path in filmed] == [f"step_{step:012d}.mp4" for step in films]
+    assert {path.parent for path in filmed} == {whole.folder / "videos"}
     assert whole.summary["eval_s"] > 0
     # An interrupted run evaluates to the same figures.
     half = run(kind, tmp_path / "half", stop_at_half, **evaluation)
@@ -152,6 +169,36 @@ class Open(gymnasium.Env):
 
     def close(self) -> None:
         Open.opened -= 1
+
+
+def test_a_film_that_cannot_be_made_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def film(*parts: Any, **named: Any) -> None:
+        raise RuntimeError("no display")
+
+    monkeypatch.setattr(periodic, "film", film)
+    monkeypatch.setattr("klamp.training.train.check_films", lambda *_: None, raising=False)
+    settings = {"eval_interval": 64, "eval_episodes": 1, "video_every": 1}
+    with pytest.warns(klamp.KlampWarning, match=r"No film .* step 128\. RuntimeError: no display") as said:
+        result = run("copies", tmp_path / "run", **settings)
+    assert len(said) == 1
+    assert result.summary["step"] >= 256
+
+
+def test_a_plateau_ends_a_run_which_goes_on_with_what_it_knew(tmp_path: Path) -> None:
+    settings = {"steps": 100_000, "eval_interval": 128, "eval_episodes": 1, "stop_on_plateau": 2}
+    result = run("copies", tmp_path / "run", **settings)
+    returns = [line["eval_return_mean"] for line in result.metrics]
+    best = returns.index(max(returns))
+    assert len(returns) == best + 3
+    assert result.summary["stopped"] == (
+        f"2 evaluations in a row had no mean return above {max(returns):.6g}, that of step "
+        f"{128 * (best + 1)}"
+    )
+    again = resume("copies", result.folder)
+    after = again.metrics[len(returns)]["eval_return_mean"]
+    assert (len(again.metrics) == len(returns) + 1) == (after <= max(returns))
 
 
 def test_its_environments_are_made_once_and_closed(tmp_path: Path) -> None:

@@ -10,14 +10,16 @@ import pytest
 from klamp.config.algorithms import PPO
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
-from klamp.reporting.console import Lines, Panel, console
+from klamp.reporting.console import Lines, console
+from klamp.reporting.panel import RunPanel
 
 CONFIG = RunConfig("CartPole-v1", PPO(), Settings(steps=1000, num_envs=2))
 METRICS = {
     "step": 500,
-    "update": 2,
+    "update": 1,
     "return_mean": 21.5,
     "steps_per_second": 100.0,
+    "length_mean": 21.5,
     "kl": 0.0123,
     "outcome": "ACCEPTED",
 }
@@ -25,7 +27,7 @@ SUMMARY = METRICS | {"episodes": 7, "wall_s": 61.0, "compile_s": 1.5, "folder": 
 
 
 def told(metrics: dict[str, Any]) -> Any:
-    return SimpleNamespace(metrics=metrics)
+    return SimpleNamespace(metrics=metrics, folder=Path("nowhere"))
 
 
 class Terminal(io.StringIO):
@@ -37,33 +39,45 @@ def test_lines_are_rationed() -> None:
     file, now = io.StringIO(), [0.0]
     lines = Lines(file, clock=lambda: now[0])
     lines.start(CONFIG, Path("runs/x"))
-    for now[0] in (0.0, 0.5, 1.9, 2.1):
-        lines.update(told(METRICS))
+    lines.compiling()
+    for now[0], step in ((20.0, 300), (20.5, 350), (21.9, 490), (22.0, 500)):
+        lines.update(told(METRICS | {"step": step}))
     lines.finish(SUMMARY)
-    text = file.getvalue()
-    assert text.count("step 500") == 2
-    for part in ("100 steps/s", "return 21.5", "KL 0.0123", "ACCEPTED", "5.0 s left"):
-        assert part in text
-    assert "mean return 21.5 over the last 7 training episodes" in text
-    assert "klamp eval runs/x" in text
+    said = file.getvalue().splitlines()
+    assert said[1:] == [
+        "compiling …",
+        "step 300 · 100 steps/s · return 21.5 · KL 0.0123 · ACCEPTED",
+        "step 500 · 100 steps/s · return 21.5 · KL 0.0123 · ACCEPTED · 5.0 s left",
+        "Done.",
+        "return: 21.5, the mean of the last 7 training episodes",
+        "steps: 500 in 1 min 1 s (1.5 s of it compiling)",
+        "see it act: klamp eval runs/x",
+        "what happened: klamp explain runs/x",
+        "beside others: klamp compare runs/x OTHER …",
+    ]
 
 
 def test_no_episode_has_ended_yet() -> None:
     file = io.StringIO()
     Lines(file).update(told(METRICS | {"return_mean": None}))
-    assert "return none yet" in file.getvalue()
+    assert "no episode has ended" in file.getvalue()
 
 
-def test_a_terminal_gets_a_panel_and_gives_it_back() -> None:
+def test_a_terminal_gets_a_panel_and_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     file = Terminal()
     panel = console(file)
-    assert isinstance(panel, Panel)
+    assert isinstance(panel, RunPanel)
     panel.start(CONFIG, Path("runs/x"))
     panel.update(told(METRICS))
     panel.finish(SUMMARY)
     panel.close()
-    assert "mean return 21.5" in file.getvalue()
+    text = file.getvalue()
+    assert "compiling …" in text
+    assert "21.5, the mean of the last 7" in text
     assert isinstance(console(io.StringIO()), Lines)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(console(file), Lines)
 
 
 @pytest.mark.parametrize("folder", ["runs/[/x]", "a[bold]b", "[link=x]y[/link]", ":smile:"])

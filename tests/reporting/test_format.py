@@ -5,7 +5,16 @@ import pytest
 from klamp.config.algorithms import PPO
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
-from klamp.reporting.format import closing, duration, heading, mostly_refused
+from klamp.reporting.format import (
+    closing,
+    duration,
+    ending,
+    heading,
+    mostly_refused,
+    next_steps,
+    number,
+    together,
+)
 
 CONFIG = RunConfig("CartPole-v1", PPO(), Settings(steps=1000, num_envs=2))
 METRICS = {
@@ -44,21 +53,37 @@ def test_a_duration_is_rounded_before_it_is_divided(
 
 def test_no_name_does_anything_to_a_terminal() -> None:
     hostile = "runs/\x1b[2J\nDone: mean return 500"
-    for text in (heading(CONFIG, hostile), *closing(SUMMARY | {"folder": hostile}).splitlines()):
+    said = closing(SUMMARY | {"stopped": hostile})
+    said += [*next_steps(hostile), *together(hostile, [hostile]), *together(None, [hostile])]
+    for text in (heading(CONFIG, hostile), *(text for pair in said for text in pair)):
         assert text.isprintable()
-    assert len(closing(SUMMARY | {"folder": hostile}).splitlines()) == 2
+
+
+def test_a_command_can_be_copied_whatever_the_folder_is_called() -> None:
+    assert next_steps("a b")[0] == ("see it act", "klamp eval 'a b'")
+    assert together(None, ["a b", "c"])[0] == ("side by side", "klamp compare 'a b' c")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (float("nan"), "–"), (-1234.56, "-1,234.6"), (0.0123, "0.0123"), (2e6, "2e+06")],
+)
+def test_numbers_read_well(value: float | None, text: str) -> None:
+    assert number(value) == text
 
 
 def test_refused_updates_are_counted_and_a_run_of_them_is_not_done() -> None:
     def ends(refused: int, **more: str) -> str:
-        return closing(SUMMARY | {"update": 4, "updates_refused": refused, **more})
+        return ending(SUMMARY | {"update": 4, "updates_refused": refused, **more})
 
-    assert ends(0).startswith("Done: ")
-    assert "refused" not in ends(0)
-    assert ends(2).startswith("Done: ")
-    assert "\n2 of 4 updates were refused; why: klamp explain runs/x\n" in ends(2)
-    assert ends(3).startswith("Most updates were refused: ")
-    assert ends(3, stopped="it is enough").startswith("Stopped (it is enough): ")
+    assert (ends(0), ends(2), ends(3)) == ("Done", "Done", "Most updates were refused")
+    assert ends(3, stopped="it is enough") == "Stopped"
+    counted = closing(SUMMARY | {"update": 4, "updates_refused": 2, "stopped": "it is enough"})
+    assert ("refused", "2 of 4 updates") in counted
+    assert counted[0] == ("because", "it is enough")
+    assert "refused" not in dict(closing(SUMMARY | {"update": 4, "updates_refused": 0}))
+    # Why is the first thing to ask then.
+    assert next_steps("x", refused=True)[0][1] == "klamp explain x"
     assert mostly_refused(SUMMARY | {"update": 4, "updates_refused": 2}) is None
     told = mostly_refused(SUMMARY | {"update": 4, "updates_refused": 3, "folder": "a\x1bb"})
     assert told is not None

@@ -1,21 +1,26 @@
-"""How far many runs are, in one line."""
+"""How far many runs are."""
 
-import io
+from typing import Any
 
 from klamp.config.algorithms import PPO
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
-from klamp.reporting.seeds_progress import Progress
+from klamp.reporting.seeds_progress import UPDATE, Progress
+
+CONFIG = RunConfig("CartPole-v1", PPO(), Settings(steps=1000, num_envs=2, rollout_length=64))
 
 
-def test_one_line_sums_all_runs_when_one_is_done() -> None:
-    file = io.StringIO()
-    settings = Settings(steps=1000, num_envs=2, rollout_length=64)
-    progress = Progress(RunConfig("CartPole-v1", PPO(), settings), 2, file)
-    progress.hear("update", 0, 500, 20.0)
-    assert file.getvalue() == ""
-    progress.hear("done", 1, 1000, 40.0)
-    line = file.getvalue()
-    assert "1 of 2 runs done" in line
-    assert "step 1,500 of 2,000" in line
-    assert "returns 30.0 (20.0 to 40.0)" in line
+def told(step: int, mean: float | None) -> dict[str, Any]:
+    return {"step": step, "return_mean": mean}
+
+
+def test_steps_of_earlier_lives_took_no_time() -> None:
+    now = [0.0]
+    progress = Progress(CONFIG, [0, 1], clock=lambda: now[0])
+    progress.had(0, told(1000, 30.0))
+    for now[0], step in ((10.0, 500), (11.0, 600), (12.0, 700)):
+        progress.hear(UPDATE, 1, told(step, None))
+    assert progress.summary() == (
+        "1 of 2 runs done · step 1,700 of 2,000 · 100 steps/s · returns 30.0 (30.0 to 30.0) · "
+        "3.0 s left"
+    )

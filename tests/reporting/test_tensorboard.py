@@ -72,7 +72,7 @@ def test_a_curve_per_number_over_steps(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_without_the_package_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ConfigError, match=r'tensorboardX.*pip install "klamp\[tensorboard\]"'):
+    with pytest.raises(ConfigError, match=r"tensorboardX.*pip install '\.\[tensorboard\]'"):
         TensorBoardLog()
 
 

@@ -73,5 +73,5 @@ def test_another_run_is_another_one_there(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_without_the_package_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ConfigError, match=r'`wandb`.*pip install "klamp\[wandb\]"'):
+    with pytest.raises(ConfigError, match=r"`wandb`.*pip install '\.\[wandb\]'"):
         WandbLog()

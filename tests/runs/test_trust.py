@@ -75,7 +75,7 @@ def refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
         assert "the module `mine`" in said
         assert "`--trust`" in said
     for call in (klamp.load, klamp.resume):
-        with pytest.raises(klamp.ConfigError, match="No `klamp train` of yours signed that"):
+        with pytest.raises(klamp.ConfigError, match="No klamp of yours signed that"):
             call(project.run)
     assert not project.canary.exists()
 
@@ -207,7 +207,7 @@ def test_code_and_text_that_a_file_names_is_left_alone(
     data = json.loads((folder / "config.json").read_text()) | named
     (folder / "config.json").write_text(json.dumps(data))
     for call in (klamp.load, klamp.resume):
-        with pytest.raises(klamp.ConfigError, match="No `klamp train` of yours signed that"):
+        with pytest.raises(klamp.ConfigError, match="No klamp of yours signed that"):
             call(folder)
     assert not (tmp_path / "canary").exists()
 

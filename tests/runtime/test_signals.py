@@ -38,7 +38,7 @@ def test_the_loop_leaves_at_its_next_look(number: int) -> None:
     assert {each: signal.getsignal(each) for each in ASKED_BY} == before
     name = signal.Signals(number).name
     line = stop_line(number, "saved at step 7", "runs/x")
-    assert line == f"{name}: saved at step 7; go on with: klamp resume runs/x"
+    assert line == f"{name}: saved at step 7; go on with: klamp.resume('runs/x')"
 
 
 def test_how_a_run_was_stopped_is_no_exception_and_has_its_code() -> None:

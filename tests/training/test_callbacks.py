@@ -1,6 +1,8 @@
 """Reporters: what they see, what they may ask for, and that they change nothing that is trained."""
 
+import io
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import klamp
 from klamp.config.presets import configure
 from klamp.reporting import logs
+from klamp.reporting.panel import RunPanel
 from klamp.runs.checkpoint import checkpoints, step_of, verify
 from klamp.runs.folder import read_config, result_of
 from klamp.training.callbacks import ELSEWHERE, Reporters, UpdateEvent, gather
@@ -95,10 +98,14 @@ def meddle(event: klamp.UpdateEvent) -> None:
     event.log(height=event.step / 2, **{"my/flag": True})
 
 
-def test_a_run_with_callbacks_is_the_run_without(tmp_path: Path) -> None:
+def test_a_run_with_callbacks_logs_and_a_panel_is_the_run_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     everything = Everything()
     bare = run(tmp_path / "bare")
-    told = run(tmp_path / "told", everything, meddle, "csv")
+    monkeypatch.setitem(logs.LOGS, "panel", lambda: RunPanel(io.StringIO()))
+    extra = ["tensorboard"] if find_spec("tensorboardX") else []
+    told = run(tmp_path / "told", everything, meddle, "csv", "episodes", "panel", *extra)
     assert trained(told, "height", "my/flag") == trained(bare)
     assert saved(told.folder) == saved(bare.folder)
     assert [line["height"] for line in told.metrics] == [16, 32, 48, 64]
@@ -192,7 +199,7 @@ def test_an_exception_ends_the_run_after_saving(tmp_path: Path) -> None:
         "ZeroDivisionError in `update`",
         "by.",
         "saved at step 64",
-        "klamp res",
+        "klamp.resume('",
     ):
         assert part in message
     assert "\n" not in message

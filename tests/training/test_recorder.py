@@ -61,7 +61,7 @@ def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
     # By the thread of last resort, while the process is on its way out.
     stopped = running.stop(signal.SIGTERM)
     running.close()
-    assert str(stopped).startswith(f"SIGTERM: saved at step {step}; go on with: klamp resume ")
+    assert str(stopped).startswith(f"SIGTERM: saved at step {step}; go on with: klamp.resume(")
     assert stopped.code == 143
 
 
@@ -93,7 +93,7 @@ def test_a_stop_that_could_not_be_saved_says_so(
     stopped = running.stop(signal.SIGTERM)
     assert str(stopped) == (
         f"SIGTERM: step {step} could NOT be saved (No space left on device); the last good one is "
-        f"of step 0; go on with: klamp resume {tmp_path}"
+        f"of step 0; go on with: klamp.resume('{tmp_path}')"
     )
     assert stopped.code == 74
     assert steps_saved(tmp_path) == ["00"]

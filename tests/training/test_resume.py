@@ -192,13 +192,13 @@ def test_a_stopped_run_says_which_checkpoint_there_is(
     latest = latest_checkpoint(tmp_path / "run").name
     said = str(stopped.value)
     if room:
-        assert said.startswith("SIGTERM: saved at step 64; go on with: klamp resume ")
+        assert said.startswith("SIGTERM: saved at step 64; go on with: klamp.resume(")
         assert (latest, stopped.value.code) == (f"step_{64:012d}", 128 + signal.SIGTERM)
         assert stopped.value.result is None
     else:
         assert said.startswith(
             "SIGTERM: step 64 could NOT be saved (No space left on device); the last good one is "
-            "of step 32; go on with: klamp resume "
+            "of step 32; go on with: klamp.resume("
         )
         assert (latest, stopped.value.code) == (f"step_{32:012d}", 74)
         # What was trained is in memory, though not on the disk.

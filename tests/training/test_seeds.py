@@ -1,6 +1,5 @@
 """Many seeds at once: each run is the run of its seed alone, in a folder of its own."""
 
-import io
 import os
 import signal
 import sys
@@ -13,7 +12,6 @@ import pytest
 
 import klamp
 from klamp.cli.main import main
-from klamp.reporting.seeds_progress import Progress
 from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import read_metrics
 from klamp.runtime.signals import GRACE_S, Signals
@@ -200,13 +198,3 @@ def test_a_folder_of_seeds_is_gone_on_with_by_its_name(
     capsys.readouterr()
     assert main(["resume", str(tmp_path)]) == 2
     assert "differ in more than their seed" in capsys.readouterr().err
-
-
-def test_progress_is_one_line_about_all() -> None:
-    said = io.StringIO()
-    progress = Progress(klamp.RunConfig("CartPole-v1", PPO, klamp.Settings(steps=4096)), 2, said)
-    progress.hear("update", 0, 50, None)
-    progress.hear("done", 1, 100, 20.0)
-    (line,) = said.getvalue().splitlines()
-    assert line.startswith("1 of 2 runs done · step 150 of 8,192 · ")
-    assert "returns 20.0 (20.0 to 20.0)" in line

@@ -14,6 +14,7 @@ from klamp.cli.exporting import export
 from klamp.cli.presets import presets
 from klamp.cli.sweep import sweep
 from klamp.cli.training import resume, train
+from klamp.cli.words import on_the_command_line, plain_warnings
 from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest
 from klamp.runtime.streams import open_standard_files, patient_stderr
 
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code, as ``USAGE`` has them."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     open_standard_files()
-    with patient_stderr():
+    with patient_stderr(), plain_warnings():
         try:
             try:
                 return _run(words)
@@ -118,10 +119,10 @@ def _run(words: list[str]) -> int:
     try:
         return _dispatch(words)
     except KlampError as error:
-        print(f"klamp: {error}", file=sys.stderr)
+        print(f"klamp: {on_the_command_line(str(error))}", file=sys.stderr)
         return NOT_SAVED if isinstance(error, NotSaved) else 2
     except Stopped as stopped:
-        print(f"klamp: {stopped}", file=sys.stderr)
+        print(f"klamp: {on_the_command_line(str(stopped))}", file=sys.stderr)
         return stopped.code
     except KeyboardInterrupt:
         print("klamp: interrupted", file=sys.stderr)

@@ -14,7 +14,8 @@ from klamp.cli.options import (
     refuse_missing,
     value_of,
 )
-from klamp.errors import NOT_SAVED, printable
+from klamp.cli.words import on_the_command_line
+from klamp.errors import NOT_SAVED
 
 
 def train(words: list[str]) -> int:
@@ -51,7 +52,7 @@ def train(words: list[str]) -> int:
         return 0
     from klamp.runtime.signals import Signals, leave_saying
 
-    with Signals(leave_saying("nothing had been trained yet")) as signals:
+    with Signals(leave_saying("nothing had been trained yet"), on_the_command_line) as signals:
         if given.seeds != 1:
             from klamp.training.seeds import count_up, train_seeds_config
 
@@ -65,6 +66,8 @@ def train(words: list[str]) -> int:
                 report=given.log,
                 device=given.device,
                 signals=signals,
+                overwrite=given.overwrite,
+                again=_again(given.out),
             )
             return ended_together(folders)
         from klamp.training.callbacks import gather
@@ -76,8 +79,14 @@ def train(words: list[str]) -> int:
             reporters=gather(given.log, quiet=given.quiet),
             signals=signals,
             device=given.device,
+            overwrite=given.overwrite,
         )
     return _ended(result)
+
+
+def _again(out: Path | None) -> str:
+    """How to go on with many seeds."""
+    return "the same command" if out is None else f"the same command, or: klamp resume {out}"
 
 
 def _train_options(words: list[str], file: ConfigFile) -> Any:
@@ -104,6 +113,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             ("config", Path | None, None),
             ("dry_run", bool, False),
             ("out", Path | None, None),
+            ("overwrite", bool, False),
             ("seeds", int, 1),
             ("device", str, "auto"),
             ("log", tuple[str, ...], ()),
@@ -131,10 +141,11 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             train nothing.
         out: The run's folder, which must not exist, by default runs/ENV-ALGO-SEED; with --seeds
             the folder that theirs lie in.
+        overwrite: Put the new run in the place of the one that lies in its folder.
         seeds: How many seeds to train, from --seed on, side by side, each with its own folder.
             The same command goes on with what is missing of them.
         device: cpu, gpu, or auto, which leaves it to JAX.
-        log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
+        log: What else to write: csv, episodes, tensorboard, wandb, or several of them.
         start_from: The folder of a run, or of one of its checkpoints, whose parameters and
             observation normaliser this run begins with.
         quiet: Show no progress.
@@ -187,9 +198,8 @@ def resume(words: list[str]) -> int:
     from klamp.runtime.signals import Signals, leave_saying
 
     where = f"go on with: klamp resume {given.folder}"
-    with Signals(
-        leave_saying(f"nothing was trained since the last checkpoint; {where}")
-    ) as signals:
+    nothing = leave_saying(f"nothing was trained since the last checkpoint; {where}")
+    with Signals(nothing, on_the_command_line) as signals:
         from klamp.runs.folder import runs_of_seeds
 
         if folders := runs_of_seeds(given.folder):
@@ -203,6 +213,7 @@ def resume(words: list[str]) -> int:
                 device=given.device,
                 signals=signals,
                 trust=given.trust,
+                again=_again(given.folder),
             )
             return ended_together(folders)
         from klamp.training.callbacks import gather
@@ -241,7 +252,7 @@ def _resume_options(words: list[str]) -> Any:
         steps: Train to this number of steps instead of the run's own.
         device: cpu, gpu, or auto, which leaves it to JAX.
         trust: Import the module that config.json names, though no klamp of yours wrote it there.
-        log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
+        log: What else to write: csv, episodes, tensorboard, wandb, or several of them.
         quiet: Show no progress.
     """
     return parse(
@@ -256,7 +267,7 @@ def _ended(result: Any) -> int:
     """The exit code of a run that came to its end."""
     if result.unsaved is None:
         return _learnt(result.summary)
-    print(f"klamp: {printable(result.unsaved)}", file=sys.stderr)
+    print(f"klamp: {on_the_command_line(result.unsaved)}", file=sys.stderr)
     return NOT_SAVED
 
 

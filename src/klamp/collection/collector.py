@@ -4,7 +4,8 @@ A collector steps environments with the policy as it is and hands back a rollout
 counts and checks of it is the same on the host and on the device.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -49,6 +50,13 @@ class Summary(NamedTuple):
     """Of the observations, where they are normalised."""
     fault: str | None
     """The first observation or reward that is NaN or infinite, and where; None without."""
+    terminated: Bool[np.ndarray, "T N"]
+    numbers: Mapping[str, Float[np.ndarray, " E"]]
+    """What the infos of the E episodes that ended tell in numbers, in the order of
+    ``np.nonzero(ended)``; NaN where an episode did not tell one."""
+    episode_seed: Callable[[int, int], int | None]
+    """The seed of the running episode of an environment, or of one so many episodes earlier; None
+    where it has none of its own. It is to be asked before the next rollout."""
 
     @property
     def steps(self) -> int:
@@ -126,6 +134,8 @@ def summarize(
     non_finite: NonFinite,
     observation: Moments | None,
     origin: Callable[[int, int], str],
+    numbers: Mapping[str, Float[np.ndarray, " E"]] = MappingProxyType({}),
+    episode_seed: Callable[[int, int], int | None] = lambda index, earlier: None,
 ) -> Summary:
     """The summary of a rollout that lies where it was collected.
 
@@ -146,7 +156,8 @@ def summarize(
             f"the {name}{entry} of environment {index} at step {t} of the rollout is "
             f"{float(non_finite.value)} ({origin(index, int(ended[t:, index].sum()))})"
         )
-    return Summary(reward, ended, rollout.transitions(), observation, fault)
+    valid = rollout.transitions()
+    return Summary(reward, ended, valid, observation, fault, terminated, numbers, episode_seed)
 
 
 def empty_hidden_state(model: Model, theta: Float[Array, " n"], rows: int) -> Any:

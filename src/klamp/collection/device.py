@@ -62,6 +62,8 @@ class DeviceRollout(NamedTuple):
     observation: Moments | None
     """Of the observations, where they are normalised."""
     non_finite: NonFinite
+    numbers: dict[str, Any]
+    """[T, N]: what the info of each step tells in numbers, by their names."""
 
 
 class DeviceCollector:
@@ -123,12 +125,16 @@ class DeviceCollector:
     def take(self, done: DeviceRollout) -> Collected:
         """Go on from where the program left the environments; what it collected."""
         self._state = done.state
-        observation, non_finite = on_host((done.observation, done.non_finite))
+        told = (done.observation, done.non_finite, done.numbers)
+        observation, non_finite, numbers = on_host(told)
+        ended = np.asarray(done.rollout.terminated) | np.asarray(done.rollout.truncated)
+        numbers = {name: values[ended] for name, values in numbers.items()}
 
         def origin(index: int, earlier: int) -> str:
             return by_the_run(self._seed)
 
-        return Collected(done.rollout, summarize(done.rollout, non_finite, observation, origin))
+        summary = summarize(done.rollout, non_finite, observation, origin, numbers)
+        return Collected(done.rollout, summary)
 
     def position(self) -> DevicePosition:
         """Where the environments stand."""
@@ -193,7 +199,7 @@ def make_collect(
         if scaling is not None:
             shown = normalized_in(environments.policy_observation_space, rollout.observation)
             moments = moments_of(shown.astype(jnp.float32))
-        return DeviceRollout(last, rollout, moments, first_non_finite(rollout))
+        return DeviceRollout(last, rollout, moments, first_non_finite(rollout), row[-1].numbers)
 
     return collect
 

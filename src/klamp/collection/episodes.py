@@ -1,9 +1,12 @@
 """Returns and lengths of finished episodes, from the rewards that the environment gave."""
 
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from klamp.types import Episode
 
 WINDOW = 100
 """`return_mean` and `length_mean` are over this many last training episodes."""
@@ -49,15 +52,7 @@ def add_rollout(
     valid: Bool[np.ndarray, "T N"],
 ) -> EpisodeStatistics:
     """Statistics after a rollout; rows that are no transitions do not count."""
-    # In front of each environment's steps stands what its running episode had before them.
-    real = np.column_stack((statistics.running_length, valid.T))
-    counted = np.column_stack((statistics.running_return, np.where(valid, reward, 0.0).T))
-    begins = np.zeros(real.shape, bool)
-    begins[:, 0], begins[:, 2:] = True, ended.T[:, :-1]
-    # Environment by environment, each step has the number of its stretch: what lies between ends.
-    stretch = np.cumsum(begins).reshape(begins.shape) - 1
-    returns = np.bincount(stretch.ravel(), counted.ravel())
-    lengths = np.bincount(stretch.ravel(), real.ravel())
+    stretch, returns, lengths = _stretches(statistics, reward, ended, valid)
     time, index = np.nonzero(ended)
     # The newest first, as many as the window can show.
     done, goes_on = stretch[index, time + 1][::-1], ~ended[-1]
@@ -67,3 +62,50 @@ def add_rollout(
     window[slots], long[slots] = returns[done[: len(slots)]], lengths[done[: len(slots)]]
     running = (returns[stretch[:, -1]] * goes_on, lengths[stretch[:, -1]] * goes_on)
     return EpisodeStatistics(np.asarray(finished, np.int64), window, long, *running)
+
+
+def _stretches(
+    statistics: EpisodeStatistics,
+    reward: Float[np.ndarray, "T N"],
+    ended: Bool[np.ndarray, "T N"],
+    valid: Bool[np.ndarray, "T N"],
+) -> tuple[Int[np.ndarray, "N T1"], Float[np.ndarray, " S"], Float[np.ndarray, " S"]]:
+    """What lies between ends, environment by environment: number, return and length of each."""
+    # In front of each environment's steps stands what its running episode had before them.
+    real = np.column_stack((statistics.running_length, valid.T))
+    counted = np.column_stack((statistics.running_return, np.where(valid, reward, 0.0).T))
+    begins = np.zeros(real.shape, bool)
+    begins[:, 0], begins[:, 2:] = True, ended.T[:, :-1]
+    stretch = np.cumsum(begins).reshape(begins.shape) - 1
+    returns = np.bincount(stretch.ravel(), counted.ravel())
+    lengths = np.bincount(stretch.ravel(), real.ravel())
+    return stretch, returns, lengths
+
+
+def episodes_of(
+    before: EpisodeStatistics,
+    step: int,
+    reward: Float[np.ndarray, "T N"],
+    ended: Bool[np.ndarray, "T N"],
+    valid: Bool[np.ndarray, "T N"],
+    terminated: Bool[np.ndarray, "T N"],
+    numbers: Mapping[str, Float[np.ndarray, " E"]],
+    episode_seed: Callable[[int, int], int | None],
+) -> list[Episode]:
+    """The episodes that ended in a rollout, in their order.
+
+    ``before`` are the statistics before it, and ``step`` the environment steps. ``episode_seed`` is
+    that of the summary.
+    """
+    stretch, returns, lengths = _stretches(before, reward, ended, valid)
+    steps = step + np.cumsum(valid.sum(1))
+    later = np.cumsum(ended[::-1], 0)[::-1]
+    found: list[Episode] = []
+    for number, (t, i) in enumerate(
+        zip(*(part.tolist() for part in np.nonzero(ended)), strict=True)
+    ):
+        told = {name: float(of[number]) for name, of in numbers.items() if np.isfinite(of[number])}
+        sums = float(returns[stretch[i, t + 1]]), int(lengths[stretch[i, t + 1]])
+        seed = episode_seed(i, int(later[t, i]))
+        found.append(Episode(int(steps[t]), i, seed, *sums, bool(terminated[t, i]), told))
+    return found

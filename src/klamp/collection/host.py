@@ -5,7 +5,7 @@ rollout follow in one call afterwards (``prepare``), which is faster and makes t
 first minibatch 1 by construction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,7 @@ from klamp.collection.collector import (
 )
 from klamp.collection.policy_call import make_act, make_noise
 from klamp.config.settings import Settings
+from klamp.envs.host.info_numbers import as_columns
 from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.spaces.actions import action_buffer
 from klamp.envs.spaces.joined import normalized_in
@@ -78,6 +79,7 @@ class HostCollector:
         self._log_std: np.ndarray | None = None
         self._dropout_key: np.ndarray | None = None
         self._current: np.ndarray | None = None
+        self._ended: list[Mapping[int, Mapping[str, float]]] = []
         # One step more than the rollout: the last is what the next rollout starts from.
         start = empty_hidden_state(model, theta, environments.num_envs)
         self._hidden_state = jax.tree.map(
@@ -114,6 +116,7 @@ class HostCollector:
         step, decode = self.environments.step, self._decode
         single = isinstance(self._action, np.ndarray)
         plain = isinstance(self._inputs(0), np.ndarray)
+        self._ended = []
         for t in range(len(self._reward)):
             check()
             row = self._observation[t]
@@ -132,6 +135,8 @@ class HostCollector:
             self._terminated[t] = after.terminated
             self._truncated[t] = after.truncated
             self._weight[t] = after.valid
+            if after.numbers is not None:
+                self._ended.append(after.numbers)
             if self._episode_start is not None:
                 # The extra step that NEXT_STEP autoreset inserts is no part of an episode either.
                 self._episode_start[t + 1] = after.terminated | after.truncated | ~after.valid
@@ -190,7 +195,16 @@ class HostCollector:
         def origin(index: int, earlier: int) -> str:
             return self.environments.origin(index, earlier=earlier)
 
-        return Collected(rollout, summarize(rollout, first_non_finite(rollout), moments, origin))
+        # Only copies that we reset ourselves know the seed of each episode.
+        seed_of = getattr(self.environments, "episode_seed", None)
+
+        def episode_seed(index: int, earlier: int) -> int | None:
+            return None if seed_of is None else seed_of(index, earlier=earlier)
+
+        finite, numbers = first_non_finite(rollout), as_columns(self._ended)
+        return Collected(
+            rollout, summarize(rollout, finite, moments, origin, numbers, episode_seed)
+        )
 
     def _reset(self) -> None:
         self._start_from(self.environments.reset())

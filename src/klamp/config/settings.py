@@ -239,6 +239,11 @@ class EvaluationSettings:
     stop_at_return: Finite | None = None
     """End the run when the mean return of an evaluation reaches this; without eval_interval, that
     of the last 100 training episodes. Unset: train for all steps."""
+    stop_on_plateau: Count | None = None
+    """End the run when so many evaluations in a row have not had a mean return above the highest
+    of all before them; without eval_interval, so many updates, by the mean return of the last 100
+    training episodes, counted from the update on by which 100 have ended. Unset: train for all
+    steps."""
 
     def __post_init__(self) -> None:
         """Check every field."""

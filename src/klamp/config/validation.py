@@ -16,10 +16,9 @@ def require(condition: bool, config: Any, name: str, expected: str) -> None:
     """Raise a ``ConfigError`` that names the field, its value and what was expected."""
     if not condition:
         value = getattr(config, name)
-        option = "--" + name.replace("_", "-")
         raise ConfigError(
             f"`{name}` of {type(config).__name__} is {shown(value)}, but must be {expected}. "
-            f"Set it with `{name}=…` in Python or `{option} …` on the command line."
+            f"Set it with `{name}=…`."
         )
 
 

@@ -1,11 +1,13 @@
 """How well a policy does: whole episodes, raw rewards, frozen normalisation."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from klamp.config.validation import is_integer
+from klamp.envs.host.info_numbers import as_columns, means
 from klamp.envs.host.interface import HostEnvironments
 from klamp.envs.source import source_to_evaluate
 from klamp.envs.spaces.supported import form, limits
@@ -24,9 +26,11 @@ class Evaluation(NamedTuple):
 
     returns: np.ndarray
     lengths: np.ndarray
+    numbers: Mapping[str, np.ndarray] = MappingProxyType({})
+    """What the last info of each episode tells in numbers, by name; NaN where it does not."""
 
     def summary(self) -> dict[str, float | int]:
-        """Mean, standard deviation, extremes."""
+        """Mean, standard deviation, extremes; `info_…_mean` of the numbers of infos."""
         return {
             "episodes": len(self.returns),
             "return_mean": float(self.returns.mean()),
@@ -34,6 +38,7 @@ class Evaluation(NamedTuple):
             "return_min": float(self.returns.min()),
             "return_max": float(self.returns.max()),
             "length_mean": float(self.lengths.mean()),
+            **means(self.numbers),
         }
 
 
@@ -115,6 +120,7 @@ def run_episodes(
     total, length = np.zeros(len(due)), np.zeros(len(due))
     returns: list[float] = []
     lengths: list[float] = []
+    told: list[Mapping[int, Mapping[str, float]]] = []
     due = due.copy()
     while due.any():
         check()
@@ -128,6 +134,7 @@ def run_episodes(
                 due[i] -= 1
                 returns.append(float(total[i]))
                 lengths.append(float(length[i]))
+                told.append({int(i): (after.numbers or {}).get(int(i), {})})
             total[i] = length[i] = 0
         observation = after.observation
-    return Evaluation(np.asarray(returns), np.asarray(lengths))
+    return Evaluation(np.asarray(returns), np.asarray(lengths), as_columns(told))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from klamp.config.run import RunConfig
+from klamp.envs.host.info_numbers import means
 from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.source import EnvironmentSource, source_of
 from klamp.errors import KlampError, KlampWarning, one_line
@@ -35,6 +36,7 @@ class PeriodicEvaluation:
         self._config, self._source = config, source
         self._environments: HostEnvironments | None = None
         self._start: Position | None = None
+        self._no_films = False
         self.took_s = 0.0
         """Seconds spent so far."""
 
@@ -57,21 +59,29 @@ class PeriodicEvaluation:
             "eval_return_mean": float(done.returns.mean()),
             "eval_return_std": float(done.returns.std()),
             "eval_length_mean": float(done.lengths.mean()),
+            **{f"eval_{name}": value for name, value in means(done.numbers).items()},
         }
 
     def film(self, policy: TrainedPolicy, folder: Path, before: int, after: int) -> None:
-        """Film an episode where enough evaluations have passed; a failure is warned of."""
+        """Film an episode where enough evaluations have passed.
+
+        A film that cannot be made is warned of, once: the run goes on without any.
+        """
         began = time.perf_counter()
         settings = self._config.settings
         each = (settings.eval_interval or 0) * settings.video_every
-        if not each or after // each == before // each:
+        if not each or self._no_films or after // each == before // each:
             return
         source = self._source or source_of(self._config)
         try:
             film(policy, source, _film_of(folder, after), seed=settings.seed, episodes=1)
         except Exception as error:  # no film is worth a run
+            self._no_films = True
             kind = "" if isinstance(error, KlampError) else f"{type(error).__name__}: "
-            what = f"No film was made at step {after:,}. {kind}{one_line(error)}"
+            what = (
+                f"No film was made at step {after:,}. {kind}{one_line(error)} The run goes on "
+                "without films."
+            )
             warnings.warn(what, KlampWarning, stacklevel=2)
         finally:
             self.took_s += time.perf_counter() - began

@@ -1,10 +1,12 @@
 """The words in which a run is told."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from klamp.config.algorithms import short_name
 from klamp.config.run import RunConfig
+from klamp.config.validation import is_number
 from klamp.errors import printable
 from klamp.runs.metrics_log import Metrics
 
@@ -26,28 +28,71 @@ def heading(config: RunConfig, folder: str) -> str:
     )
 
 
-def progress_line(metrics: Mapping[str, Any], steps: int) -> str:
+def progress_line(metrics: Mapping[str, Any], left: float | None) -> str:
     """Steps, speed, return, KL, outcome, time left: one line."""
-    mean, speed = metrics["return_mean"], metrics["steps_per_second"]
-    left = max(steps - metrics["step"], 0) / max(speed, 1e-9)
-    shown = "none yet" if mean is None else f"{mean:.1f}"
-    kl = "not made" if metrics["kl"] is None else f"{metrics['kl']:.4f}"
-    return (
-        f"step {metrics['step']:,} · {speed:,.0f} steps/s · return {shown} · "
-        f"KL {kl} · {metrics['outcome']} · {duration(left)} left"
-    )
+    mean = metrics["return_mean"]
+    parts = [
+        f"step {metrics['step']:,}",
+        f"{metrics['steps_per_second']:,.0f} steps/s",
+        "no episode has ended" if mean is None else f"return {number(mean)}",
+        "KL not made" if metrics["kl"] is None else f"KL {metrics['kl']:.4f}",
+        metrics["outcome"],
+    ]
+    if (evaluated := metrics.get("eval_return_mean")) is not None:
+        parts.append(f"evaluation {number(evaluated)}")
+    if left is not None:
+        parts.append(f"{duration(left)} left")
+    return printable(" · ".join(parts))
 
 
-def closing(summary: Metrics) -> str:
-    """What was learnt, how long it took, and what can be done next."""
-    mean, folder = summary["return_mean"], printable(summary["folder"])
-    learnt = "no episode ended" if mean is None else f"mean return {mean:.1f}"
-    return (
-        f"{_how(summary)}: {learnt} over the last {min(summary['episodes'], 100)} training "
-        f"episodes, {summary['step']:,} steps in {duration(summary['wall_s'])} ({_of_it(summary)})."
-        f"{_refused(summary)}\n"
-        f"The run lies in {folder}; see it act: klamp eval {folder}"
-    )
+def closing(summary: Metrics) -> list[tuple[str, str]]:
+    """What was learnt and how long it took: a name and what there is to say of each thing."""
+    mean, episodes = summary["return_mean"], min(summary["episodes"], 100)
+    learnt = "no training episode ended"
+    if mean is not None:
+        learnt = f"{number(mean)}, the mean of the last {episodes} training episodes"
+    rows = [("return", learnt)]
+    if "stopped" in summary:
+        rows.insert(0, ("because", printable(summary["stopped"])))
+    if (evaluated := summary.get("eval_return_mean")) is not None:
+        spread = summary.get("eval_return_std") or 0.0
+        rows.append(("evaluation", f"{number(evaluated)} ± {number(spread)}, the last one"))
+    spent = f"{duration(summary['wall_s'])} ({_of_it(summary)})"
+    rows.append(("steps", f"{summary['step']:,} in {spent}"))
+    if refused := summary.get("updates_refused", 0):
+        rows.append(("refused", f"{refused:,} of {summary['update']:,} updates"))
+    return rows
+
+
+def next_steps(folder: str, *, refused: bool = False) -> list[tuple[str, str]]:
+    """What to do next with a run, or with a folder of them, and the command that does it."""
+    name = shlex.quote(printable(folder))
+    steps = [
+        ("see it act", f"klamp eval {name}"),
+        ("what happened", f"klamp explain {name}"),
+        ("beside others", f"klamp compare {name} OTHER …"),
+    ]
+    return [steps[1], steps[0], steps[2]] if refused else steps
+
+
+def together(out: object, folders: Sequence[str]) -> list[tuple[str, str]]:
+    """What to do next with the runs of many seeds, which lie in ``out``, where that is given."""
+    names = [str(out)] if out is not None else folders
+    named = " ".join(shlex.quote(printable(name)) for name in names)
+    first = shlex.quote(printable(folders[0]))
+    return [
+        ("side by side", f"klamp compare {named}"),
+        ("see one act", f"klamp eval {first}"),
+        ("what happened", f"klamp explain {first}"),
+    ]
+
+
+def number(value: float | None) -> str:
+    """A number of a run in at most nine letters; – where there is none."""
+    if not is_number(value):
+        return "–"
+    assert value is not None
+    return f"{value:,.1f}" if 1 <= abs(value) < 100_000 else f"{value:.3g}"
 
 
 class Refusals:
@@ -77,20 +122,11 @@ def mostly_refused(summary: Metrics) -> str | None:
     )
 
 
-def _how(summary: Metrics) -> str:
+def ending(summary: Metrics) -> str:
     """In which way a run ended."""
     if "stopped" in summary:
-        return f"Stopped ({printable(summary['stopped'])})"
+        return "Stopped"
     return "Done" if mostly_refused(summary) is None else "Most updates were refused"
-
-
-def _refused(summary: Metrics) -> str:
-    """How many updates were refused, and where the reason is found; nothing where none was."""
-    refused = summary.get("updates_refused", 0)
-    if not refused:
-        return ""
-    why = f"why: klamp explain {printable(summary['folder'])}"
-    return f"\n{refused:,} of {summary['update']:,} updates were refused; {why}"
 
 
 def _of_it(summary: Metrics) -> str:

@@ -4,12 +4,14 @@ from collections.abc import Callable
 
 from klamp.errors import ConfigError, closest
 from klamp.reporting.csv import CsvLog
+from klamp.reporting.episodes import EpisodesLog
 from klamp.reporting.reporter import Log
 from klamp.reporting.tensorboard import TensorBoardLog
 from klamp.reporting.wandb import WandbLog
 
 LOGS: dict[str, Callable[[], Log]] = {
     "csv": CsvLog,
+    "episodes": EpisodesLog,
     "tensorboard": TensorBoardLog,
     "wandb": WandbLog,
 }

@@ -4,12 +4,15 @@ They log, and ask for nothing. Reporters of the user's own see and may do more
 (``training.callbacks.UpdateEvent``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from klamp.config.run import RunConfig
 from klamp.errors import ConfigError, install_extra
+
+if TYPE_CHECKING:
+    from klamp.types import Episode
 
 
 class Told(Protocol):
@@ -30,9 +33,17 @@ class Told(Protocol):
         """The line of `metrics.jsonl`, which is written already."""
         ...
 
+    @property
+    def episodes(self) -> "Sequence[Episode]":
+        """The training episodes that ended in its rollout, in their order."""
+        ...
+
 
 class Log(Protocol):
-    """Is told of each update. ``start``, ``finish`` and ``close`` are called where it has them."""
+    """Is told of each update.
+
+    ``start``, ``compiling``, ``finish`` and ``close`` are called where it has them.
+    """
 
     def update(self, event: Told, /) -> object:
         """An update was made."""

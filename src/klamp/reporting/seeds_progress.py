@@ -1,46 +1,91 @@
-"""How far many runs are, in one line."""
+"""How far many runs are, by what each of them tells of itself."""
 
 import time
-from typing import TextIO
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from klamp.config.run import RunConfig
-from klamp.reporting.format import LINE_EVERY_S, duration
-from klamp.runtime.streams import patient
+from klamp.reporting.format import duration, number
+from klamp.reporting.pace import Pace
+from klamp.reporting.sparkline import Sparkline
+from klamp.runs.metrics_log import Metrics
+
+BEGUN, UPDATE, REFUSED, DONE, FAILED = "begun", "update", "refused", "done", "failed"
+"""What a run tells: that it begins, its last update, a refused one, its summary, why it ended."""
+
+
+class Member:
+    """One of the runs."""
+
+    def __init__(self) -> None:
+        self.state = "waiting"
+        self.metrics: Mapping[str, Any] = {}
+        self.course = Sparkline()
+
+    @property
+    def step(self) -> int:
+        """Environment steps that are made."""
+        return self.metrics.get("step", 0)
 
 
 class Progress:
-    """One line every few seconds about all runs."""
+    """All runs, and how they stand together."""
 
-    def __init__(self, config: RunConfig, runs: int, file: TextIO | None) -> None:
-        self._total, self._runs = config.settings.steps * runs, runs
-        self._file = None if file is None else patient(file)
-        self._steps: dict[int, int] = {}
-        self._returns: dict[int, float] = {}
-        self._done = 0
-        self._began = self._last = time.monotonic()
+    def __init__(
+        self,
+        config: RunConfig,
+        seeds: Iterable[int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self.members = {seed: Member() for seed in seeds}
+        self.total = config.settings.steps * len(self.members)
+        self.pace = Pace(self.total, clock=clock)
 
-    def hear(self, kind: str, seed: int, step: int, mean: float | None) -> None:
-        """Take in what a run told; a line if the last one was some time ago."""
-        self._steps[seed] = step
-        if mean is not None:
-            self._returns[seed] = mean
-        self._done += kind == "done"
-        now = time.monotonic()
-        if self._file is not None and (kind == "done" or now - self._last >= LINE_EVERY_S):
-            self._last = now
-            print(self._line(now - self._began), file=self._file, flush=True)
+    def had(self, seed: int, summary: Metrics) -> None:
+        """A run had come to its end before."""
+        member = self.members[seed]
+        member.state, member.metrics = DONE, summary
+        member.course.add(summary["return_mean"])
 
-    def _line(self, spent: float) -> str:
-        steps = sum(self._steps.values())
-        speed = steps / max(spent, 1e-9)
-        returns = sorted(self._returns.values())
-        shown = (
-            f"returns {sum(returns) / len(returns):.1f} ({returns[0]:.1f} to {returns[-1]:.1f})"
-            if returns
-            else "no episode has ended"
-        )
-        left = duration(max(self._total - steps, 0) / max(speed, 1e-9))
-        return (
-            f"{self._done} of {self._runs} runs done · step {steps:,} of {self._total:,} · "
-            f"{speed:,.0f} steps/s · {shown} · {left} left"
-        )
+    def hear(self, kind: str, seed: int, told: Any) -> None:
+        """Take in what a run told: metrics, or a text."""
+        member = self.members[seed]
+        if kind != REFUSED:
+            member.state = "compiling" if kind == BEGUN else kind
+        if kind in (UPDATE, DONE):
+            # What was made before its first word, perhaps by an earlier life, took unknown time.
+            skipped = 0 if member.metrics else told["step"]
+            member.metrics = told
+            member.course.add(told["return_mean"])
+            self.pace.update(self.step, skipped=skipped)
+
+    @property
+    def step(self) -> int:
+        """Environment steps of all runs."""
+        return sum(member.step for member in self.members.values())
+
+    @property
+    def done(self) -> int:
+        """Runs that have come to their end."""
+        return sum(member.state == DONE for member in self.members.values())
+
+    def summary(self) -> str:
+        """How all of them stand: done, steps, speed, returns, time left."""
+        parts = [f"{self.done} of {len(self.members)} runs done"]
+        parts.append(f"step {self.step:,} of {self.total:,}")
+        if (speed := self.pace.speed) is not None:
+            parts.append(f"{speed:,.0f} steps/s")
+        parts.append(self.returns())
+        if (left := self.pace.left) is not None and self.done < len(self.members):
+            parts.append(f"{duration(left)} left")
+        return " · ".join(parts)
+
+    def returns(self) -> str:
+        """The mean of the runs' returns, and the least and the greatest of them."""
+        known = [member.metrics.get("return_mean") for member in self.members.values()]
+        means = sorted(mean for mean in known if mean is not None)
+        if not means:
+            return "no episode has ended"
+        mean = sum(means) / len(means)
+        return f"returns {number(mean)} ({number(means[0])} to {number(means[-1])})"

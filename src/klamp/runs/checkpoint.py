@@ -257,7 +257,7 @@ def _pieces(path: Path, manifest: Manifest, name: str) -> Iterator[bytes]:
 def _damaged(path: Path, error: Unreadable) -> CheckpointError:
     return CheckpointError(
         f"{path} is damaged or no checkpoint: {error}. Resume from an earlier checkpoint; "
-        "`klamp resume` on the run's folder takes the last one that is whole."
+        "the run's folder itself stands for the last one that is whole."
     )
 
 

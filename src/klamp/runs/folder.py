@@ -28,6 +28,7 @@ from klamp.errors import (
     ConfigError,
     KlampWarning,
     RunFolderError,
+    resume_call,
     shown,
 )
 from klamp.runs.atomic_write import sync, write_atomically
@@ -61,11 +62,12 @@ def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
         if not (folder / "config.json").exists():
             raise RunFolderError(
                 f"{folder} cannot become a run's folder: it exists already, and holds no run. "
-                "Choose another with `--out`."
+                "Choose another with `out=…`."
             )
         raise RunFolderError(
             f"The run folder {folder} exists already, and nothing in it was touched. Go on with it "
-            f"by `klamp resume {folder}`, or choose another with `--out`, or another seed."
+            f"by `{resume_call(folder)}`, put a new run in its place by `overwrite=True`, or give "
+            "another `out=…` or `seed=…`."
         )
     return folder
 
@@ -94,7 +96,7 @@ def begun(config: RunConfig, folder: Path) -> bool:
         raise RunFolderError(
             f"The run folder {folder} holds another run, and nothing in it was touched: `{name}` "
             f"is {shown(there.get(name))} there and {shown(here.get(name))} here. Give the "
-            "settings that the folder has, to go on with it, or choose another with `--out`."
+            "settings that the folder has, to go on with it, or choose another with `out=…`."
         )
     return True
 
@@ -167,11 +169,10 @@ def read_trusted_config(
     code = code_of(data, again, imported=sys.modules)
     if code and not trust and not is_signed(data):
         raise ConfigError(
-            f"{folder / 'config.json'} names {code[0]}. No `klamp train` of yours signed that: the "
-            "run is another's, its config.json was changed, or the module lies elsewhere now. "
-            "Nothing was imported. Look at it; if you trust it, add `--trust` (in Python, "
-            "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
-            "`algorithm=…`, `network=…`)."
+            f"{folder / 'config.json'} names {code[0]}. No klamp of yours signed that: the run is "
+            "another's, its config.json was changed, or the module lies elsewhere now. Nothing was "
+            "imported. Look at it; if you trust it, give `trust=True`, or, in Python, the run's "
+            "own again: `environment=…`, `wrappers=[…]`, `algorithm=…`, `network=…`."
         )
     module = module_of_algorithm(data.get("algo"))
     if module is not None and algorithm is None:
@@ -191,14 +192,14 @@ def _data_of(folder: Path) -> dict[str, Any]:
     if not os.path.exists(path):
         raise CheckpointError(
             f"{folder} is no run's folder: it has no config.json{foreign(folder)}. Expected one "
-            "that `klamp train` made, such as `runs/CartPole-v1-ppo-0`."
+            "that klamp has made, such as `runs/CartPole-v1-ppo-0`."
         )
     try:
         return read_object(path, CONFIG_LIMIT)
     except Unreadable as error:
         raise ConfigError(
-            f"The configuration {path} cannot be used: {error}. Bring back the one that `klamp "
-            "train` wrote."
+            f"The configuration {path} cannot be used: {error}. Bring back the one that klamp "
+            "wrote."
         ) from error
 
 
@@ -216,7 +217,7 @@ def locked(folder: Path) -> Generator[None]:
     except filelock.Timeout as error:
         raise RunFolderError(
             f"The run folder {folder} is being trained in by {_owner(folder)}. Wait for it, stop "
-            "it, or choose another folder with `--out`."
+            "it, or choose another folder with `out=…`."
         ) from error
     try:
         with _writable(folder):
@@ -239,7 +240,7 @@ def _writable(folder: Path) -> Generator[None]:
     except OSError as error:
         raise RunFolderError(
             f"The run folder {folder} cannot be written ({error.strerror or error}). Choose "
-            "another with `--out`."
+            "another with `out=…`."
         ) from error
 
 

@@ -62,7 +62,7 @@ def use_device(name: str) -> None:
         there = ", ".join(str(each) for each in jax.devices())
         raise ConfigError(
             f"`device` is {name!r}, but JAX finds none; it finds {there}. For NVIDIA's, install "
-            '`pip install "jax[cuda12]"` beside klamp; or leave `--device` out.'
+            '`pip install "jax[cuda12]"` beside klamp; or leave `device=…` out.'
         ) from error
     jax.config.update("jax_default_device", device)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from klamp.errors import Stopped, printable
+from klamp.errors import Stopped, printable, resume_call
 
 ASKED_BY = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)
@@ -38,11 +38,16 @@ class Signals:
     process was told to ignore stays ignored. A handler of the user's own is called, too, and all
     of them are given back at the end. ``last_resort`` is called with the signal by the waiting
     thread; the process then ends with 128 + the signal's number. Entered again, nothing happens: a
-    command enters it before it imports or compiles anything, and the loop inside.
+    command enters it before it imports or compiles anything, and the loop inside. ``words`` turns
+    what that thread says into the words of whoever reads it.
     """
 
-    def __init__(self, last_resort: Callable[[int], Stopped] | None = None) -> None:
-        self.number = 0
+    def __init__(
+        self,
+        last_resort: Callable[[int], Stopped] | None = None,
+        words: Callable[[str], str] = str,
+    ) -> None:
+        self.number, self._words = 0, words
         self.last_resort = last_resort or leave_saying("nothing was trained")
         self.grace_s = GRACE_S
         """Seconds for the loop to leave once it was asked to; then the thread does."""
@@ -111,7 +116,7 @@ class Signals:
             if self._left.wait(self.grace_s):
                 return
         stopped = self.last_resort(byte[0])
-        _say_in_time(str(stopped))
+        _say_in_time(self._words(str(stopped)))
         os._exit(stopped.code)
 
 
@@ -137,4 +142,4 @@ def leave_saying(what: str, *, saved: bool = True) -> Callable[[int], Stopped]:
 def stop_line(number: int, saved: str, folder: object) -> str:
     """One line: which signal, what was saved or not, and how to go on."""
     name = signal.Signals(number).name
-    return printable(f"{name}: {saved}; go on with: klamp resume {folder}")
+    return printable(f"{name}: {saved}; go on with: {resume_call(folder)}")

@@ -21,13 +21,13 @@ from klamp.reporting.console import console
 from klamp.reporting.logs import LOGS, log_of
 from klamp.reporting.reporter import Log
 from klamp.runs.metrics_log import Metrics
-from klamp.types import UpdateReport
+from klamp.types import Episode, UpdateReport
 
 ELSEWHERE = frozenset(
     {*UpdateReport._fields, "non_finite", "action_std", "stopped", "folder"}
     | {"wall_s", "compile_s", "eval_s", "updates_refused"}
 )
-"""Names of klamp's own that are not in every line, besides those that begin with `eval_`."""
+"""Names of klamp's own that are not in every line, besides those beginning `eval_` or `info_`."""
 
 MOST_VALUES = 200
 """Values that callbacks may log per update."""
@@ -46,6 +46,7 @@ class UpdateEvent:
         config: RunConfig,
         folder: Path,
         policy: Callable[[], TrainedPolicy],
+        episodes: Callable[[], list[Episode]] = list,
     ) -> None:
         self.config, self.folder = config, folder
         self.stopped: str | None = None
@@ -53,6 +54,7 @@ class UpdateEvent:
         self.kept = False
         """Whether a callback asked for this update's checkpoint to be kept."""
         self._metrics, self._own, self._make_policy = metrics, frozenset(metrics), policy
+        self._episodes = episodes
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -69,6 +71,11 @@ class UpdateEvent:
         """The policy after this update, made when it is first asked for."""
         return self._make_policy()
 
+    @cached_property
+    def episodes(self) -> list[Episode]:
+        """The training episodes that ended in this update's rollout, in their order."""
+        return self._episodes()
+
     def log(self, **values: float) -> None:
         """Add numbers to this update's line of `metrics.jsonl`, under their names.
 
@@ -76,7 +83,7 @@ class UpdateEvent:
         on a name that klamp's own metrics have, and on what is no number.
         """
         for name, value in values.items():
-            if name in self._own | ELSEWHERE or name.startswith("eval_"):
+            if name in self._own | ELSEWHERE or name.startswith(("eval_", "info_")):
                 raise ConfigError(
                     f"The name {shown(name)} cannot be logged: a metric of klamp's own has it, or "
                     "may have it (docs/metrics.md). Choose another, such as "
@@ -136,6 +143,11 @@ class Reporters:
     def start(self, config: RunConfig, folder: Path) -> None:
         """The run begins, or goes on."""
         self._call("start", config, folder)
+
+    def compiling(self) -> None:
+        """The run's programs are compiled: nothing is heard for a while."""
+        for log in list(self._logs):
+            self._log(log, "compiling")
 
     def update(self, event: UpdateEvent, keep: Callable[[UpdateEvent], object]) -> None:
         """An update was made. ``keep`` writes its line, which is done whatever a callback does."""

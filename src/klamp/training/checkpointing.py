@@ -11,7 +11,7 @@ import numpy as np
 
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
-from klamp.errors import KlampWarning, NotSaved
+from klamp.errors import KlampWarning, NotSaved, resume_call
 from klamp.runs.checkpoint import load_checkpoint, restore_tensors, save_checkpoint
 from klamp.runs.manifest import Spent
 from klamp.runs.metrics_log import MetricsLog
@@ -132,7 +132,7 @@ class Saver:
         if self._failures >= ATTEMPTS or self.saved_at is None:
             raise NotSaved(
                 f"{what}, and the run has stopped. Free some space there, then go on with "
-                f"`klamp resume {self._folder}`."
+                f"`{resume_call(self._folder)}`."
             )
         warnings.warn(
             f"{what}. The run goes on, and the next checkpoint is tried in its turn.",

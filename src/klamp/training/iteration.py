@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,9 +11,11 @@ from jaxtyping import Float, PRNGKeyArray
 
 from klamp.collection.collector import Collector, Summary, never
 from klamp.collection.device import DeviceCollector
+from klamp.collection.episodes import episodes_of
 from klamp.collection.host import HostCollector
 from klamp.config.run import RunConfig
 from klamp.envs.device.batched import BatchedEnvironment
+from klamp.envs.host.info_numbers import means
 from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.source import EnvironmentSource, source_of
 from klamp.envs.spaces.supported import check_spaces
@@ -36,6 +39,7 @@ from klamp.training.state import (
     scheduled_log_std,
     skip_rollout,
 )
+from klamp.types import Episode
 
 Learnt = tuple[Any, Any, Any]
 """θ, the algorithm's state, and the report: what an update returns."""
@@ -70,6 +74,8 @@ class Iteration:
         self.learn: Any = (
             compiled_by.learn if compiled_by else make_learn(model, config.algorithm, settings)
         )
+        self.episodes: Callable[[], list[Episode]] = _no_episodes
+        """Those that ended in the last iteration, made when asked for, before the next one."""
         self.collector: Any = self._collector(compiled_by and compiled_by.collector)
 
     def _collector(self, compiled_by: Any) -> Collector:
@@ -114,6 +120,7 @@ class Iteration:
         A simulator that showed NaN once may show it for ever: every episode begins anew.
         """
         self.collector.restart(int(state.update) + 1)
+        self.episodes = _no_episodes
         return skip_rollout(state, summary.steps), refused_metrics(fault)
 
     def learn_arguments(
@@ -136,7 +143,8 @@ class Iteration:
     ) -> tuple[TrainState, Metrics]:
         """The state after an update, and its metrics."""
         theta, algorithm, report = learnt
-        metrics = report_metrics(report)
+        metrics = report_metrics(report) | means(summary.numbers)
+        self.episodes = partial(_episodes, state, summary)
         if (std := action_std(self.config, state)) is not None:
             metrics["action_std"] = std
         state = count(state._replace(theta=theta, algorithm=algorithm), summary)
@@ -157,6 +165,19 @@ class Iteration:
     def close(self) -> None:
         """Free the environments."""
         self.collector.close()
+
+
+def _no_episodes() -> list[Episode]:
+    """Nothing was collected, or nothing of it counts."""
+    return []
+
+
+def _episodes(before: TrainState, summary: Summary) -> list[Episode]:
+    """The episodes that ended in the rollout after a state."""
+    rows = (summary.reward, summary.ended, summary.valid, summary.terminated)
+    return episodes_of(
+        before.episodes, int(before.step), *rows, summary.numbers, summary.episode_seed
+    )
 
 
 def make_policy(

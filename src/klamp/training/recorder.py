@@ -7,12 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from klamp.collection.episodes import WINDOW
 from klamp.collection.host import never
 from klamp.config.algorithms import algorithm_name
 from klamp.config.settings import Settings
 from klamp.envs.source import EnvironmentSource
-from klamp.errors import KlampWarning, NonFiniteError, NotSaved, ReporterFault, Stopped
+from klamp.errors import (
+    KlampWarning,
+    NonFiniteError,
+    NotSaved,
+    ReporterFault,
+    Stopped,
+    resume_call,
+)
 from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.reporting.format import MADE
@@ -24,6 +30,7 @@ from klamp.runs.metrics_log import Metrics, MetricsLog, to_json
 from klamp.runtime.signals import Signals, stop_line
 from klamp.training.callbacks import Reporters, UpdateEvent
 from klamp.training.checkpointing import Saver, Standing, stays
+from klamp.training.early_stop import EarlyStop
 from klamp.training.iteration import Boundary, Iteration
 from klamp.training.state import TrainState
 
@@ -94,6 +101,10 @@ class RunRecorder:
         self._standing = self._at(state)
         # Of checkpoints after the one that the run goes on from nothing is known.
         self._best = best_score(folder, origin.step) if origin else None
+        self._early_stop = EarlyStop(run.config.settings)
+        if origin and self._early_stop.needs_the_past:
+            for line in metrics_until(path, int(state.update)):
+                self._early_stop.hear(line)
         if origin is None:
             try:
                 self._saver.save(self._standing, self.spent)
@@ -133,6 +144,7 @@ class RunRecorder:
     def compile(self) -> None:
         """Compile what an iteration calls, if there is one to be made."""
         if not self.done:
+            self._reporters.compiling()
             self.compiled(self._run.compile(self.state))
 
     def compiled(self, seconds: float) -> None:
@@ -171,11 +183,12 @@ class RunRecorder:
             policy = self._run.policy(state)
             metrics |= self._evaluation(policy, check)
             self._evaluation.film(policy, self._folder, before, int(state.step))
+        config, episodes = self._run.config, self._run.episodes
         event = UpdateEvent(
-            metrics, self._run.config, self._folder, lambda: self._run.policy(state)
+            metrics, config, self._folder, lambda: self._run.policy(state), episodes
         )
         self._reporters.update(event, lambda event: self._keep(event, state))
-        self._stopped = event.stopped or self._reached(metrics)
+        self._stopped = event.stopped or self._early_stop.hear(metrics)
         self._refuse_to_go_on(state, reported)
         self._save_where_due(event)
 
@@ -207,18 +220,6 @@ class RunRecorder:
         standing = self._standing if due else self._standing._replace(kept=event.kept)
         self._saver.save(standing, self.spent)
 
-    def _reached(self, metrics: Metrics) -> str | None:
-        """Why the run is to end here, if its return is what was asked for."""
-        threshold = self._settings.stop_at_return
-        if self._settings.eval_interval is not None:
-            name, mean = "of the evaluation", metrics.get("eval_return_mean")
-        else:
-            name = "of the last 100 training episodes"
-            mean = metrics["return_mean"] if metrics["episodes"] >= WINDOW else None
-        if threshold is None or mean is None or mean < threshold:
-            return None
-        return f"the mean return {name}, {mean:.6g}, has reached {threshold:g}"
-
     def _refuse_to_go_on(self, state: TrainState, reported: Metrics) -> None:
         """Raise where too many updates in a row were refused."""
         if int(state.refused[0]) >= REFUSALS:
@@ -226,14 +227,14 @@ class RunRecorder:
             raise NonFiniteError(
                 f"{REFUSALS} updates in a row were refused, the last because of "
                 f"{reported['non_finite']}. No parameter has changed since ({self._outcome()}). "
-                "Scale the rewards and observations (--normalize-reward, --normalize-observation), "
-                "lower the step size, or mend the environment."
+                "Scale the rewards and observations (`normalize_reward=True`, "
+                "`normalize_observation=True`), lower the step size, or mend the environment."
             )
 
     def failed(self, fault: ReporterFault) -> ReporterFault:
         """Save because of a callback's exception; what the run ends with."""
         self._saver.attempt(self._standing, self.spent)
-        again = f"Mend the callback, then go on with `klamp resume {self._folder}`."
+        again = f"Mend the callback, then go on with `{resume_call(self._folder)}`."
         full = ReporterFault(f"{fault} The run has stopped ({self._outcome()}). {again}")
         full.result = self.result()
         return full
@@ -285,8 +286,8 @@ class RunRecorder:
             f"`max_kl` is {bound:g} nats, but at update {metrics['update']:,} float32 tells the "
             f"policies of this run apart from {metrics['kl_resolution']:.2g} nats on: their means "
             "are too large beside their standard deviations. Such updates are refused. Give a "
-            "larger `--max-kl`, scale the actions to about 1, or begin with larger deviations "
-            "(--initial-log-std).",
+            "larger `max_kl=…`, scale the actions to about 1, or begin with larger deviations "
+            "(`initial_log_std=…`).",
             KlampWarning,
             stacklevel=2,
         )
@@ -302,7 +303,8 @@ class RunRecorder:
         return (
             f"The run has come to its end at step {int(self.state.step):,}, but its {what} could "
             f"not be written to {self._folder} ({why}). Of the checkpoints there, "
-            f"{self._saver.last}. Free some space, then go on with `klamp resume {self._folder}`."
+            f"{self._saver.last}. Free some space, then go on with "
+            f"`{resume_call(self._folder)}`."
         )
 
 

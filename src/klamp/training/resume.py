@@ -185,7 +185,7 @@ def with_steps(config: RunConfig, steps: int, done: int) -> RunConfig:
         raise ConfigError(
             f"`steps` is {steps:,}, but the learning rate of this run falls to 0 by step "
             f"{horizon:,} and stays there, so nothing would be learnt after that. Train another "
-            f"run with `--steps {steps}`."
+            f"run with `steps={steps}`."
         )
     if kept is not None:
         ending = ", ".join(f"{name} to {end:g}" for name, end in ends.items())
@@ -203,8 +203,8 @@ def refuse_fewer(steps: int, done: int) -> None:
     if steps < done:
         raise ConfigError(
             f"`steps` is {steps:,}, but {done:,} steps are made already at the checkpoint that the "
-            "run goes on from. Give more steps, or name an earlier checkpoint: `klamp resume "
-            "RUN/checkpoints/step_… --steps …`."
+            "run goes on from. Give more steps, or name an earlier checkpoint: "
+            "`klamp.resume('RUN/checkpoints/step_…', steps=…)`."
         )
 
 

@@ -9,7 +9,7 @@ folders tell what is missing, and the same command goes on with it.
 
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from klamp.envs.checks.startup import check_environment
 from klamp.envs.source import EnvironmentSource, resolve, source_of
 from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped, shown
+from klamp.reporting.format import together
 from klamp.reporting.logs import LOGS, log_of
+from klamp.reporting.seeds_console import seeds_reporter
 from klamp.reporting.seeds_progress import Progress
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
@@ -36,13 +38,13 @@ from klamp.runs.folder import (
     runs_of_seeds,
     write_config,
 )
+from klamp.runs.overwrite import remove_run, replaceable
 from klamp.runtime.device import cores, in_float32, use_device
 from klamp.runtime.device import cpu as on_cpu
 from klamp.runtime.signals import GRACE_S, Signals, StopAsked, leave_saying
 from klamp.training.callbacks import Reporters
 from klamp.training.resume import refuse_fewer
 from klamp.training.seeds_processes import (
-    DONE,
     LEAVE_S,
     PipeReporter,
     Plan,
@@ -67,6 +69,7 @@ def train_seeds(
     env_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[str | Wrap] | None = None,
     start_from: str | Path | None = None,
+    overwrite: bool = False,
     **settings: Any,
 ) -> list[Path]:
     """Train with each seed, many at once; the folders, one per seed.
@@ -78,7 +81,8 @@ def train_seeds(
     seen; train each seed by ``train`` to have one. A script must call this under
     ``if __name__ == "__main__":``. Called again, it goes on with what is missing: runs that have
     ended stay as they are, those that were interrupted are resumed, the others begin; each from
-    the parameters of another run where ``start_from`` is its folder, as ``train`` has it.
+    the parameters of another run where ``start_from`` is its folder, as ``train`` has it. With
+    ``overwrite`` all of them begin, and those that were there are removed.
 
     An environment written in JAX is trained as one program for all seeds where there is a GPU, or
     where it is given as an object; the runs then differ from those trained alone by rounding.
@@ -110,6 +114,7 @@ def train_seeds(
         device=device,
         signals=Signals(),
         environment=source,
+        overwrite=overwrite,
     )
 
 
@@ -146,6 +151,8 @@ def train_seeds_config(
     signals: Signals,
     report: Sequence[str] = (),
     environment: EnvironmentSource | None = None,
+    overwrite: bool = False,
+    again: str = "the same call",
 ) -> list[Path]:
     """Train a complete configuration with each seed; go on where some were trained before."""
     logs = _names(report)
@@ -153,7 +160,10 @@ def train_seeds_config(
     for seed in seeds:
         one = replace(config, settings=replace(config.settings, seed=seed))
         plans.append((one, folder_of(one, None if out is None else Path(out) / f"seed-{seed}")))
-    there = [begun(*plan) for plan in plans]
+    there = [not overwrite and begun(*plan) for plan in plans]
+    if overwrite:
+        for plan in plans:
+            replaceable(*plan)
     use_device(device)
     with signals:
         source = environment or source_of(config)
@@ -162,8 +172,10 @@ def train_seeds_config(
         for (one, folder), held in zip(plans, there, strict=True):
             if not held:
                 with locked(folder):
+                    if overwrite:
+                        remove_run(folder)
                     write_config(folder, one)
-        _go_on(plans, out, workers, quiet, device, signals, source, logs)
+        _go_on(plans, out, workers, quiet, device, signals, source, logs, again)
     return [folder for _, folder in plans]
 
 
@@ -176,6 +188,7 @@ def resume_seeds(
     device: str,
     signals: Signals,
     trust: bool,
+    again: str,
     report: Sequence[str] = (),
 ) -> None:
     """Go on with what is missing of a folder of seeds, to their own number of steps or another."""
@@ -193,13 +206,13 @@ def resume_seeds(
         if replace(config, settings=replace(config.settings, seed=first.settings.seed)) != first:
             raise RunFolderError(
                 f"The runs {at} and {run} differ in more than their seed, so they are not one "
-                "command's. Go on with each by `klamp resume` and its own folder."
+                "command's. Resume each by itself."
             )
     use_device(device)
     with signals:
         source = source_of(first)
         check_environment(source, first.settings)
-        _go_on(plans, folder, None, quiet, device, signals, source, logs)
+        _go_on(plans, folder, None, quiet, device, signals, source, logs, again)
 
 
 def _go_on(
@@ -211,33 +224,24 @@ def _go_on(
     signals: Signals,
     source: EnvironmentSource,
     logs: list[str],
+    again: str,
 ) -> None:
     """Train whatever is not finished; raises ``KlampError`` where some of it stays so."""
-    progress = Progress(plans[0][0], len(plans), sys.stderr if not quiet else None)
+    seeds = [config.settings.seed for config, _ in plans]
+    telling = seeds_reporter(Progress(plans[0][0], seeds), None if quiet else sys.stderr)
     missing: list[Plan] = []
     for config, folder in plans:
         if (summary := result_of(config, folder)) is None:
             missing.append((config, folder))
         else:
-            progress.hear(DONE, config.settings.seed, summary["step"], summary["return_mean"])
-    again = "the same command" if out is None else f"the same command, or: klamp resume {out}"
+            telling.progress.had(config.settings.seed, summary)
     try:
-        if not missing:
-            return
-        if runs_as_one_program(source, plans[0][0]):
-
-            def reporters(config: RunConfig) -> Reporters:
-                telling = PipeReporter(lambda word: progress.hear(*word), config)
-                return Reporters(logs=[*map(log_of, logs), telling])
-
-            left = Unfinished(train_as_one(missing, source, reporters, signals), [])
-        else:
-            # The processes save by themselves, and are waited for: who waits is not to leave first.
-            unknown = f"not every process has said that its run was saved; go on with {again}"
-            signals.last_resort = leave_saying(unknown, saved=False)
-            signals.grace_s = GRACE_S + LEAVE_S
-            count = min(workers or cores(), len(missing))
-            left = train_side_by_side(missing, source, count, device, progress.hear, signals, logs)
+        telling.start()
+        if missing:
+            left = _train(missing, workers, device, signals, source, logs, telling.hear, again)
+            if left.failed or left.not_begun:
+                raise KlampError(_what_is_left(left, len(plans), again))
+        telling.finish(together(out, [str(folder) for _, folder in plans]))
     except (StopAsked, SeedsNotSaved) as asked:
         said, complete = "every run that had begun was saved", True
         if isinstance(asked, SeedsNotSaved):
@@ -246,8 +250,34 @@ def _go_on(
         name = signal.Signals(signals.number).name
         text = f"{name}: {said}; go on with {again}"
         raise Stopped(signals.number, text, complete) from None
-    if left.failed or left.not_begun:
-        raise KlampError(_what_is_left(left, len(plans), again))
+    finally:
+        telling.close()
+
+
+def _train(
+    missing: list[Plan],
+    workers: int | None,
+    device: str,
+    signals: Signals,
+    source: EnvironmentSource,
+    logs: list[str],
+    hear: Callable[[str, int, Any], None],
+    again: str,
+) -> Unfinished:
+    """Train those runs, as one program or in processes; ``hear`` is told how far each is."""
+    if runs_as_one_program(source, missing[0][0]):
+
+        def reporters(config: RunConfig) -> Reporters:
+            telling = PipeReporter(lambda word: hear(*word), config)
+            return Reporters(logs=[*map(log_of, logs), telling])
+
+        return Unfinished(train_as_one(missing, source, reporters, signals), [])
+    # The processes save by themselves, and are waited for: who waits is not to leave first.
+    unknown = f"not every process has said that its run was saved; go on with {again}"
+    signals.last_resort = leave_saying(unknown, saved=False)
+    signals.grace_s = GRACE_S + LEAVE_S
+    count = min(workers or cores(), len(missing))
+    return train_side_by_side(missing, source, count, device, hear, signals, logs)
 
 
 def _what_is_left(left: Unfinished, runs: int, again: str) -> str:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,10 @@ import cloudpickle
 from klamp.config.run import RunConfig
 from klamp.envs.source import EnvironmentSource
 from klamp.errors import KlampError, Stopped
+from klamp.reporting.format import MADE, Refusals
 from klamp.reporting.logs import log_of
 from klamp.reporting.reporter import Told
+from klamp.reporting.seeds_progress import BEGUN, DONE, FAILED, REFUSED, UPDATE
 from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.device import use_device
@@ -38,7 +40,8 @@ TELL_EVERY_S = 0.5
 LEAVE_S = GRACE_S + 4.0
 """Seconds for all processes to save and leave: one whose loop hangs saves by its last resort."""
 
-READY, UPDATE, DONE, FAILED = "ready", "update", "done", "failed"
+READY = "ready"
+"""What a process says that is without a run."""
 
 Plan = tuple[RunConfig, Path]
 """A run, and its folder, whose `config.json` says the same, but for the steps perhaps."""
@@ -101,7 +104,7 @@ def train_side_by_side(
     source: EnvironmentSource,
     count: int,
     device: str,
-    hear: Callable[[str, int, int, float | None], None],
+    hear: Callable[[str, int, Any], None],
     signals: Signals,
     logs: Sequence[str] = (),
 ) -> Unfinished:
@@ -120,7 +123,7 @@ def train_side_by_side(
             for pipe in connection.wait(pipes, timeout=0.2):
                 member = crew[pipes.index(pipe)]
                 try:
-                    kind, seed, what, mean = member.pipe.recv()
+                    kind, seed, what = member.pipe.recv()
                 except (EOFError, OSError):
                     failed += member.obituary()
                     # One that died before it was ready would do so again.
@@ -130,10 +133,10 @@ def train_side_by_side(
                     continue
                 if kind == READY:
                     member.give(waiting)
-                elif kind == FAILED:
+                    continue
+                if kind == FAILED:
                     failed.append(f"Seed {seed}: {what}")
-                else:
-                    hear(kind, seed, what, mean)
+                hear(kind, seed, what)
             crew = [member for member in crew if not member.pipe.closed]
         return Unfinished(failed, [config.settings.seed for config, _ in waiting])
     except StopAsked:
@@ -160,22 +163,48 @@ def _stop(crew: list[Member]) -> list[int]:
     return unsaved
 
 
+TOLD = (
+    "step",
+    "update",
+    "return_mean",
+    "kl",
+    "entropy",
+    "explained_variance",
+    "steps_per_second",
+    "updates_refused",
+)
+"""The metrics of a run that it tells those who watch all of them."""
+
+
 class PipeReporter:
     """The reporter of one of many runs: a word now and then of how far it is."""
 
     def __init__(self, tell: Callable[[tuple[Any, ...]], object], config: RunConfig) -> None:
         self._tell, self._seed, self._last = tell, config.settings.seed, 0.0
+        self._refusals, self._refused = Refusals(), 0
+
+    def start(self, config: RunConfig, folder: Path) -> None:
+        """The run begins, or goes on."""
+        self._tell((BEGUN, self._seed, None))
 
     def update(self, event: Told) -> None:
-        """How far the run is."""
+        """How far the run is; the first refused update of a row at once."""
         metrics = event.metrics
+        self._refused += metrics["outcome"] not in MADE
+        if (said := self._refusals.said_of(metrics)) is not None:
+            self._tell((REFUSED, self._seed, said))
         if time.monotonic() - self._last >= TELL_EVERY_S:
             self._last = time.monotonic()
-            self._tell((UPDATE, self._seed, metrics["step"], metrics["return_mean"]))
+            self._tell((UPDATE, self._seed, _told(metrics) | {"updates_refused": self._refused}))
 
     def finish(self, summary: Metrics) -> None:
         """The result."""
-        self._tell((DONE, self._seed, summary["step"], summary["return_mean"]))
+        self._tell((DONE, self._seed, _told(summary)))
+
+
+def _told(metrics: Mapping[str, Any]) -> Metrics:
+    """What a run tells of its metrics."""
+    return {name: metrics[name] for name in TOLD if name in metrics}
 
 
 def _work(pipe: Any, device: str, environment: bytes, logs: Sequence[str]) -> None:
@@ -203,16 +232,16 @@ def _work(pipe: Any, device: str, environment: bytes, logs: Sequence[str]) -> No
                 there, folder, reporters=reporters, steps=steps, compiled_by=run, environment=source
             )
             if result.unsaved is not None:
-                tell((FAILED, config.settings.seed, result.unsaved, None))
+                tell((FAILED, config.settings.seed, result.unsaved))
         except Stopped as stopped:
             sys.exit(stopped.code)
         except KlampError as error:
-            tell((FAILED, config.settings.seed, str(error), None))
+            tell((FAILED, config.settings.seed, str(error)))
 
 
 def _next(pipe: Any, tell: Callable[[tuple[Any, ...]], None]) -> Plan | None:
     """Ask for a run; None where there is none left, or nobody to give one."""
-    tell((READY, 0, 0, None))
+    tell((READY, 0, None))
     try:
         return pipe.recv()
     except (EOFError, OSError):

@@ -22,6 +22,7 @@ from klamp.networks.build import network_maker
 from klamp.reporting.format import mostly_refused
 from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
 from klamp.runs.folder import choose_folder, locked, read_trusted_config, run_of, write_config
+from klamp.runs.overwrite import remove_run, replaceable
 from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.seeding import Purpose, key
 from klamp.runtime.signals import Signals, StopAsked
@@ -46,6 +47,7 @@ def train(
     env_kwargs: Mapping[str, Any] | None = None,
     wrappers: Sequence[str | Wrap] | None = None,
     start_from: str | Path | None = None,
+    overwrite: bool = False,
     **settings: Any,
 ) -> Result:
     """Train a policy and keep the run in a folder of its own.
@@ -64,12 +66,14 @@ def train(
     with a config, over what the presets of all algorithms have in common for ``env``. A setting
     that would do nothing in this run is refused.
     ``out`` is the run's folder, which must not exist (or be empty); by default
-    ``runs/{env}-{algorithm}-{seed}``. Progress goes to standard error unless ``quiet``.
+    ``runs/{env}-{algorithm}-{seed}``. With ``overwrite`` a run that lies there is removed, once
+    all else that may fail has been tried; a folder that holds anything else is not. Progress goes
+    to standard error unless ``quiet``.
     ``report`` is told of each update: objects with a method ``update(event)``, functions of the
-    event, and the names of logs, ``"csv"``, ``"tensorboard"`` and ``"wandb"`` (docs/callbacks.md).
-    ``network(observation_space, action_space, key)`` builds networks of your own, and may be given
-    as ``"module:function"`` (docs/custom-networks.md); ``load`` and ``resume`` need it again where
-    it cannot be imported by its name. ``device`` is ``cpu``,
+    event, and the names of logs, ``"csv"``, ``"episodes"``, ``"tensorboard"`` and ``"wandb"``
+    (docs/callbacks.md). ``network(observation_space, action_space, key)`` builds networks of your
+    own, and may be given as ``"module:function"`` (docs/custom-networks.md); ``load`` and
+    ``resume`` need it again where it cannot be imported by its name. ``device`` is ``cpu``,
     ``gpu``, or ``auto``, which leaves it to JAX. ``start_from`` is the folder of another run, or of
     one of its checkpoints: this run begins with its parameters and observation normaliser, and with
     nothing else of it. Both must have the same spaces and network settings.
@@ -103,6 +107,7 @@ def train(
             network=None if isinstance(network, str) else network,
             device=device,
             environment=source,
+            overwrite=overwrite,
         )
     )
 
@@ -118,9 +123,10 @@ def train_config(
     signals: Signals | None = None,
     device: str = "auto",
     environment: EnvironmentSource | None = None,
+    overwrite: bool = False,
 ) -> Result:
     """Train a complete configuration from the beginning."""
-    choose_folder(config, out)
+    (replaceable if overwrite else choose_folder)(config, out)
     use_device(device)
     source = environment or source_of(config)
     check_environment(source, config.settings)
@@ -132,6 +138,7 @@ def train_config(
         network=network,
         signals=signals,
         environment=source,
+        overwrite=overwrite,
     )[0]
 
 
@@ -146,16 +153,19 @@ def train_one(
     signals: Signals | None = None,
     compiled_by: Iteration | None = None,
     environment: EnvironmentSource | None = None,
+    overwrite: bool = False,
 ) -> tuple[Result, Iteration]:
     """The same with an environment that was checked before.
 
     ``compiled_by``: a run that differs only in its seed lends what it compiled.
     """
-    folder = choose_folder(config, out)
+    folder = (replaceable if overwrite else choose_folder)(config, out)
     run, state = start(config, network, compiled_by, environment)
     try:
         state = started(run, state)
         with locked(folder):
+            if overwrite:
+                remove_run(folder)
             # Another process may have been faster.
             write_config(choose_folder(config, folder), config)
             running = RunRecorder(run, state, folder, reporters, environment=environment)

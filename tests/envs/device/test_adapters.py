@@ -40,7 +40,7 @@ def test_a_missing_library_is_named(library: str, monkeypatch: pytest.MonkeyPatc
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(EnvironmentFault, match=r"pip install .klamp\[(jaxenvs|playground)\]"):
+    with pytest.raises(EnvironmentFault, match=r"pip install '\.\[(jaxenvs|playground)\]'"):
         resolve(f"{library}:anything").device("auto")
 
 

@@ -188,5 +188,5 @@ def test_a_name_that_the_pool_does_not_have() -> None:
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "envpool", None)
-    with pytest.raises(EnvironmentFault, match=r"klamp\[envpool\].*train `CartPole-v1` with"):
+    with pytest.raises(EnvironmentFault, match=r"\.\[envpool\].*train `CartPole-v1` with"):
         pool()

@@ -100,5 +100,5 @@ def test_an_environment_in_jax_is_wrapped_on_the_host_only() -> None:
 
 
 def test_atari_says_what_to_install() -> None:
-    with pytest.raises(EnvironmentFault, match=r"`ALE/Pong-v5` needs .*pip install ale-py"):
+    with pytest.raises(EnvironmentFault, match=r"`ALE/Pong-v5` needs .*pip install '\.\[atari\]'"):
         resolve("ALE/Pong-v5").together(1, "auto")

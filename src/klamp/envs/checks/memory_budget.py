@@ -26,14 +26,14 @@ def check_memory(env: str, settings: Settings, observation_space: Any, action_sp
             f"One rollout of {settings.rollout_length:,} steps of {settings.num_envs:,} "
             f"environments `{env}`, with {int(np.prod(seen.shape)):,} numbers an observation, "
             f"takes at least {in_words(rollout)}; this machine has {in_words(here)}. Lower "
-            "`rollout_length` (`--rollout-length`) or `num_envs` (`--num-envs`)."
+            "it by `rollout_length=…` or `num_envs=…`."
         )
     network = network_bytes(settings, seen)
     if network > here:
         raise ConfigError(
             f"Networks with the `hidden_sizes` {settings.hidden_sizes} take at least "
             f"{in_words(network)} for the observations of `{env}`; this machine has "
-            f"{in_words(here)}. Lower `hidden_sizes` (`--hidden-sizes`)."
+            f"{in_words(here)}. Give smaller ones by `hidden_sizes=…`."
         )
 
 

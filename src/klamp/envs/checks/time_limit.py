@@ -39,7 +39,7 @@ def limited(env: str, call: str, seconds: float) -> Generator[None]:
         return
     fault = EnvironmentFault(
         f"{call} of `{env}` gave no answer in {seconds:g} s, and was given up. Run it by itself to "
-        "see what it waits for; where it may take longer, raise `step_limit_s` (`--step-limit-s`)."
+        "see what it waits for; where it may take longer, give it more by `step_limit_s=…`."
     )
     done = threading.Event()
     previous = signal.getsignal(signal.SIGALRM)

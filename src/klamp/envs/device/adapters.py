@@ -169,11 +169,13 @@ class Gymnax:
 
     def step(self, key: PRNGKeyArray, state: Any, action: Any) -> DeviceStep:
         """One step; at the time limit an episode is truncated, whether it is terminal or not."""
-        observation, state, reward, terminated, _ = self.environment.step_env(
+        observation, state, reward, terminated, info = self.environment.step_env(
             key, state, action, self.parameters
         )
         truncated = self.environment.is_truncated(state, self.parameters)
-        return DeviceStep(state, observation, reward, terminated, truncated)
+        # Its `discount` says again what `terminated` does.
+        told = {name: info[name] for name in info if name != "discount"}
+        return DeviceStep(state, observation, reward, terminated, truncated, told)
 
 
 def _gymnasium_space(space: Any) -> Any:
@@ -219,7 +221,8 @@ class Braxlike:
         terminated = jnp.asarray(after.done, bool)
         # As in Brax's EpisodeWrapper, an end of the task's own is no truncation.
         truncated = (steps >= self.limit) & ~terminated
-        return DeviceStep(Timed(after, steps), after.obs, after.reward, terminated, truncated)
+        ends = (after.reward, terminated, truncated)
+        return DeviceStep(Timed(after, steps), after.obs, *ends, dict(after.metrics))
 
 
 def _unbounded(size: Any) -> Any:

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
+from klamp.envs.host.info_numbers import MOST_NUMBERS
 from klamp.envs.spaces.observations import allowed_actions, encoder, policy_observation_space
 from klamp.errors import CheckpointError
 
@@ -36,6 +37,8 @@ class DeviceTransition(NamedTuple):
     reward: Float[Array, " N"]
     terminated: Bool[Array, " N"]
     truncated: Bool[Array, " N"]
+    numbers: dict[str, Float[Array, " N"]]
+    """What the step's info tells in numbers, by their names."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class BatchedEnvironment:
 
         # Most steps end no episode, and a reset may cost more than a step.
         stand = jax.lax.cond(jnp.any(ended), begin, lambda on: on, on)
-        return stand, DeviceTransition(led_to, reward, terminated, truncated)
+        return stand, DeviceTransition(led_to, reward, terminated, truncated, after.info)
 
     def _begin(self, keys: PRNGKeyArray) -> BatchedState:
         state, observation = jax.vmap(self._reset)(keys)
@@ -103,9 +106,28 @@ class BatchedEnvironment:
         return typed(state), observation
 
     def _step(self, key: PRNGKeyArray, state: Any, action: Any) -> DeviceStep:
-        """A step whose state has the dtypes of the state before it."""
+        """A step whose state has the dtypes of the state before it, and an info of numbers."""
         after = self.environment.step(key, state, action)
-        return after._replace(state=jax.tree.map(_like, typed(after.state), state))
+        like = jax.tree.map(_like, typed(after.state), state)
+        return after._replace(state=like, info=_numbers(after.info))
+
+
+def _numbers(info: Any) -> dict[str, Float[Array, ""]]:
+    """Those parts of a step's info that are numbers or flags."""
+    told = info.items() if isinstance(info, dict) else ()
+    numbers = {
+        name: jnp.asarray(value, jnp.float32)
+        for name, value in told
+        if isinstance(name, str) and not _is_key(value) and _is_number(value)
+    }
+    return dict(sorted(numbers.items())[:MOST_NUMBERS])
+
+
+def _is_number(value: Any) -> bool:
+    """Whether something is one number or flag, traced or not."""
+    if isinstance(value, bool | int | float):
+        return True
+    return hasattr(value, "dtype") and value.shape == () and value.dtype.kind in "biuf"
 
 
 def _column(rows: Bool[Array, " N"], leaf: Array) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 
 from klamp.envs.device.batched import BatchedEnvironment, BatchedState, from_arrays, to_arrays
 from klamp.envs.device.protocol import DeviceEnvironment
+from klamp.envs.host.info_numbers import numbers_of_rows
 from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_run
 from klamp.errors import CheckpointError
 from klamp.runtime.seeding import Purpose, key
@@ -70,8 +71,12 @@ class SteppedEnvironments:
         self._stand, after = self._step(self._key, self._t, self._stand, action)
         self._t += 1
         following = np.asarray(self._stand.observation)
-        led_to, reward, terminated, truncated = (np.asarray(part) for part in after)
-        return Transition(following, led_to, reward, terminated, truncated, self._all)
+        led_to, reward, terminated, truncated = (np.asarray(part) for part in after[:4])
+        numbers, rows = None, np.flatnonzero(terminated | truncated)
+        if rows.size:
+            told = {name: np.asarray(values) for name, values in after.numbers.items()}
+            numbers = numbers_of_rows(told, rows)
+        return Transition(following, led_to, reward, terminated, truncated, self._all, numbers)
 
     def origin(self, index: int, *, earlier: int = 0) -> str:
         """Episodes begin from keys of the iteration."""

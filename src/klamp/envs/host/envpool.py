@@ -17,11 +17,15 @@ import numpy as np
 
 from klamp.config.environment_name import POOL
 from klamp.envs.device.source import only_auto
+from klamp.envs.host.info_numbers import numbers_of_rows
 from klamp.envs.host.interface import HostEnvironments, Transition, are_episode_numbers, by_the_run
 from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.errors import CheckpointError, EnvironmentFault, closest, install_extra, one_line
 from klamp.runtime.device import cores
 from klamp.runtime.seeding import Purpose, environment_seed
+
+OF_THE_POOL = ("env_id", "elapsed_step", "reward", "terminated")
+"""What EnvPool's info tells of every environment: numbers of its own, or what is told besides."""
 
 
 class PoolPosition(NamedTuple):
@@ -105,11 +109,14 @@ class PoolEnvironments:
 
     def step(self, action: Any) -> Transition:
         """Step every row; one whose episode had ended shows the first observation of the next."""
-        raw, reward, terminated, truncated, _ = self._pool.step(action)
+        raw, reward, terminated, truncated, info = self._pool.step(action)
         valid = ~self._after_end
         self._after_end = terminated | truncated
-        seen = self._shown.encode(raw)
-        return Transition(seen, seen, reward, terminated, truncated, valid)
+        seen, numbers = self._shown.encode(raw), None
+        if self._after_end.any():
+            told = {name: info[name] for name in info if name not in OF_THE_POOL}
+            numbers = numbers_of_rows(told, np.flatnonzero(self._after_end))
+        return Transition(seen, seen, reward, terminated, truncated, valid, numbers)
 
     def origin(self, index: int, *, earlier: int = 0) -> str:
         """Rows begin their episodes themselves, each from a generator that goes on."""

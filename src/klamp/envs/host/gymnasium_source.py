@@ -105,7 +105,7 @@ class GymnasiumSource:
             raise ConfigError(
                 f"The environment `{self.name}` is written in JAX, so no wrapper can hold it: "
                 f"`{self.wrapped[0].name}` wraps what is stepped on the host. Step it there, by "
-                "`vectorization='sync'` (`--vectorization sync`), or leave the wrappers out."
+                "`vectorization='sync'`, or leave the wrappers out."
             )
         return functional(self.name, self.env_kwargs)
 

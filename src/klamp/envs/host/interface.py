@@ -4,6 +4,7 @@ Whichever way episodes are reset below, ``step`` returns the observation to act 
 next observation (the final one where an episode ended), and which rows are transitions at all.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +22,8 @@ class Transition(NamedTuple):
     truncated: np.ndarray
     valid: np.ndarray
     """False for the row in which NEXT_STEP autoreset ignored the action."""
+    numbers: Mapping[int, Mapping[str, float]] | None = None
+    """Of rows whose episode ended, what their last info tells in numbers; None where none ended."""
 
 
 @runtime_checkable

@@ -76,7 +76,7 @@ def unknown_argument(title: str, name: str, known: list[str]) -> EnvironmentFaul
     listed = f" Expected one of {', '.join(known)}." if known else " It takes none."
     return EnvironmentFault(
         f"The environment `{title}` has no argument `{name}`.{closest(name, known)}{listed} "
-        "Correct `env_kwargs` (`--env-kwargs`)."
+        "Correct it in `env_kwargs=…`."
     )
 
 

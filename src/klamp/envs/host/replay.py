@@ -17,6 +17,7 @@ from gymnasium.vector.utils import create_empty_array
 
 from klamp.envs import MASK_KEY
 from klamp.envs.host.copies import Copies, Info, Replayed, Stepped
+from klamp.envs.host.info_numbers import numbers_of
 from klamp.envs.host.interface import Transition, are_episode_numbers
 from klamp.envs.host.subprocesses import WorkersLost
 from klamp.envs.spaces.observation_reader import ObservationReader
@@ -105,12 +106,13 @@ class CopiedEnvironments:
                 seen, seen, stepped.reward, stepped.terminated, stepped.truncated, self._all
             )
         final = np.array(self._show(stepped.infos, ended))
-        infos = self._start(np.flatnonzero(ended))
+        rows = np.flatnonzero(ended)
+        numbers = {int(i): numbers_of(stepped.infos[i]) for i in rows}
+        infos = self._start(rows)
         told = [old if new is None else new for old, new in zip(stepped.infos, infos, strict=True)]
         seen = self._observation = self._show(told, self._none)
-        return Transition(
-            seen, final, stepped.reward, stepped.terminated, stepped.truncated, self._all
-        )
+        ends = stepped.reward, stepped.terminated, stepped.truncated
+        return Transition(seen, final, *ends, self._all, numbers)
 
     def episode_seed(self, index: int, *, earlier: int = 0) -> int:
         """The seed of one environment's running episode, or of one that many ``earlier``."""

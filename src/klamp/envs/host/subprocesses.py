@@ -18,7 +18,6 @@ from gymnasium.vector.utils import (
     read_from_shared_memory,
 )
 
-from klamp.envs import MASK_KEY
 from klamp.envs.host.copies import Info, Replayed, Stepped
 from klamp.envs.host.worker import work
 from klamp.errors import CopyFault
@@ -70,7 +69,7 @@ class WorkerCopies:
         for index, seed in seeds.items():
             self._send(index, "reset", seed)
         done, lost = self._gather(seeds, self._step_limit_s)
-        infos = [_info(done[i]) if i in done else None for i in range(self.num_envs)]
+        infos = [done.get(i) for i in range(self.num_envs)]
         if lost:
             raise WorkersLost(lost, self._none(), infos)
         return infos
@@ -81,10 +80,10 @@ class WorkerCopies:
             self._send(index, "step", row)
         done, lost = self._gather(range(self.num_envs), self._step_limit_s)
         stepped = self._none()
-        for index, (reward, terminated, truncated, mask) in done.items():
+        for index, (reward, terminated, truncated, info) in done.items():
             stepped.reward[index] = reward
             stepped.terminated[index], stepped.truncated[index] = terminated, truncated
-            stepped.infos[index] = _info(mask)
+            stepped.infos[index] = info
         if lost:
             raise WorkersLost(lost, stepped, [])
         return stepped
@@ -93,8 +92,7 @@ class WorkerCopies:
         """Reset one copy and take the actions; raises ``CopyFault``."""
         self._send(index, "replay", (seed, list(actions)))
         limit = self._step_limit_s * (1 + len(actions))
-        reward, terminated, truncated, mask = self._answers([index], "replay", limit)[index]
-        return Replayed(reward, terminated, truncated, _info(mask))
+        return Replayed(*self._answers([index], "replay", limit)[index])
 
     def restart(self, index: int) -> None:
         """Kill what is left of a worker and start another; raises ``CopyFault``."""
@@ -199,10 +197,6 @@ class WorkerCopies:
         process = self._processes[index]
         process.kill()
         return f"gave no answer in {limit_s:g} s; its process {process.pid} was killed."
-
-
-def _info(mask: Any) -> Info:
-    return {} if mask is None else {MASK_KEY: mask}
 
 
 def _fault(index: int, call: str, kind: str, text: str, trace: str) -> CopyFault:

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
 from klamp.envs import MASK_KEY
+from klamp.envs.host.info_numbers import Numbers, numbers_of, numbers_of_rows
 from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_run
 from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.envs.spaces.observations import batch_of_one
@@ -164,7 +165,8 @@ class VectorEnvironments:
         valid = ~self._phantom
         self._phantom = terminated | truncated
         after = self._see(raw, info, self._phantom)
-        return Transition(after, after, reward, terminated, truncated, valid)
+        numbers = self._numbers(info, self._phantom)
+        return Transition(after, after, reward, terminated, truncated, valid, numbers)
 
     def _step_same(self, action: Any) -> Transition:
         """SAME_STEP: the observation is the next episode's, the final one comes in the info."""
@@ -176,7 +178,8 @@ class VectorEnvironments:
         final, told = np.array(after), self._final(info)
         for i in np.flatnonzero(ended):
             final[i] = self._shown.encode(batch_of_one(told[i]))[0]
-        return Transition(after, final, reward, terminated, truncated, self._all)
+        numbers = self._numbers(info.get("final_info", {}), ended)
+        return Transition(after, final, reward, terminated, truncated, self._all, numbers)
 
     def _step_disabled(self, action: Any) -> Transition:
         """DISABLED: a row whose episode ended is reset by us, at once, and the others are left."""
@@ -188,6 +191,7 @@ class VectorEnvironments:
         # Copies: the environment may write the reset into the arrays that it returned.
         final, told = np.array(self._shown.encode(raw)), self._told(info)
         ends = np.array(reward), np.array(terminated), np.array(truncated)
+        numbers = self._numbers(info, ended)
         self._episodes[ended] += 1
         seeds = self._seeds() if self._own_generators else None
         raw, begun = self.vector.reset(seed=seeds, options={"reset_mask": ended})
@@ -195,7 +199,19 @@ class VectorEnvironments:
         masks = [first[i] if ended[i] else told[i] for i in range(self.num_envs)]
         after = raw if self._shown.plain else self._shown.see(raw, masks, self._none)
         self._observation = after
-        return Transition(after, final, *ends, self._all)
+        return Transition(after, final, *ends, self._all, numbers)
+
+    def _numbers(self, info: Any, ended: np.ndarray) -> dict[int, Numbers] | None:
+        """What the infos of episodes that ended tell in numbers.
+
+        The `final_info` of SAME_STEP is an info of arrays, or, before Gymnasium 1.0, one of each.
+        """
+        rows = np.flatnonzero(ended)
+        if not rows.size:
+            return None
+        if isinstance(info, dict):
+            return numbers_of_rows(info, rows)
+        return {int(i): numbers_of(info[i] or {}) for i in rows}
 
     def _final(self, info: dict[str, Any]) -> Any:
         """What the episodes ended with, by row."""

@@ -17,7 +17,8 @@ import cloudpickle
 from gymnasium.vector.utils import write_to_shared_memory
 
 from klamp.envs import MASK_KEY
-from klamp.envs.host.copies import check_end
+from klamp.envs.host.copies import Info, check_end
+from klamp.envs.host.info_numbers import numbers_of
 from klamp.runtime.signals import ASKED_BY
 from klamp.runtime.streams import patient_stderr
 
@@ -69,20 +70,23 @@ class Worker:
         self._env = cloudpickle.loads(make)()
         return self._env.observation_space, self._env.action_space
 
-    def reset(self, seed: int) -> Any:
-        """Reset; the mask that came with it."""
+    def reset(self, seed: int) -> Info:
+        """Reset; the info with the mask alone."""
         observation, info = self._env.reset(seed=seed)
         self._show(observation)
-        return info.get(MASK_KEY)
+        return {MASK_KEY: info[MASK_KEY]} if MASK_KEY in info else {}
 
-    def step(self, action: Any) -> tuple[float, bool, bool, Any]:
-        """Step; reward, terminated, truncated, mask."""
+    def step(self, action: Any) -> tuple[float, bool, bool, Info]:
+        """Step; reward, terminated, truncated, and of the info what is asked for."""
         observation, reward, terminated, truncated, info = self._env.step(action)
         check_end(terminated, truncated, info)
         self._show(observation)
-        return float(reward), bool(terminated), bool(truncated), info.get(MASK_KEY)
+        kept: Info = numbers_of(info) if terminated or truncated else {}
+        if MASK_KEY in info:
+            kept[MASK_KEY] = info[MASK_KEY]
+        return float(reward), bool(terminated), bool(truncated), kept
 
-    def replay(self, episode: tuple[int, list[Any]]) -> tuple[float, bool, bool, Any]:
+    def replay(self, episode: tuple[int, list[Any]]) -> tuple[float, bool, bool, Info]:
         """Reset with a seed and take the actions; what the last of them returned."""
         seed, actions = episode
         last = (0.0, False, False, self.reset(seed))

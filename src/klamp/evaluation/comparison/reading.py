@@ -101,7 +101,7 @@ class RunReader:
             except (Unreadable, _Unusable, OSError) as error:
                 raise CheckpointError(
                     f"{self.folder} cannot be compared: {error}. Expected the folder of a run, "
-                    "with config.json and metrics.jsonl in it as `klamp train` wrote them. Leave "
+                    "with config.json and metrics.jsonl in it as klamp wrote them. Leave "
                     "it out to compare the others."
                 ) from error
             self._state = state
