@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lent_programs import lent_programs
 
 import klamp
 import klamp.training.iteration
@@ -15,6 +16,13 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The key that runs are signed with is one of the tests' own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lent() -> Iterator[None]:
+    """No program of a run is traced and compiled twice in one process."""
+    with lent_programs():
         yield
 
 
