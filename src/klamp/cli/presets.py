@@ -21,10 +21,12 @@ def presets(words: list[str]) -> int:
         description="The tuned settings, or all settings of a run as a file.",
     )
     from klamp.cli.config_file import as_toml
-    from klamp.config.presets import check_algorithm_name, configure, sources
+    from klamp.cli.own_algorithm import import_algorithm
+    from klamp.config.presets import algorithm_called, configure, sources
 
     if given.algo:
-        check_algorithm_name(given.algo)
+        import_algorithm(given.algo)
+        algorithm_called(given.algo)
     if given.env:
         config = configure(given.env, given.algo or "ppo", {})
         print(as_toml(config, sources(config, {})))

@@ -14,12 +14,14 @@ from klamp.cli.options import (
     refuse_missing,
     value_of,
 )
+from klamp.cli.own_algorithm import import_algorithm
 from klamp.errors import NOT_SAVED, printable
 
 
 def train(words: list[str]) -> int:
     """`klamp train ENV …`: the options depend on the algorithm, their defaults on the preset."""
     path, algo = value_of("--config", words), value_of("--algo", words)
+    import_algorithm(algo)
     file = ConfigFile() if path is None else read_config_file(Path(path), algo)
     given = _train_options(words, file)
     refuse_strange(file, given.env, given.wrappers)
@@ -79,7 +81,7 @@ def train(words: list[str]) -> int:
 
 def _train_options(words: list[str], file: ConfigFile) -> Any:
     """The options of `klamp train`, with the preset's values for their defaults."""
-    from klamp.config.algorithms import ALGORITHMS
+    from klamp.config.algorithms import ALGORITHMS, short_name
     from klamp.config.presets import configure
     from klamp.config.settings import GROUPS
     from klamp.envs.wrappers import KNOWN_IN_WORDS
@@ -89,7 +91,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
     env = first or file.data.get("env", "-")
     preset = configure(env, name, {})
     defaults = vars(preset.settings) | vars(preset.algorithm)
-    sections = {**GROUPS, name: ALGORITHMS[name]}
+    sections = {**GROUPS, short_name(preset.algorithm): type(preset.algorithm)}
     options = make_dataclass(
         "TrainOptions",
         [
@@ -114,7 +116,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
     Args:
         env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id;
             it may stand in the file of --config instead.
-        algo: One of the algorithms by name.
+        algo: One of the algorithms by name, or your own as module:Class.
         env_kwargs: Arguments of the environment's constructor, KEY=VALUE, VALUE as JSON or text.
         wrappers: What the environment is wrapped in, the innermost first, as NAME or NAME=VALUE.
             {KNOWN_IN_WORDS}. Or your own, as module:name.
