@@ -23,9 +23,9 @@ from klamp.networks import (
     action_head,
     build_network,
     check_network,
-    name_of,
 )
 from klamp.networks.build import network_maker
+from klamp.runtime.qualified_name import qualified_name
 from klamp.runtime.seeding import Purpose
 from klamp.types import Inputs
 
@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_explained() -> None:
 def test_a_network_of_the_users_own_trains_loads_and_resumes(tmp_path: Path) -> None:
     settings = {"num_envs": 4, "rollout_length": 32, "quiet": True}
     result = klamp.train(probe(), "trpo", steps=256, network=own, out=tmp_path / "run", **settings)
-    assert result.policy.config.network == name_of(own) == f"{__name__}:own"
+    assert result.policy.config.network == qualified_name(own) == f"{__name__}:own"
     observation = np.eye(3, dtype=np.float32)
     loaded = klamp.load(result.folder, network=own)
     np.testing.assert_array_equal(loaded.value(observation), result.policy.value(observation))

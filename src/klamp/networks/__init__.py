@@ -12,7 +12,6 @@ from klamp.networks.actor_critic import Trunk as Trunk
 from klamp.networks.build import NetworkBuilder as NetworkBuilder
 from klamp.networks.build import build_network as build_network
 from klamp.networks.build import check_network as check_network
-from klamp.networks.build import name_of as name_of
 from klamp.networks.flat_model import Model as Model
 from klamp.networks.flat_model import flatten as flatten
 from klamp.networks.heads import CategoricalHead as CategoricalHead

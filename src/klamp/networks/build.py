@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -104,13 +103,6 @@ def build_network(
     actor = Actor(torso(keys[0], settings.dropout), head)
     # No dropout in a critic of its own: noise in V is noise in the advantage.
     return ActorCritic(actor, NoEncoder(), Critic(torso(keys[2], 0.0), value))
-
-
-def name_of(network: NetworkBuilder) -> str:
-    """A function as `config.json` records it."""
-    kind = type(network)
-    named: Any = network if isinstance(network, FunctionType | type) else kind
-    return f"{named.__module__}:{named.__qualname__}"
 
 
 def check_network(network: Any, observation_space: Any, action_space: Any) -> ActorCritic:

@@ -15,12 +15,13 @@ from klamp.envs.spaces.masks import mask_sizes
 from klamp.envs.wrappers import Wrap
 from klamp.errors import KlampWarning, NotSaved, ReporterFault
 from klamp.evaluation.policy import TrainedPolicy
-from klamp.networks import NetworkBuilder, flatten, name_of
+from klamp.networks import NetworkBuilder, flatten
 from klamp.networks.build import network_maker
 from klamp.reporting.format import mostly_refused
 from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
 from klamp.runs.folder import choose_folder, locked, read_trusted_config, run_of, write_config
 from klamp.runtime.device import in_float32, use_device
+from klamp.runtime.qualified_name import qualified_name
 from klamp.runtime.seeding import Purpose, key
 from klamp.runtime.signals import Signals, StopAsked
 from klamp.runtime.streams import patient_stderr
@@ -84,7 +85,7 @@ def train(
         wrappers=source.wrappers,
     )
     if network is not None:
-        config = replace(config, network=name_of(network))
+        config = replace(config, network=qualified_name(network))
     if start_from is not None:
         config = starting_from(config, start_from)
     return told(

@@ -20,7 +20,7 @@ from klamp.envs.device.source import only_auto
 from klamp.envs.host.interface import HostEnvironments, Transition, are_episode_numbers, by_the_run
 from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.errors import CheckpointError, EnvironmentFault, closest, one_line
-from klamp.runtime.device import cores
+from klamp.runtime.processes import cores
 from klamp.runtime.seeding import Purpose, environment_seed
 
 
