@@ -3,7 +3,7 @@
 Most runs of the tests differ in their seed, steps or folder alone, and most of their time would go
 into tracing and lowering one program again. A run borrows where all that its program is made of is
 the same: its algorithm, its settings but for those of the loop, its environment, JAX's switches,
-and everything that klamp's modules hold, so that what a test puts in a function's place is compiled.
+and everything that klamp's modules hold, so that a function which a test has replaced is compiled.
 """
 
 import sys
