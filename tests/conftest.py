@@ -1,5 +1,6 @@
 """Shared by all tests: no display, no leftovers, one small trained run."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,10 @@ class Quick:
 @pytest.fixture(scope="module")
 def quick_updates() -> Iterator[None]:
     """For modules that train many different programs for few steps each."""
+    if "xla_backend_optimization_level=0" in os.environ.get("XLA_FLAGS", ""):
+        # Every program is compiled so, and those of these modules serve the others.
+        yield
+        return
     make = klamp.training.iteration.make_learn
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(klamp.training.iteration, "make_learn", lambda *parts: Quick(make(*parts)))

@@ -3,7 +3,8 @@
 Most runs of the tests differ in their seed, steps or folder alone, and most of their time would go
 into tracing and lowering one program again. A run borrows where all that its program is made of is
 the same: its algorithm, its settings but for those of the loop, its environment, JAX's switches,
-and everything that klamp's modules hold, so that a function which a test has replaced is compiled.
+and everything that the modules hold which programs are made of, so that a function which a test
+has replaced is compiled.
 """
 
 import sys
@@ -20,11 +21,12 @@ from klamp.config.algorithms import ALGORITHMS
 from klamp.config.run import RunConfig
 from klamp.config.settings import CheckpointSettings, EvaluationSettings, Settings
 from klamp.envs.device.batched import BatchedEnvironment
+from klamp.training import seeds_vmapped
 
 OF_THE_LOOP = {
     item.name: item.default
     for item in fields(Settings)
-    if item.name in ("seed", "steps", "vectorization", "step_limit_s")
+    if item.name in ("seed", "steps", "schedule_steps", "vectorization", "step_limit_s")
     or item.name in CheckpointSettings.__dataclass_fields__
     or item.name in EvaluationSettings.__dataclass_fields__
 }
@@ -32,7 +34,7 @@ OF_THE_LOOP = {
 
 
 class Lent(NamedTuple):
-    """What was compiled, or made to be compiled, and what klamp's modules held then."""
+    """What was compiled, or made to be compiled, and what the modules held then."""
 
     held: dict[str, Any]
     programs: Any
@@ -56,14 +58,24 @@ def made_of(config: RunConfig, environments: Any) -> Any:
     return (config.algorithm, usual, where, spaces, *switches)
 
 
+MODULES = (
+    *("klamp.types", "klamp.config", "klamp.runtime", "klamp.envs"),
+    *("klamp.mathematics", "klamp.trust_region", "klamp.networks", "klamp.algorithms"),
+    *("klamp.collection", "klamp.training.prepare", "klamp.training.learning"),
+    *("klamp.training.iteration", "klamp.training.state"),
+)
+"""Where the functions are that programs are made of."""
+
+
 def held_now() -> dict[str, Any]:
-    """Everything that klamp's modules and their classes hold, by name."""
+    """Everything that these modules and their classes hold, by name."""
     found: dict[str, Any] = {}
     for module, content in list(sys.modules.items()):
-        if module.startswith("klamp."):
+        if module.startswith(MODULES):
             for name, value in vars(content).items():
                 found[f"{module}.{name}"] = value
-                if isinstance(value, type) and value.__module__ == module:
+                # The loop itself is no part of a program.
+                if isinstance(value, type) and value.__module__ == module != loop.__name__:
                     inside = vars(value).items()
                     found |= {f"{module}.{name}.{part}": of for part, of in inside}
     return {name: value for name, value in found.items() if not name.endswith("__")}
@@ -95,6 +107,7 @@ class Lender:
 def lent_programs() -> Iterator[None]:
     """Within it, runs borrow what earlier ones have compiled."""
     lender, compile_alone, maker_alone = Lender(), loop.Iteration.compile, loop.network_maker
+    together_alone = seeds_vmapped._compiled
 
     def compile_or_borrow(run: Any, state: Any) -> float:
         what = ("run", run.config, run.environments)
@@ -120,7 +133,15 @@ def lent_programs() -> Iterator[None]:
             lender.keep("draw", config, environments, drawn)
         return drawn
 
+    def together(runs: list[Any], running: list[Any]) -> Any:
+        what = (f"{len(runs)} runs", runs[0].config, runs[0].environments)
+        if (programs := lender.lend(*what)) is None:
+            programs = together_alone(runs, running)
+            lender.keep(*what, programs)
+        return programs
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seeds_vmapped, "_compiled", together)
         patch.setattr(loop.Iteration, "compile", compile_or_borrow)
         patch.setattr(loop, "network_maker", maker)
         yield

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import fields, is_dataclass, make_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -155,19 +156,25 @@ def _listed(names: list[str]) -> str:
 
 
 def _section(heading: str, kind: type[Any], values: dict[str, Any]) -> tuple[str, type[Any], Any]:
-    """A group of settings as a field of the options, which tyro shows under a heading.
+    """A group of settings as a field of the options, which tyro shows under a heading."""
+    unchecked = _unchecked(kind)
+    defaults = {item.name: values[item.name] for item in fields(kind)}
+    return heading.replace("-", "_"), unchecked, unchecked(**defaults)
 
-    Its values are checked later, together with those of the other groups.
+
+@cache
+def _unchecked(kind: type[Any]) -> type[Any]:
+    """A group whose values are checked later, together with those of the other groups.
+
+    The same class each time: tyro reads the help in the source of each class that it does not know.
     """
-    unchecked = make_dataclass(
+    return make_dataclass(
         kind.__name__,
         [],
         bases=(kind,),
         frozen=True,
         namespace={"__doc__": kind.__doc__, "__post_init__": lambda self: None},
     )
-    defaults = {item.name: values[item.name] for item in fields(kind)}
-    return heading.replace("-", "_"), unchecked, unchecked(**defaults)
 
 
 def _settings_of(given: Any) -> dict[str, Any]:
