@@ -13,7 +13,7 @@ train: setup ## install, then train CartPole-v1 with PPO and say what it learned
 # Many tests train the same network: one compilation serves them all, on both cores, and the next
 # time that the tests are run.
 COMPILED := $(abspath $(VENV)/compiled)
-PYTEST := JAX_COMPILATION_CACHE_DIR=$(COMPILED) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2 \
+PYTEST := JAX_COMPILATION_CACHE_DIR=$(COMPILED) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(SHAPES)
 
 # Most of the time of the short tests is compilation, which need not be thorough for them.
