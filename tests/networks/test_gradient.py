@@ -23,4 +23,4 @@ def test_the_gradient_is_that_of_the_flat_vector(shared: bool) -> None:
         flat = jax.grad(lambda at: loss(model.unravel(at), batch, 2.0))(theta)
         return flat_gradient(loss, model, theta, batch, 2.0), flat
 
-    np.testing.assert_allclose(*both(theta), atol=1e-6)
+    np.testing.assert_allclose(*both(theta), rtol=1e-6, atol=1e-6)

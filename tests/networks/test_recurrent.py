@@ -63,8 +63,8 @@ def test_a_sequence_is_its_steps_one_by_one(recurrent) -> None:
             value, distribution, memory = step(theta, row)
             values.append(value[0])
             logits.append(distribution.logits[0])
-    np.testing.assert_allclose(whole(theta, rows)[0], np.asarray(logits), atol=2e-6)
-    np.testing.assert_allclose(whole(theta, rows)[1], np.asarray(values), atol=2e-6)
+    np.testing.assert_allclose(whole(theta, rows)[0], np.asarray(logits), rtol=1e-6, atol=2e-6)
+    np.testing.assert_allclose(whole(theta, rows)[1], np.asarray(values), rtol=1e-6, atol=2e-6)
 
 
 def test_nothing_crosses_the_start_of_an_episode(recurrent) -> None:
