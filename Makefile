@@ -6,21 +6,27 @@ BIN    := $(VENV)/bin
 # The shapes in the annotations of these rooms are checked while the tests run.
 SHAPES := --jaxtyping-packages=klamp.mathematics,klamp.trust_region,klamp.networks,klamp.algorithms,klamp.collection,klamp.training.prepare,klamp.training.learning,beartype.beartype
 
-.PHONY: train test test-slow check bench release setup setup-dev clean
+.PHONY: train test test-slow compiled check bench release setup setup-dev clean
 train: setup ## install, then train CartPole-v1 with PPO and say what it learned
 	$(BIN)/klamp train CartPole-v1 --out runs/CartPole-v1-$$(date +%Y%m%d-%H%M%S)
 
-# Many tests train the same network: one compilation serves them all, on both cores.
-PYTEST := JAX_COMPILATION_CACHE_DIR=$$(mktemp -d) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.2 \
+# Many tests train the same network: one compilation serves them all, on both cores, and the next
+# time that the tests are run.
+COMPILED := $(abspath $(VENV)/compiled)
+PYTEST := JAX_COMPILATION_CACHE_DIR=$(COMPILED) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(SHAPES)
 
 # Most of the time of the short tests is compilation, which need not be thorough for them.
-test: setup-dev ## the tests
+test: setup-dev compiled ## the tests
 	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false" \
 	$(PYTEST) -m "not slow"
 
-test-slow: setup-dev ## those that train for a while, compiled as users have it
+test-slow: setup-dev compiled ## those that train for a while, compiled as users have it
 	$(PYTEST) -m slow
+
+# What is two days old makes way: each change of a program leaves the old one behind.
+compiled:
+	mkdir -p $(COMPILED) && find $(COMPILED) -type f -mtime +1 -delete
 
 check: setup-dev ## style and types
 	$(BIN)/ruff check .

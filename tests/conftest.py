@@ -1,10 +1,12 @@
 """Shared by all tests: no display, no leftovers, one small trained run."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lent_programs import lent_programs
 
 import klamp
 import klamp.training.iteration
@@ -15,6 +17,13 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The key that runs are signed with is one of the tests' own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lent() -> Iterator[None]:
+    """No program of a run is traced and compiled twice in one process."""
+    with lent_programs():
         yield
 
 
@@ -50,6 +59,10 @@ class Quick:
 @pytest.fixture(scope="module")
 def quick_updates() -> Iterator[None]:
     """For modules that train many different programs for few steps each."""
+    if "xla_backend_optimization_level=0" in os.environ.get("XLA_FLAGS", ""):
+        # Every program is compiled so, and those of these modules serve the others.
+        yield
+        return
     make = klamp.training.iteration.make_learn
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(klamp.training.iteration, "make_learn", lambda *parts: Quick(make(*parts)))

@@ -1,6 +1,7 @@
 """The shape of the package: layers, no circles, a test file a module, short functions."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,63 @@ def test_public_names_are_all_there() -> None:
         for alias in node.names
     }
     assert typed == set(klamp.__all__)
+
+
+# Where `Any` stands in a signature of the façade, by the name of what it is the type of.
+WHY_ANY = {
+    "a pytree of arrays, of any structure: JAX has no type for it": """
+        theta state inputs vector b matvec value trust_region_step fisher_vector_product
+        kl_hessian_vector_product learn_from_batch initial_state reset""",
+    "of the kind that its space says: an array, or a tree of arrays": """
+        observation next_observation action rows act act_on_rows""",
+    "kinds of spaces have next to nothing in common, and are told apart where they are read": """
+        observation_space action_space""",
+    "numpy's or JAX's, of any shape, or None; what reads it has the shape in its signature": """
+        action_mask dropout_key log_std hidden_state episode_start value_target old_value ended
+        logits mean reward terminated truncated""",
+    "a distribution, or `Shared` with a function that gives one": "old old_policy",
+    "whatever a user gives: what it is, is found out, and refused in words": """
+        env environment env_kwargs settings own_algorithm""",
+    "values of JSON, or of settings, of which each key has its own type": """
+        data to_dict metrics details implied_settings""",
+    "a `Result`, whose module stands above that of the errors": "result",
+}
+
+
+def signatures(module: str, name: str) -> Iterator[tuple[str, ast.expr | None]]:
+    """What a public function, or the public methods and fields of a class, say of their types."""
+    path = SOURCE.joinpath(*module.split(".")[1:])
+    tree = ast.parse(
+        (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+    )
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and name in {each.asname for each in node.names}:
+            yield from signatures(node.module or "", name)
+        if getattr(node, "name", None) != name:
+            continue
+        inside = node.body if isinstance(node, ast.ClassDef) else [node]
+        for part in inside:
+            if isinstance(part, ast.AnnAssign):
+                yield ast.unparse(part.target), part.annotation
+            elif isinstance(part, ast.FunctionDef):
+                public = not part.name.startswith("_") or part.name in ("__init__", "__call__")
+                given = [each for each in ast.walk(part.args) if isinstance(each, ast.arg)]
+                if public:
+                    yield part.name, part.returns
+                    yield from ((each.arg, each.annotation) for each in given)
+
+
+def test_each_any_of_the_facade_has_its_reason() -> None:
+    """A type that could be said is said; the table says why the others cannot."""
+    tree = ast.parse((SOURCE / "__init__.py").read_text())
+    reasons = [name for names in WHY_ANY.values() for name in names.split()]
+    assert len(reasons) == len({*reasons})
+    found = {
+        name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("klamp")
+        for each in node.names
+        for name, kind in signatures(node.module or "", each.name)
+        if kind is not None and "Any" in {getattr(part, "id", "") for part in ast.walk(kind)}
+    }
+    assert found == {*reasons}

@@ -160,27 +160,27 @@ class Batch(NamedTuple):
 class UpdateReport(NamedTuple):
     """What every update tells, whatever the algorithm; measured on the whole batch, in nats."""
 
-    outcome: Any
+    outcome: Int[Array, ""]
     """An ``Outcome``, as its integer."""
-    surrogate_before: Any
+    surrogate_before: Float[Array, ""]
     """E[r·Â] before the update."""
-    surrogate_after: Any
+    surrogate_after: Float[Array, ""]
     """E[r·Â] after it."""
-    kl: Any
+    kl: Float[Array, ""]
     """Exact mean KL(old‖new) after the update."""
-    kl_max: Any
+    kl_max: Float[Array, ""]
     """The largest KL(old‖new) of any one sample."""
-    entropy: Any
+    entropy: Float[Array, ""]
     """Mean entropy of the new policy."""
-    explained_variance: Any
+    explained_variance: Float[Array, ""]
     """1 − Var[target − V] / Var[target], for the critic that computed the advantages."""
-    value_loss: Any
+    value_loss: Float[Array, ""]
     """½ E[(V − target)²] after the update."""
-    clip_fraction: Any
+    clip_fraction: Float[Array, ""]
     """The share of samples whose ratio left [1 − ε, 1 + ε]; ε = 0.2 where nothing is clipped."""
-    ratio_max: Any
+    ratio_max: Float[Array, ""]
     """The largest ratio π_new/π_old."""
-    effective_sample_size: Any
+    effective_sample_size: Float[Array, ""]
     """(Σr)²/(B·Σr²): the share of the batch that its importance weights leave; at most 1."""
     details: dict[str, Any]
     """What only this algorithm tells, by the name of its metric."""

@@ -1,9 +1,15 @@
 """Names of other libraries: each means one setting of ours, and none is a setting itself."""
 
+import pickle
+from collections.abc import Callable
+from dataclasses import fields, replace
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import klamp
 from klamp.config.algorithms import ALGORITHMS
 from klamp.config.dialects import ELSEWHERE, our_name
 from klamp.config.presets import configure
@@ -26,6 +32,29 @@ def test_each_name_means_one_setting() -> None:
 def test_each_name_is_answered_with_ours(name: str) -> None:
     with pytest.raises(ConfigError, match=f"called `{our_name(name)}` here"):
         configure("CartPole-v1", "ppo", {name: 1})
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda: klamp.PPO(lr=1e-3), "`PPO` has no setting `lr`: it is called `learning_rate`"),
+        (lambda: replace(klamp.TRPO(), delta=1.0), "`TRPO` .* `delta`: it is called `max_kl`"),
+        (lambda: klamp.PPO(gamma=0.9), "`gamma` is called `discount` .* argument of `klamp.train`"),
+        (lambda: klamp.TRPO(dampling=0.1), "Did you mean `damping`"),
+        (lambda: klamp.Settings(gamma=0.9), "`Settings` .* `gamma`: it is called `discount`"),
+        (lambda: klamp.train("CartPole-v1", gamma=0.9), "`gamma`: it is called `discount`"),
+    ],
+)
+def test_so_it_is_where_a_config_is_made(made: Callable[[], Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        made()
+
+
+def test_a_config_is_called_as_python_has_it() -> None:
+    """Its signature is that of its fields, and it is made by their order, too."""
+    assert list(signature(klamp.PPO).parameters) == [item.name for item in fields(klamp.PPO)]
+    assert klamp.TRPO(0.02) == klamp.TRPO(max_kl=0.02)
+    assert pickle.loads(pickle.dumps(klamp.TRPO(0.02))) == klamp.TRPO(0.02)
 
 
 def test_the_glossary_tells_the_same() -> None:

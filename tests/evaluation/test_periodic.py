@@ -1,5 +1,6 @@
 """Evaluation while training: repeatable, by seeds of its own, and the run is none the wiser."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -103,7 +104,7 @@ def test_the_run_does_not_know_that_it_is_evaluated_and_filmed(
         before = line["step"]
     assert evaluated == crossed
     marks = [0, *(line["step"] for line in whole.metrics)]
-    films = [b for a, b in zip(marks, marks[1:], strict=False) if b // 128 > a // 128]
+    films = [b for a, b in itertools.pairwise(marks) if b // 128 > a // 128]
     assert [path.name for path in filmed] == [f"step_{step:012d}.mp4" for step in films]
     assert {path.parent for path in filmed} == {whole.folder / "videos"}
     assert whole.summary["eval_s"] > 0
@@ -180,7 +181,9 @@ def test_a_film_that_cannot_be_made_ends_no_run(
     monkeypatch.setattr(periodic, "film", film)
     monkeypatch.setattr("klamp.training.train.check_films", lambda *_: None, raising=False)
     settings = {"eval_interval": 64, "eval_episodes": 1, "video_every": 1}
-    with pytest.warns(klamp.KlampWarning, match=r"No film .* step 128\. RuntimeError: no display") as said:
+    with pytest.warns(
+        klamp.KlampWarning, match=r"No film .* step 128\. RuntimeError: no display"
+    ) as said:
         result = run("copies", tmp_path / "run", **settings)
     assert len(said) == 1
     assert result.summary["step"] >= 256

@@ -8,9 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from hostile_files import foreign_files
 
@@ -19,13 +17,10 @@ from klamp.config.algorithms import PPO, TRPO
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
 from klamp.errors import CheckpointError, ConfigError, RunFolderError
-from klamp.runs.checkpoint import checkpoints, latest_checkpoint, save_checkpoint, step_of
+from klamp.runs.checkpoint import latest_checkpoint
 from klamp.runs.folder import (
-    aside_of,
-    begin_line,
     begun,
     choose_folder,
-    drop_metrics_after,
     locked,
     nothing_trained,
     read_config,
@@ -34,7 +29,6 @@ from klamp.runs.folder import (
     runs_of_seeds,
     write_config,
 )
-from klamp.runs.metrics_log import read_metrics
 
 CONFIG = RunConfig("CartPole-v1", TRPO(), Settings(seed=5))
 
@@ -159,36 +153,6 @@ def test_a_name_that_no_file_can_have_is_no_run() -> None:
             read_config(Path(name))
 
 
-def test_lines_that_the_checkpoint_does_not_know_are_dropped(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(json.dumps({"update": i}) + "\n" for i in (1, 2, 3)))
-    drop_metrics_after(path, 2)
-    assert path.read_text().count("\n") == 2
-
-
-def test_lines_that_are_lost_are_warned_of(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"update": 1}\n{"update": 3}\n')
-    with pytest.warns(klamp.KlampWarning, match="the lines of 2 of the 3 updates"):
-        drop_metrics_after(path, 3)
-    with pytest.warns(klamp.KlampWarning, match="the lines of 0 of the 3 updates"):
-        drop_metrics_after(tmp_path / "none.jsonl", 3)
-
-
-def test_what_comes_after_the_checkpoint_may_be_damaged(tmp_path: Path) -> None:
-    """A power cut leaves blocks of zeros at the end of a file that was being written."""
-    path = tmp_path / "metrics.jsonl"
-    whole = b'{"update": 1}\n{"update": 2}\n'
-    path.write_bytes(whole + bytes(100) + b"\n{")
-    drop_metrics_after(path, 2)
-    assert path.read_bytes() == whole
-    path.write_bytes(whole.replace(b"1", b"\0") + b"{}\n")
-    with pytest.raises(CheckpointError, match="damaged in line 1"):
-        drop_metrics_after(path, 2)
-    drop_metrics_after(path, 0)
-    assert path.read_bytes() == b""
-
-
 def test_the_second_to_lock_a_folder_is_told_who_holds_it(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with locked(folder):
@@ -261,116 +225,3 @@ def test_runs_of_seeds_come_by_their_numbers(tmp_path: Path) -> None:
     assert [path.name for path in runs_of_seeds(tmp_path)] == ["seed-2", "seed-10"]
     (tmp_path / "config.json").write_text("{}")
     assert runs_of_seeds(tmp_path) == []
-
-
-STEPS = (0, 10, 20, 30)
-NEW = replace(CONFIG, settings=replace(CONFIG.settings, steps=200_000))
-
-
-def a_run(folder: Path) -> Path:
-    """A finished run of three updates of ten steps each, saved after each."""
-    folder.mkdir()
-    write_config(folder, CONFIG)
-    lines = [json.dumps({"update": n, "step": 10 * n}) + "\n" for n in (1, 2, 3)]
-    (folder / "metrics.jsonl").write_text("".join(lines))
-    (folder / "summary.json").write_text('{"step": 30}')
-    for step in STEPS:
-        save_checkpoint(folder / "checkpoints", step, {"step": np.asarray(step)}, {}, keep=True)
-    return folder
-
-
-def steps_in(folder: Path) -> list[int]:
-    return [step_of(path.name) for path in checkpoints(folder / "checkpoints")]
-
-
-def test_what_came_after_a_checkpoint_is_set_aside_whole(tmp_path: Path) -> None:
-    run = a_run(tmp_path / "run")
-    before = (run / "metrics.jsonl").read_bytes()
-    aside = aside_of(run)
-    with pytest.warns(klamp.KlampWarning, match=r"from step 10\. .* \(step 20, 30\).*set-aside-1"):
-        begin_line(run, 10, 1, NEW, aside)
-    assert steps_in(run) == [0, 10]
-    assert [line["update"] for line in read_metrics(run / "metrics.jsonl")] == [1]
-    assert not (run / "summary.json").exists()
-    assert read_config(run) == NEW
-    # What was set aside is the old run's folder, as far as it came later.
-    assert steps_in(aside) == [20, 30]
-    assert (aside / "metrics.jsonl").read_bytes() == before
-    assert read_config(aside) == CONFIG
-    assert json.loads((aside / "summary.json").read_text()) == {"step": 30}
-    # What is written from now on does not reach it.
-    with (run / "metrics.jsonl").open("a") as file:
-        file.write('{"update": 2}\n')
-    assert (aside / "metrics.jsonl").read_bytes() == before
-    assert aside_of(run) == run / "set-aside-2"
-
-
-def test_where_nothing_came_later_nothing_is_set_aside(tmp_path: Path) -> None:
-    run = a_run(tmp_path / "run")
-    with (run / "metrics.jsonl").open("a") as file:
-        file.write('{"update": 4}\n')
-    begin_line(run, 30, 3, CONFIG, aside_of(run))
-    assert steps_in(run) == list(STEPS)
-    assert [line["update"] for line in read_metrics(run / "metrics.jsonl")] == [1, 2, 3]
-    assert (run / "summary.json").exists()
-    assert aside_of(run) == run / "set-aside-1"
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL."""
-
-
-def killed_at(moment: int, patch: pytest.MonkeyPatch) -> None:
-    """Before and after each call that writes, links, renames or syncs, in turn."""
-    left = [moment]
-
-    def step() -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            raise Killed
-
-    def counted(call: Any) -> Any:
-        def wrapped(*args: Any, **options: Any) -> Any:
-            step()
-            result = call(*args, **options)
-            step()
-            return result
-
-        return wrapped
-
-    for name in ("open", "fsync", "rename", "replace", "mkdir", "unlink", "link"):
-        patch.setattr(os, name, counted(getattr(os, name)))
-
-
-@pytest.mark.filterwarnings("ignore::klamp.KlampWarning")
-def test_killed_at_any_call_the_folder_holds_one_line(tmp_path: Path) -> None:
-    """The old one, whole or ended earlier, with all lines that its checkpoints know; or the new."""
-    killed, moment, seen = True, 0, set[int]()
-    while killed:
-        moment += 1
-        run = a_run(tmp_path / str(moment))
-        with pytest.MonkeyPatch.context() as patch:
-            killed_at(moment, patch)
-            try:
-                begin_line(run, 10, 1, NEW, aside_of(run))
-                killed = False
-            except Killed:
-                pass
-        steps = steps_in(run)
-        seen.add(steps[-1])
-        assert steps == list(STEPS[: len(steps)])
-        assert len(steps) >= 2
-        lines = [line["update"] for line in read_metrics(run / "metrics.jsonl")]
-        assert lines == [1, 2, 3][: len(lines)]
-        assert len(lines) >= steps[-1] // 10
-        if steps[-1] > 10:
-            assert read_config(run) == CONFIG
-        kept = steps + [step for aside in run.glob("set-aside-*") for step in steps_in(aside)]
-        assert sorted(kept) == list(STEPS)
-        # The same command again.
-        begin_line(run, 10, 1, NEW, aside_of(run))
-        assert steps_in(run) == [0, 10]
-        assert [line["update"] for line in read_metrics(run / "metrics.jsonl")] == [1]
-        assert read_config(run) == NEW
-    assert moment > 30
-    assert seen == {10, 20, 30}

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from klamp.errors import CheckpointError, KlampWarning
-from klamp.runs.folder import drop_metrics_after
 from klamp.runs.metrics_log import (
     LIMIT,
     LONGEST_LINE,
     MetricsLog,
     MetricsTail,
+    drop_metrics_after,
     metrics_of,
     read_metrics,
     to_json,
@@ -143,3 +143,33 @@ def test_a_tail_begins_again_where_lines_were_cut(left: str, tmp_path: Path) -> 
     assert tail.was_cut()
     assert list(tail.new()) == [json.loads(line) for line in left.splitlines()]
     assert not tail.was_cut()
+
+
+def test_lines_that_the_checkpoint_does_not_know_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps({"update": i}) + "\n" for i in (1, 2, 3)))
+    drop_metrics_after(path, 2)
+    assert path.read_text().count("\n") == 2
+
+
+def test_lines_that_are_lost_are_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"update": 1}\n{"update": 3}\n')
+    with pytest.warns(KlampWarning, match="the lines of 2 of the 3 updates"):
+        drop_metrics_after(path, 3)
+    with pytest.warns(KlampWarning, match="the lines of 0 of the 3 updates"):
+        drop_metrics_after(tmp_path / "none.jsonl", 3)
+
+
+def test_what_comes_after_the_checkpoint_may_be_damaged(tmp_path: Path) -> None:
+    """A power cut leaves blocks of zeros at the end of a file that was being written."""
+    path = tmp_path / "metrics.jsonl"
+    whole = b'{"update": 1}\n{"update": 2}\n'
+    path.write_bytes(whole + bytes(100) + b"\n{")
+    drop_metrics_after(path, 2)
+    assert path.read_bytes() == whole
+    path.write_bytes(whole.replace(b"1", b"\0") + b"{}\n")
+    with pytest.raises(CheckpointError, match="damaged in line 1"):
+        drop_metrics_after(path, 2)
+    drop_metrics_after(path, 0)
+    assert path.read_bytes() == b""

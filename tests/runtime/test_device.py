@@ -63,7 +63,7 @@ RUN = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,), "quiet": True}
 
 def test_a_run_is_float32_whatever_the_process_is_set_to(tmp_path: Path) -> None:
     """Trained in one precision, loaded and gone on with in the other, to the same bytes."""
-    wide = klamp.PPO(epochs=1, minibatch_size=16)
+    wide = klamp.PPO(epochs=1, minibatch_size=32)
     ordinary = klamp.train("Pendulum-v1", wide, steps=64, out=tmp_path / "a", **RUN)
     with jax.enable_x64(True):
         switched = klamp.train("Pendulum-v1", wide, steps=32, out=tmp_path / "b", **RUN)

@@ -10,7 +10,7 @@ from klamp.runtime.provenance import differences, fingerprint
 def test_it_is_the_same_twice_and_names_what_changed() -> None:
     now = fingerprint()
     assert now == fingerprint()
-    assert {"jax", "numpy", "python", "processor", "threads"} <= set(now)
+    assert {"jax", "numpy", "python", "processor", "cores"} <= set(now)
     assert differences(now, now) == []
     assert differences(now | {"jax": "0.0.1"}, now) == [f"jax was 0.0.1 and is {now['jax']}"]
     assert differences({}, now) == []

@@ -139,14 +139,14 @@ def test_a_run_on_a_full_disk_goes_on_until_it_is_in_vain(
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    settings: dict[str, Any] = {"num_envs": 2, "rollout_length": 8, "hidden_sizes": (4,)}
+    settings: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,)}
     with (
         pytest.warns(klamp.KlampWarning, match="could not be written"),
         pytest.raises(NotSaved, match="3 in a row") as stopped,
     ):
         klamp.train(
             "CartPole-v1",
-            klamp.PPO(epochs=1, minibatch_size=8),
+            klamp.PPO(epochs=1, minibatch_size=16),
             steps=160,
             checkpoint_interval=16,
             out=tmp_path / "run",

@@ -1,6 +1,7 @@
 """From an update to the numbers of its line."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import klamp
 from klamp.config.algorithms import ALGORITHMS
 from klamp.envs.source import resolve
 from klamp.training.iteration import start
+from klamp.training.learning import initial_state, make_learn
 from klamp.training.metrics import refused_metrics, report_metrics
 from klamp.training.state import behavior_policy
 from klamp.trust_region.step import Outcome
@@ -37,18 +39,26 @@ OPTIONS: dict[str, tuple[dict[str, Any], ...]] = {
 """What each algorithm may be told besides its defaults that adds to its reports."""
 
 
-def reported(algorithm: Any, **settings: Any) -> set[str]:
-    """The keys of an algorithm's report; nothing is computed."""
-    chosen = klamp.Settings(num_envs=2, rollout_length=8, hidden_sizes=(4,), **settings)
-    environment = Walk()
-    config = klamp.RunConfig(resolve(environment).name, algorithm, chosen)
+def reports(shared: bool) -> Callable[[Any], set[str]]:
+    """From an algorithm to the keys of its report; nothing is computed."""
+    small = klamp.Settings(num_envs=2, rollout_length=8, hidden_sizes=(4,), shared_network=shared)
+    source = resolve(Walk())
+    config = klamp.RunConfig(source.name, klamp.PPO(), small)
     with jax.disable_jit():
-        run, state = start(config, environment=resolve(environment))
+        run, state = start(config, environment=source)
+    # Collection knows no algorithm: the rollout is the same for all of them.
     behavior = run.collector.arguments(behavior_policy(config, state))
     rollout = jax.eval_shape(run.collector.program, *behavior).rollout
-    arguments = run.learn_arguments(state, rollout, np.ones((), np.float32))
-    report = jax.eval_shape(run.learn, *arguments)[2]._asdict()
-    return {*report.pop("details"), *report}
+    theta, _, *rest = run.learn_arguments(state, rollout, np.ones((), np.float32))
+
+    def reported(algorithm: Any) -> set[str]:
+        settings = klamp.RunConfig(source.name, algorithm, small).settings
+        carried = jax.eval_shape(lambda at: initial_state(algorithm, run.model, at), theta)
+        learn = make_learn(run.model, algorithm, settings)
+        report = jax.eval_shape(learn, theta, carried, *rest)[2]._asdict()
+        return {*report.pop("details"), *report}
+
+    return reported
 
 
 def documented() -> set[str]:
@@ -64,10 +74,10 @@ def test_every_key_that_is_written_is_documented_and_no_other(trained: klamp.Res
     written = {*trained.summary, *refused_metrics("x")}
     for line in trained.metrics:
         written |= {*line}
-    for algo, kind in ALGORITHMS.items():
-        for options in ({}, *OPTIONS.get(algo, ())):
-            for shared in (False, True):
-                written |= reported(kind(**options), shared_network=shared)
+    for reported in map(reports, (False, True)):
+        for algo, kind in ALGORITHMS.items():
+            for options in ({}, *OPTIONS.get(algo, ())):
+                written |= reported(kind(**options))
     # Written by the loop where a schedule sets the scale (test_kinds reads it), and where a run is
     # evaluated or stopped (test_periodic and test_callbacks read them).
     written |= {"action_std", "stopped"}

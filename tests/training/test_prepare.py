@@ -1,7 +1,9 @@
 """A rollout prepared for an update."""
 
 import dataclasses
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,8 +11,12 @@ from rollouts import ONE, SETTINGS, N, T, rollout, small_model
 
 from klamp.mathematics.advantages import estimate, gae
 from klamp.mathematics.normalization import Scaling, normalize
-from klamp.training.prepare import RowOrder, goes_on, prepare
+from klamp.training.prepare import RowOrder, goes_on
+from klamp.training.prepare import prepare as prepare_by_operations
 from klamp.types import Inputs, Rollout
+
+prepare = jax.jit(prepare_by_operations, static_argnums=5)
+"""One program for each settings: operation by operation, each of them would be compiled."""
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,26 @@ def continuing(case: str) -> tuple[Rollout, bool]:
     return data, case not in ("nothing", "terminated")
 
 
+@partial(jax.jit, static_argnums=4)
+def defined(network, theta, data, scaling, estimator):
+    """Advantages and targets, with V of each next observation computed anew."""
+
+    def value(observation):
+        seen = normalize(jnp.asarray(observation.reshape(T * N, -1)), scaling)
+        return network.value(theta, Inputs(seen)).reshape(T, N)
+
+    return estimate(
+        data.reward,
+        value(data.observation),
+        value(data.next_observation),
+        data.terminated,
+        data.truncated,
+        discount=0.99,
+        trace_decay=0.95,
+        estimator=estimator,
+    )
+
+
 @pytest.mark.parametrize(
     "case", ["nothing", "terminated", "no transition", "truncated", "a reset unannounced"]
 )
@@ -67,20 +93,7 @@ def test_values_of_what_followed_are_those_of_the_definition(model, case, estima
     )
     batch = prepare(network, theta, data, scaling, ONE, settings)
 
-    def value(observation):
-        seen = normalize(jnp.asarray(observation.reshape(T * N, -1)), scaling)
-        return network.value(theta, Inputs(seen)).reshape(T, N)
-
-    advantage, target = estimate(
-        data.reward,
-        value(data.observation),
-        value(data.next_observation),
-        data.terminated,
-        data.truncated,
-        discount=0.99,
-        trace_decay=0.95,
-        estimator=estimator,
-    )
+    advantage, target = defined(network, theta, data, scaling, estimator)
     kept = data.weight.reshape(-1) > 0
     np.testing.assert_allclose(batch.advantage[kept], advantage.reshape(-1)[kept], atol=1e-5)
     np.testing.assert_allclose(batch.value_target[kept], target.reshape(-1)[kept], atol=1e-5)

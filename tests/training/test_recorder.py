@@ -19,8 +19,9 @@ from klamp.runs.manifest import Spent
 from klamp.runs.metrics_log import read_metrics
 from klamp.runtime.signals import Signals
 from klamp.training.callbacks import Reporters
-from klamp.training.iteration import start
+from klamp.training.iteration import Iteration, start
 from klamp.training.recorder import REFUSALS, Origin, RunRecorder
+from klamp.training.state import TrainState
 
 SETTINGS = klamp.Settings(
     num_envs=2, rollout_length=8, hidden_sizes=(4,), steps=48, checkpoint_interval=30
@@ -28,12 +29,19 @@ SETTINGS = klamp.Settings(
 CONFIG = klamp.RunConfig("CartPole-v1", klamp.PPO(epochs=1, minibatch_size=16), SETTINGS)
 
 
+def begun(config: klamp.RunConfig) -> tuple[Iteration, TrainState]:
+    """A run before its first step, with the programs that an earlier one has compiled."""
+    run, state = start(config)
+    run.compile(state)
+    return run, state
+
+
 def steps_saved(folder: Path) -> list[str]:
     return sorted(path.name[-2:] for path in (folder / "checkpoints").glob("step_*"))
 
 
 def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
-    run, state = start(CONFIG)
+    run, state = begun(CONFIG)
     running = RunRecorder(run, state, tmp_path, Reporters())
     assert steps_saved(tmp_path) == ["00"]
     counted = []
@@ -66,7 +74,7 @@ def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
 
 
 def test_a_run_gone_on_with_saves_nothing_at_its_start(tmp_path: Path) -> None:
-    run, state = start(CONFIG)
+    run, state = begun(CONFIG)
     running = RunRecorder(run, state, tmp_path, Reporters(), Origin(0, Spent(), lambda: None))
     assert not list(tmp_path.iterdir())
     running.close()
@@ -85,7 +93,7 @@ def full_disk(patch: pytest.MonkeyPatch) -> None:
 def test_a_stop_that_could_not_be_saved_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, state = start(CONFIG)
+    run, state = begun(CONFIG)
     running = RunRecorder(run, state, tmp_path, Reporters())
     running.iterate(Signals())
     step = int(running.state.step)
@@ -105,7 +113,7 @@ def test_what_could_not_be_saved_is_tried_again_in_its_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = replace(SETTINGS, steps=1000, checkpoint_interval=64)
-    run, state = start(replace(CONFIG, settings=settings))
+    run, state = begun(replace(CONFIG, settings=settings))
     running = RunRecorder(run, state, tmp_path, Reporters())
     full_disk(monkeypatch)
     told = {"outcome": "ACCEPTED"}
@@ -125,7 +133,7 @@ def test_what_could_not_be_saved_is_tried_again_in_its_turn(
 def test_a_run_that_ends_on_a_full_disk_has_its_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, state = start(CONFIG)
+    run, state = begun(CONFIG)
     running = RunRecorder(run, state, tmp_path, Reporters())
     running.iterate(Signals())
     full_disk(monkeypatch)
@@ -142,7 +150,7 @@ def test_a_run_that_ends_on_a_full_disk_has_its_result(
 
 
 def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> None:
-    run, state = start(CONFIG)
+    run, state = begun(CONFIG)
     running = RunRecorder(run, state, tmp_path, Reporters())
     for _ in range(2):
         running.iterate(Signals())
@@ -158,7 +166,7 @@ def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> N
 
 
 def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
-    run, state = start(CONFIG)
+    run, state = begun(CONFIG)
     running = RunRecorder(
         run, state, tmp_path, Reporters(), Origin(0, Spent(1000.0, 50.0), lambda: None)
     )
@@ -173,7 +181,7 @@ def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) ->
 
 
 def test_refusals_in_a_row_end_it(tmp_path: Path) -> None:
-    run, state = start(CONFIG)
+    run, state = begun(CONFIG)
     running = RunRecorder(run, state, tmp_path, Reporters())
     told = {"non_finite": "the gradient"}
     running.record(state._replace(refused=(REFUSALS - 1, 0)), told, 1.0)

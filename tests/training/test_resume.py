@@ -26,6 +26,7 @@ def without_times(lines: list[dict]) -> list[dict]:
 LINE: dict[str, Any] = {
     "num_envs": 2,
     "rollout_length": 16,
+    "hidden_sizes": (4,),
     "checkpoint_interval": 32,
     "keep_checkpoint_every": 1,
     "quiet": True,

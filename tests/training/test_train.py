@@ -11,6 +11,7 @@ import klamp.training.iteration
 from klamp.runs.metrics_log import read_metrics
 
 SMALL = {"num_envs": 4, "rollout_length": 64, "quiet": True}
+NORMALISED = {"normalize_observation": True, "normalize_reward": True}
 MAX_KL = 0.005
 # The same settings everywhere, so that one compilation serves all tests of an algorithm.
 ALGORITHMS = {"ppo": "ppo", "trpo": klamp.TRPO(max_kl=MAX_KL, damping=0.01)}
@@ -72,8 +73,9 @@ def test_a_run_leaves_what_was_promised(algo: str, keys: list[str], tmp_path: Pa
 
 @pytest.mark.parametrize(("env", "algo"), [("CartPole-v1", "trpo"), ("Pendulum-v1", "ppo")])
 def test_the_same_seed_gives_the_same_run(env: str, algo: str, tmp_path: Path) -> None:
+    settings = (NORMALISED if env == "Pendulum-v1" else {}) | SMALL
     runs = [
-        klamp.train(env, ALGORITHMS[algo], steps=500, seed=seed, out=tmp_path / name, **SMALL)
+        klamp.train(env, ALGORITHMS[algo], steps=500, seed=seed, out=tmp_path / name, **settings)
         for name, seed in (("a", 7), ("b", 7), ("c", 8))
     ]
     a, b, c = (without_times(run.metrics) for run in runs)
@@ -95,7 +97,7 @@ def test_trust_region_holds_in_every_update(env: str, tmp_path: Path) -> None:
 
 
 def test_checkpoint_holds_the_whole_state_and_resume_goes_on(tmp_path: Path) -> None:
-    settings = {"normalize_observation": True, "normalize_reward": True} | SMALL
+    settings = NORMALISED | SMALL
     first = klamp.train("Pendulum-v1", "ppo", steps=512, out=tmp_path / "run", **settings)
     policy = klamp.load(first.folder)
     observation = np.array([0.3, 0.9, -1.0], np.float32)
@@ -121,7 +123,9 @@ def test_an_existing_folder_is_never_touched(trained: klamp.Result) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in trained.folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_a_run_learns(tmp_path: Path) -> None:
+    """End to end; test_family has each algorithm learn from batches, among the short tests."""
     for algo in ("ppo", "trpo"):
         final = [
             klamp.train(

@@ -6,8 +6,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from klamp.config.algorithms import ALGORITHMS
-from klamp.config.presets import check_algorithm_name, refuse_unknown
+from klamp.cli.own_algorithm import import_algorithm
+from klamp.config.algorithms.own import module_of_algorithm
+from klamp.config.presets import algorithm_called, refuse_unknown
 from klamp.config.settings import BESIDE_SETTINGS, Settings
 from klamp.errors import ConfigError, shown
 
@@ -35,14 +36,28 @@ def read_config_file(path: Path, algo: str | None) -> ConfigFile:
             raise ConfigError(f"`{name}` in {path} is {shown(data[name])}, but must be a name.")
     settings = {name: value for name, value in data.items() if name not in BESIDE_SETTINGS}
     try:
-        check_algorithm_name(name := algo or data.get("algo", "ppo"))
-        kind = ALGORITHMS[name]
+        kind = _algorithm(data, algo)
         known = {item.name for of in (Settings, kind) for item in fields(of)}
         for key in settings:
             refuse_unknown(key, kind(), known)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return ConfigFile(path, data, settings)
+
+
+def _algorithm(data: dict[str, Any], asked: str | None) -> type[Any]:
+    """The class of the algorithm that was asked for, or else of the one that the file names."""
+    from klamp.runs.trust import is_signed
+
+    name = asked or data.get("algo", "ppo")
+    if asked is None and module_of_algorithm(name) is not None and not is_signed(data):
+        raise ConfigError(
+            f"it names the algorithm `{name}`, which is code that no klamp of yours signed there. "
+            "Nothing was imported. Look at the module; if you trust it, name the algorithm "
+            f"yourself: `--algo {name}`."
+        )
+    import_algorithm(name)
+    return algorithm_called(name)
 
 
 def refuse_strange(
@@ -57,7 +72,8 @@ def refuse_strange(
     # Text among the arguments is data, which a person chose by naming the file.
     data = {name: value for name, value in file.data.items() if name != "env_kwargs"}
     given = {"environment": env, "wrappers": wrappers, "network": network}
-    again = [name for name, value in given.items() if value]
+    # Of the algorithm it was asked before its settings were read.
+    again = ["algorithm", *(name for name, value in given.items() if value)]
     code = code_of(data, again)
     if code and not is_signed(dict(file.data)):
         raise ConfigError(

@@ -11,7 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from klamp.cli.whole_number import whole_number, whole_numbers
 from klamp.config.dialects import our_name
@@ -91,11 +100,12 @@ def value_of(option: str, words: Sequence[str]) -> str | None:
 def options_of(kind: Any) -> dict[str, Any]:
     """Every option of a dataclass and of the dataclasses in it, with its type."""
     found: dict[str, Any] = {}
+    types = get_type_hints(kind, include_extras=True)
     for item in fields(kind):
-        if hasattr(item.type, "__dataclass_fields__"):
-            found |= options_of(item.type)
-        elif not _is_positional(item.type):
-            found[_option(item.name)] = _bare(item.type)
+        if hasattr(types[item.name], "__dataclass_fields__"):
+            found |= options_of(types[item.name])
+        elif not _is_positional(types[item.name]):
+            found[_option(item.name)] = _bare(types[item.name])
     return found
 
 

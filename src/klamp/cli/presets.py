@@ -20,11 +20,13 @@ def presets(words: list[str]) -> int:
         command="presets",
         description="The tuned settings, or all settings of a run as a file.",
     )
-    from klamp.config.presets import check_algorithm_name, configure, sources, usual_wrappers
+    from klamp.cli.own_algorithm import import_algorithm
+    from klamp.config.presets import algorithm_called, configure, sources, usual_wrappers
     from klamp.config.settings_file import as_toml
 
     if given.algo:
-        check_algorithm_name(given.algo)
+        import_algorithm(given.algo)
+        algorithm_called(given.algo)
     if given.env:
         config = configure(given.env, given.algo or "ppo", {}, wrappers=usual_wrappers(given.env))
         print(as_toml(config, sources(config, {})))

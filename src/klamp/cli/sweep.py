@@ -7,6 +7,7 @@ from typing import Any
 
 from klamp.cli.config_file import ConfigFile, read_config_file, refuse_strange
 from klamp.cli.options import environment_word, parse, refuse_missing
+from klamp.errors import ConfigError, shown
 
 
 def sweep(words: list[str]) -> int:
@@ -14,14 +15,19 @@ def sweep(words: list[str]) -> int:
     given = _options(words)
     algo = given.algo or None
     file = ConfigFile() if given.config is None else read_config_file(given.config, algo)
-    refuse_strange(file, given.env, given.wrappers)
+    refuse_strange(file, given.env, given.wrappers, None)
+    if file.data.get("network"):
+        raise ConfigError(
+            f"{file.path} names the network {shown(file.data['network'])}, but `klamp sweep` tries "
+            "settings with klamp's own networks. Take `network` out of the file."
+        )
     env, algo = given.env or file.data.get("env"), algo or file.data.get("algo", "ppo")
     if not env:
         refuse_missing("sweep", "ENV")
-    from klamp.config.presets import check_algorithm_name
+    from klamp.config.presets import algorithm_called
     from klamp.config.search_space import as_toml, from_toml, search_space
 
-    check_algorithm_name(algo)
+    algorithm_called(algo)
     space = None if given.space is None else from_toml(_text(given.space), algo, str(given.space))
     if given.print_space:
         print(as_toml(search_space(env, algo, space)), end="")

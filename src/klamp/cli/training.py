@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import fields, is_dataclass, make_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from klamp.cli.options import (
     refuse_missing,
     value_of,
 )
+from klamp.cli.own_algorithm import import_algorithm
 from klamp.cli.words import on_the_command_line
 from klamp.errors import NOT_SAVED
 
@@ -21,6 +23,7 @@ from klamp.errors import NOT_SAVED
 def train(words: list[str]) -> int:
     """`klamp train ENV …`: the options depend on the algorithm, their defaults on the preset."""
     path, algo = value_of("--config", words), value_of("--algo", words)
+    import_algorithm(algo)
     file = ConfigFile() if path is None else read_config_file(Path(path), algo)
     given = _train_options(words, file)
     refuse_strange(file, given.env, given.wrappers, given.network)
@@ -91,7 +94,7 @@ def _again(out: Path | None) -> str:
 
 def _train_options(words: list[str], file: ConfigFile) -> Any:
     """The options of `klamp train`, with the preset's values for their defaults."""
-    from klamp.config.algorithms import ALGORITHMS
+    from klamp.config.algorithms import ALGORITHMS, short_name
     from klamp.config.presets import configure
     from klamp.config.settings import GROUPS
     from klamp.envs.wrappers import KNOWN_IN_WORDS
@@ -101,7 +104,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
     env = first or file.data.get("env", "-")
     preset = configure(env, name, {})
     defaults = vars(preset.settings) | vars(preset.algorithm)
-    sections = {**GROUPS, name: ALGORITHMS[name]}
+    sections = {**GROUPS, short_name(preset.algorithm): type(preset.algorithm)}
     options = make_dataclass(
         "TrainOptions",
         [
@@ -128,7 +131,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
     Args:
         env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id;
             it may stand in the file of --config instead.
-        algo: One of the algorithms by name.
+        algo: One of the algorithms by name, or your own as module:Class.
         env_kwargs: Arguments of the environment's constructor, KEY=VALUE, VALUE as JSON or text.
         wrappers: What the environment is wrapped in, the innermost first, as NAME or NAME=VALUE.
             {KNOWN_IN_WORDS}. Or your own, as module:name. Atari's (ALE/…) have the first of
@@ -171,19 +174,25 @@ def _listed(names: list[str]) -> str:
 
 
 def _section(heading: str, kind: type[Any], values: dict[str, Any]) -> tuple[str, type[Any], Any]:
-    """A group of settings as a field of the options, which tyro shows under a heading.
+    """A group of settings as a field of the options, which tyro shows under a heading."""
+    unchecked = _unchecked(kind)
+    defaults = {item.name: values[item.name] for item in fields(kind)}
+    return heading.replace("-", "_"), unchecked, unchecked(**defaults)
 
-    Its values are checked later, together with those of the other groups.
+
+@cache
+def _unchecked(kind: type[Any]) -> type[Any]:
+    """A group whose values are checked later, together with those of the other groups.
+
+    The same class each time: tyro reads the help in the source of each class that it does not know.
     """
-    unchecked = make_dataclass(
+    return make_dataclass(
         kind.__name__,
         [],
         bases=(kind,),
         frozen=True,
         namespace={"__doc__": kind.__doc__, "__post_init__": lambda self: None},
     )
-    defaults = {item.name: values[item.name] for item in fields(kind)}
-    return heading.replace("-", "_"), unchecked, unchecked(**defaults)
 
 
 def _settings_of(given: Any) -> dict[str, Any]:

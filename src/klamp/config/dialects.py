@@ -4,6 +4,13 @@ The names are those of Stable-Baselines3 and sb3-contrib, CleanRL, RLlib, Spinni
 papers; docs/glossary.md has the table.
 """
 
+import functools
+from typing import Any, TypeVar
+
+from klamp.errors import ConfigError, closest
+
+T = TypeVar("T")
+
 ELSEWHERE: dict[str, tuple[str, ...]] = {
     "steps": ("total_timesteps", "total_steps", "num_timesteps"),
     "num_envs": ("n_envs", "num_envs_per_env_runner"),
@@ -47,3 +54,38 @@ _OURS = {name: ours for ours, names in ELSEWHERE.items() for name in names}
 def our_name(name: str) -> str | None:
     """What a setting that others call so is called here; None where nobody calls one so."""
     return _OURS.get(name)
+
+
+def answering_dialects(kind: type[T]) -> type[T]:
+    """A dataclass of settings, whose call answers an unknown name as the command line does.
+
+    It raises ``ConfigError`` with our name, or the nearest, where Python has a plain ``TypeError``.
+    """
+    made: Any = kind.__init__
+    known: list[str] = list(vars(kind)["__dataclass_fields__"])
+
+    @functools.wraps(made)
+    def answered(self: T, *values: Any, **named: Any) -> None:
+        for name in named:
+            if name not in known:
+                raise ConfigError(_answer(kind.__name__, name, known))
+        made(self, *values, **named)
+
+    kind.__init__ = answered
+    return kind
+
+
+def _answer(kind: str, name: str, known: list[str]) -> str:
+    """What is said of a setting that ``kind`` does not have."""
+    ours = our_name(name)
+    if ours in known:
+        return f"`{kind}` has no setting `{name}`: it is called `{ours}` here."
+    if ours is not None:
+        return (
+            f"`{name}` is called `{ours}` here, and is no setting of `{kind}`. What all algorithms "
+            f"share is an argument of `klamp.train`; `help(klamp.{kind})` lists its own."
+        )
+    return (
+        f"`{kind}` has no setting `{name}`.{closest(name, known)} What all algorithms share is an "
+        f"argument of `klamp.train`; `help(klamp.{kind})` lists its own."
+    )

@@ -6,10 +6,11 @@ every one of them, so a run never depends on a preset that changed later.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from klamp.config.algorithms import ALGORITHMS, AlgorithmConfig, algorithm_name, check_algorithm
+from klamp.config.algorithms.own import own_class
 from klamp.config.algorithms.traits import traits_of
 from klamp.config.dialects import our_name
 from klamp.config.run import RunConfig, check_environment_name
@@ -121,9 +122,7 @@ def configure(
     name = algorithm if isinstance(algorithm, str) else None
     if algorithm is None:
         name = "ppo"
-    if name is not None:
-        check_algorithm_name(name)
-    chosen: Any = ALGORITHMS[name]() if name is not None else algorithm
+    chosen: Any = _with_defaults(algorithm_called(name)) if name is not None else algorithm
     check_algorithm(chosen)
     values = preset(env, name)
     shared = {item.name for item in fields(Settings)}
@@ -146,13 +145,31 @@ def configure(
     )
 
 
-def check_algorithm_name(name: str) -> None:
-    """Raise ``ConfigError`` where no algorithm has that name."""
+def algorithm_called(name: str) -> type[Any]:
+    """The class of an algorithm by its name, of a user's own where its module is imported already.
+
+    Raises ``ConfigError`` where there is none.
+    """
+    if ":" in name:
+        return own_class(name)
     if name not in ALGORITHMS:
         raise ConfigError(
             f"There is no algorithm `{name}`.{closest(name, list(ALGORITHMS))} "
-            f"Expected one of {', '.join(ALGORITHMS)}."
+            f"Expected one of {', '.join(ALGORITHMS)}, or `module:Class` of your own."
         )
+    return ALGORITHMS[name]
+
+
+def _with_defaults(kind: type[Any]) -> Any:
+    """A config with its defaults; ``ConfigError`` where a user's own has a field without one."""
+    for item in fields(kind):
+        if item.default is MISSING and item.default_factory is MISSING:
+            raise ConfigError(
+                f"`{item.name}` of {kind.__name__} has no default, so the class cannot be given by "
+                f"its name. Give the field one, or train in Python: `klamp.train(env, "
+                f"{kind.__name__}({item.name}=…))`."
+            )
+    return kind()
 
 
 def sources(config: RunConfig, given: Mapping[str, str]) -> dict[str, str]:

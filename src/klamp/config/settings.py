@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from klamp.config import choices
+from klamp.config.dialects import answering_dialects
 from klamp.config.validation import (
     Allowed,
     Count,
@@ -264,6 +265,7 @@ GROUPS: dict[str, type[Any]] = {
 
 
 # The fields of a dataclass come from its last base first.
+@answering_dialects
 @dataclass(frozen=True)
 class Settings(
     EvaluationSettings,

@@ -22,9 +22,9 @@ from klamp.envs.host.gymnasium_source import ROWS, GymnasiumSource
 from klamp.envs.host.interface import HostEnvironments
 from klamp.envs.host.recipe import Recipe
 from klamp.envs.host.vector_object import VectorObjectSource
-from klamp.envs.qualified_name import qualified_name
 from klamp.envs.wrappers import Wrapper, wrappers_of
 from klamp.errors import ConfigError, shown
+from klamp.runtime.qualified_name import qualified_name
 from klamp.runtime.seeding import Purpose
 
 LIBRARIES: dict[str, Callable[[str, Mapping[str, Any]], DeviceEnvironment]] = {

@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from klamp.config.environment_name import can_be_imported
-from klamp.envs.qualified_name import find_code, qualified_name
 from klamp.errors import ConfigError, closest, shown
+from klamp.runtime.qualified_name import find_code, qualified_name
 
 Wrap = Callable[[Any], Any]
 """From an environment to the environment that is stepped in its place."""

@@ -13,7 +13,6 @@ from klamp.config.environment_name import can_be_imported
 from klamp.config.run import RunConfig
 from klamp.config.settings import NetworkSettings
 from klamp.config.unused import Decided, by_spaces, refuse_unused
-from klamp.envs.qualified_name import find_code
 from klamp.envs.spaces.joined import JoinedBox, is_image
 from klamp.envs.spaces.supported import leaves_of
 from klamp.errors import ConfigError, EnvironmentFault, KlampError, one_line
@@ -22,6 +21,7 @@ from klamp.networks.heads import action_head, has_gaussian
 from klamp.networks.layers import CNN, FEATURES, MLP, Dense, Features, ImagesAndNumbers
 from klamp.networks.recurrent import Recurrent, RecurrentEncoder
 from klamp.runtime.compile_cache import compile_cheaply
+from klamp.runtime.qualified_name import find_code
 from klamp.types import Inputs
 
 NetworkBuilder = Callable[[Any, Any, PRNGKeyArray], ActorCritic]

@@ -7,8 +7,7 @@ from typing import Any
 
 from klamp.reporting.reporter import Told
 from klamp.runs.atomic_write import open_to_append, write_atomically
-from klamp.runs.folder import metrics_until
-from klamp.runs.metrics_log import finite
+from klamp.runs.metrics_log import finite, metrics_until
 
 
 class CsvLog:

@@ -27,8 +27,7 @@ from klamp.reporting.format import (
 from klamp.reporting.pace import Pace
 from klamp.reporting.reporter import Told
 from klamp.reporting.sparkline import Sparkline
-from klamp.runs.folder import metrics_until
-from klamp.runs.metrics_log import Metrics
+from klamp.runs.metrics_log import Metrics, metrics_until
 from klamp.runtime.streams import patient
 
 REDRAWN = 2.0

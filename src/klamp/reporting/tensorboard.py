@@ -6,8 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from klamp.reporting.reporter import Told, missing_package
-from klamp.runs.folder import metrics_until
-from klamp.runs.metrics_log import finite
+from klamp.runs.metrics_log import finite, metrics_until
 
 
 class TensorBoardLog:

@@ -5,13 +5,11 @@
 """
 
 import contextlib
-import itertools
 import json
 import os
 import platform
 import re
 import sys
-import warnings
 from collections.abc import Generator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -26,15 +24,14 @@ from klamp.config.run import RunConfig
 from klamp.errors import (
     CheckpointError,
     ConfigError,
-    KlampWarning,
     RunFolderError,
     resume_call,
     shown,
 )
-from klamp.runs.atomic_write import sync, write_atomically
+from klamp.runs.atomic_write import write_atomically
 from klamp.runs.bounded_read import Unreadable, read_object
-from klamp.runs.checkpoint import foreign, later_than, named_as_steps, step_of, verify
-from klamp.runs.metrics_log import Metrics, metrics_of, to_json
+from klamp.runs.checkpoint import foreign, named_as_steps, verify
+from klamp.runs.metrics_log import Metrics
 from klamp.runs.trust import code_of, is_signed, signed
 from klamp.runtime.importing import import_named
 
@@ -251,80 +248,3 @@ def _owner(folder: Path) -> str:
         return f"process {owner['pid']} on {str(owner['host'])[:80]}"
     except (Unreadable, KeyError):
         return "another process"
-
-
-def begin_line(folder: Path, step: int, update: int, config: RunConfig, aside: Path) -> None:
-    """Make a folder end at a checkpoint, for a run that goes on from there with ``config``.
-
-    What came later is moved to ``aside``. A run calls this before the first thing that it writes,
-    not before. Killed at any call, the old run is what is left, as it was or ended earlier, and
-    then the new one: checkpoints make way before the lines that they know of are cut.
-    """
-    later = later_than(folder / "checkpoints", step)
-    if later:
-        _set_aside(folder, later, aside)
-    if read_config(folder, type(config.algorithm)) != config:
-        write_config(folder, config)
-    drop_metrics_after(folder / "metrics.jsonl", update)
-    if later:
-        steps = ", ".join(f"{step_of(path.name):,}" for path in later)
-        warnings.warn(
-            f"{folder} goes on from step {step:,}. The checkpoints after it (step {steps}), and "
-            f"the metrics up to them, are kept in {aside}, where no command looks for them.",
-            KlampWarning,
-            stacklevel=2,
-        )
-
-
-def aside_of(folder: Path) -> Path:
-    """A name below a run's folder that nothing has: where what is given up may be kept."""
-    return next(
-        path for n in itertools.count(1) if not (path := folder / f"set-aside-{n}").exists()
-    )
-
-
-def _set_aside(folder: Path, later: list[Path], aside: Path) -> None:
-    """Move checkpoints and the summary away, the newest first; keep config and metrics there."""
-    (aside / "checkpoints").mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "metrics.jsonl"):
-        if (folder / name).exists() and not (aside / name).exists():
-            _keep(folder / name, aside / name)
-    with contextlib.suppress(FileNotFoundError):
-        (folder / "summary.json").rename(aside / "summary.json")
-    for path in reversed(later):
-        path.rename(aside / "checkpoints" / path.name)
-    for changed in (aside / "checkpoints", aside, folder / "checkpoints", folder):
-        sync(changed)
-
-
-def _keep(path: Path, copy: Path) -> None:
-    """The same content under a second name. Files that are replaced by a rename keep it there."""
-    try:
-        os.link(path, copy)
-    except OSError:  # file systems without hard links
-        write_atomically(copy, path.read_bytes())
-
-
-def metrics_until(path: Path, update: int) -> list[Metrics]:
-    """The lines of the updates before a checkpoint; what comes after them may be damaged."""
-    if not os.path.lexists(path):
-        return []
-    known = itertools.takewhile(lambda line: line["update"] <= update, metrics_of(path))
-    return list(itertools.islice(known, update))
-
-
-def drop_metrics_after(path: Path, update: int) -> None:
-    """Cut lines of updates that the checkpoint does not know; they will be made again.
-
-    Lines that are lost for good are warned of.
-    """
-    kept = metrics_until(path, update)
-    if os.path.lexists(path):
-        write_atomically(path, "".join(to_json(line) + "\n" for line in kept))
-    if len(kept) < update:
-        warnings.warn(
-            f"{path} has the lines of {len(kept):,} of the {update:,} updates before the "
-            "checkpoint. The run goes on; the others are lost.",
-            KlampWarning,
-            stacklevel=8,
-        )

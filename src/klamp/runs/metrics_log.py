@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import math
 import os
@@ -14,7 +15,7 @@ from typing import Any
 
 from klamp.config.validation import is_integer
 from klamp.errors import CheckpointError, KlampWarning
-from klamp.runs.atomic_write import open_to_append
+from klamp.runs.atomic_write import open_to_append, write_atomically
 from klamp.runs.bounded_read import Unreadable, lines, parse_object
 
 Metrics = dict[str, Any]
@@ -174,3 +175,28 @@ def _metrics(line: bytes, where: str) -> Metrics:
     if not is_integer(metrics.get("update"), 0):
         raise Unreadable(f"{where}: it does not tell the update")
     return metrics
+
+
+def metrics_until(path: Path, update: int) -> list[Metrics]:
+    """The lines of the updates before a checkpoint; what comes after them may be damaged."""
+    if not os.path.lexists(path):
+        return []
+    known = itertools.takewhile(lambda line: line["update"] <= update, metrics_of(path))
+    return list(itertools.islice(known, update))
+
+
+def drop_metrics_after(path: Path, update: int) -> None:
+    """Cut lines of updates that the checkpoint does not know; they will be made again.
+
+    Lines that are lost for good are warned of.
+    """
+    kept = metrics_until(path, update)
+    if os.path.lexists(path):
+        write_atomically(path, "".join(to_json(line) + "\n" for line in kept))
+    if len(kept) < update:
+        warnings.warn(
+            f"{path} has the lines of {len(kept):,} of the {update:,} updates before the "
+            "checkpoint. The run goes on; the others are lost.",
+            KlampWarning,
+            stacklevel=8,
+        )

@@ -1,7 +1,6 @@
-"""Which device computes, on how many cores; compiled programs, kept between runs within a bound."""
+"""Which device computes, and in how many bits."""
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -65,10 +64,3 @@ def use_device(name: str) -> None:
             '`pip install "jax[cuda12]"` beside klamp; or leave `device=…` out.'
         ) from error
     jax.config.update("jax_default_device", device)
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # no such call on macOS

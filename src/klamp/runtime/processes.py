@@ -1,6 +1,7 @@
-"""How processes of klamp's own are started."""
+"""How processes of klamp's own are started, and on how many cores they may run."""
 
 import multiprocessing
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,3 +18,10 @@ def process_context(modules: Sequence[str]) -> Any:
     if METHOD == "forkserver":
         context.set_forkserver_preload(list(modules))
     return context
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # no such call on macOS

@@ -1,21 +1,22 @@
-"""What a run's last digits depend on besides its configuration: versions, machine, threads."""
+"""What a run's last digits depend on besides its configuration: versions, machine, cores."""
 
-import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+
+from klamp.runtime.processes import cores
 
 LIBRARIES = ("klamp", "jax", "jaxlib", "numpy", "gymnasium")
 
 
 def fingerprint() -> dict[str, str]:
-    """Versions, kind of machine, processor and threads; nothing that tells who or where."""
+    """Versions, kind of machine, processor and cores; nothing that tells who or where."""
     facts = {name: version(name) for name in LIBRARIES}
     return facts | {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "threads": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"),
+        "cores": str(cores()),
     }
 
 

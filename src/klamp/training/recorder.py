@@ -24,9 +24,8 @@ from klamp.evaluation.policy import TrainedPolicy
 from klamp.reporting.format import MADE
 from klamp.runs.atomic_write import write_atomically
 from klamp.runs.checkpoint_choice import best_score
-from klamp.runs.folder import metrics_until
 from klamp.runs.manifest import NOTHING_SPENT, Spent
-from klamp.runs.metrics_log import Metrics, MetricsLog, to_json
+from klamp.runs.metrics_log import Metrics, MetricsLog, metrics_until, to_json
 from klamp.runtime.signals import Signals, stop_line
 from klamp.training.callbacks import Reporters, UpdateEvent
 from klamp.training.checkpointing import Saver, Standing, stays

@@ -14,16 +14,9 @@ from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError, KlampWarning
 from klamp.networks import NetworkBuilder
 from klamp.runs.checkpoint import latest_checkpoint, verify
-from klamp.runs.folder import (
-    aside_of,
-    begin_line,
-    locked,
-    metrics_until,
-    nothing_trained,
-    read_trusted_config,
-    run_of,
-    write_config,
-)
+from klamp.runs.folder import locked, nothing_trained, read_trusted_config, run_of, write_config
+from klamp.runs.metrics_log import metrics_until
+from klamp.runs.rewind import aside_of, begin_line
 from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.provenance import differences, fingerprint
 from klamp.runtime.signals import Signals

@@ -39,8 +39,9 @@ from klamp.runs.folder import (
     write_config,
 )
 from klamp.runs.overwrite import remove_run, replaceable
-from klamp.runtime.device import cores, in_float32, use_device
 from klamp.runtime.device import cpu as on_cpu
+from klamp.runtime.device import in_float32, use_device
+from klamp.runtime.processes import cores
 from klamp.runtime.signals import GRACE_S, Signals, StopAsked, leave_saying
 from klamp.training.callbacks import Reporters
 from klamp.training.resume import refuse_fewer

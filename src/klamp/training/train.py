@@ -10,7 +10,6 @@ from klamp.config.algorithms import AlgorithmConfig
 from klamp.config.presets import configure, usual_wrappers
 from klamp.config.run import RunConfig
 from klamp.envs.checks.startup import check_environment
-from klamp.envs.qualified_name import qualified_name
 from klamp.envs.source import EnvironmentSource, given_again, resolve, source_of
 from klamp.envs.spaces.masks import mask_sizes
 from klamp.envs.wrappers import Wrap
@@ -24,6 +23,7 @@ from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
 from klamp.runs.folder import choose_folder, locked, read_trusted_config, run_of, write_config
 from klamp.runs.overwrite import remove_run, replaceable
 from klamp.runtime.device import in_float32, use_device
+from klamp.runtime.qualified_name import qualified_name
 from klamp.runtime.seeding import Purpose, key
 from klamp.runtime.signals import Signals, StopAsked
 from klamp.runtime.streams import patient_stderr

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from klamp.config.algorithms.traits import Traits, joint_critic
+from klamp.config.dialects import answering_dialects
 from klamp.config.validation import check
 
 
+@answering_dialects
 @dataclass(frozen=True)
 class A2C:
     """Advantage actor-critic: one joint gradient step per batch (arXiv:1602.01783)."""

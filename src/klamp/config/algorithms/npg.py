@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from klamp.config.algorithms.traits import Traits
+from klamp.config.dialects import answering_dialects
 from klamp.config.validation import check
 
 
+@answering_dialects
 @dataclass(frozen=True)
 class NPG:
     """The natural policy gradient (Kakade 2001), with the step length of TRPO and no search."""

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 
 from klamp.config.algorithms.traits import Traits, Unused, joint_critic
+from klamp.config.dialects import answering_dialects
 from klamp.config.validation import check, require
 
 
+@answering_dialects
 @dataclass(frozen=True)
 class PPO:
     """Proximal policy optimisation with the clipped surrogate (arXiv:1707.06347)."""

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from klamp.config.algorithms.traits import Traits, joint_critic
+from klamp.config.dialects import answering_dialects
 from klamp.config.validation import check, require
 
 
+@answering_dialects
 @dataclass(frozen=True)
 class PPOPenalty:
     """Proximal policy optimisation with a KL penalty (arXiv:1707.06347, §4)."""

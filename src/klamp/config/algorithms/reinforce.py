@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from klamp.config.algorithms.traits import Traits
+from klamp.config.dialects import answering_dialects
 from klamp.config.validation import check
 
 Baseline = Literal["none", "batch-mean", "value"]
 
 
+@answering_dialects
 @dataclass(frozen=True)
 class REINFORCE:
     """The policy gradient with Monte-Carlo returns: ∇ log π·R (Williams 1992)."""

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from klamp.config.algorithms.traits import Traits, Unused
+from klamp.config.dialects import answering_dialects
 from klamp.config.validation import check, is_integer, require
 
 
+@answering_dialects
 @dataclass(frozen=True)
 class TRPO:
     """Trust-region policy optimisation (arXiv:1502.05477)."""

@@ -44,7 +44,8 @@ def _walk(environments: HostEnvironments, seed: int, iteration: int) -> list[Tra
         )
         after = environments.step(to_action(action))
         # What the info tells besides may be of the clock, and is no part of what is trained.
-        seen.append(Transition(*(np.array(part) for part in after[:-1])))
+        told = {name: np.array(getattr(after, name)) for name in after._fields[:-1]}
+        seen.append(after._replace(**told, numbers=None))
     return seen
 
 

@@ -69,6 +69,6 @@ def no_wrappers(env: str, wrappers: tuple[str, ...], why: str) -> None:
     if wrappers:
         raise ConfigError(
             f"The environment `{env}` cannot be wrapped in `{wrappers[0]}`: {why}, and Gymnasium's "
-            "wrappers hold a single one that is stepped on the host. Leave `wrappers` out, or do what "
-            "it does in the environment itself."
+            "wrappers hold a single one that is stepped on the host. Leave `wrappers` out, or do "
+            "what it does in the environment itself."
         )

@@ -21,7 +21,7 @@ from klamp.envs.host.info_numbers import numbers_of_rows
 from klamp.envs.host.interface import HostEnvironments, Transition, are_episode_numbers, by_the_run
 from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.errors import CheckpointError, EnvironmentFault, closest, install_extra, one_line
-from klamp.runtime.device import cores
+from klamp.runtime.processes import cores
 from klamp.runtime.seeding import Purpose, environment_seed
 
 OF_THE_POOL = ("env_id", "elapsed_step", "reward", "terminated")

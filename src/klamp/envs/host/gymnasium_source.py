@@ -26,10 +26,10 @@ from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.serial import LocalCopies
 from klamp.envs.host.subprocesses import WorkerCopies
 from klamp.envs.host.vector import VectorEnvironments
-from klamp.envs.qualified_name import find_code, raised_on_import
 from klamp.envs.wrappers import Wrapper
 from klamp.errors import ConfigError, EnvironmentFault, closest, install_extra
 from klamp.runtime.importing import import_here
+from klamp.runtime.qualified_name import find_code, raised_on_import
 from klamp.runtime.seeding import Purpose
 
 FEW = 2

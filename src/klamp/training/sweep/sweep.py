@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from klamp.config.environment_name import OBJECT, title_of
-from klamp.config.presets import check_algorithm_name
+from klamp.config.presets import algorithm_called
 from klamp.config.run import RunConfig
 from klamp.config.search_space import Choice, Interval, checked_space, search_space
 from klamp.config.validation import is_integer
@@ -22,7 +22,8 @@ from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped, shown
 from klamp.evaluation.comparison.page import About
 from klamp.runs.atomic_write import write_atomically
-from klamp.runtime.device import cores, in_float32, use_device
+from klamp.runtime.device import in_float32, use_device
+from klamp.runtime.processes import cores
 from klamp.runtime.signals import GRACE_S, Signals, StopAsked, leave_saying
 from klamp.training.sweep.plan import FIRST_SEED, SweepPlan
 from klamp.training.sweep.presence import presence_of
@@ -100,7 +101,7 @@ def sweep(
     Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, and ``KlampError`` where no
     trial was complete.
     """
-    check_algorithm_name(algorithm)
+    algorithm_called(algorithm)
     source = resolve(env, env_kwargs, wrappers)
     return sweep_config(
         source,

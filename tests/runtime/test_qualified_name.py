@@ -7,8 +7,8 @@ import pytest
 from own_environments import Line, made
 
 from klamp.config.environment_name import can_be_imported
-from klamp.envs.qualified_name import find_code, qualified_name
 from klamp.errors import EnvironmentFault
+from klamp.runtime.qualified_name import find_code, qualified_name
 
 
 @pytest.mark.parametrize("code", [Line, made, Path])
