@@ -196,7 +196,7 @@ def judge_effects(case: Case) -> str:
     usual = json.loads((case.folder / "base" / "config.json").read_text())
     news = [name for name, value in OTHER_VALUES.items() if usual[name] != value]
     tried = []
-    for _ in range(5):
+    for _ in range(2):
         name = case.choose(news)
         other = replace(plan, options=plain | {name: OTHER_VALUES[name]})
         out = case.folder / "other"

@@ -4,6 +4,7 @@ import json
 import shutil
 import tomllib
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def judge(case: Case) -> str:
 
 def judge_files(case: Case, plan: runs.Plan) -> str:
     """One plan, trained by the façade, and by the command line with a file."""
-    names = case.facade("train")
+    names = import_module("klamp")
     direct = runs.train_here(case, names, plan, "direct")
     recorded = config_of(direct)
     words, text = described(case, plan)

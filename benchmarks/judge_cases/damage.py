@@ -27,12 +27,13 @@ def judge(case: Case) -> str:
     """One run, damaged some times in turn."""
     must_succeed(klamp(case, *TRAIN), "train")
     said, whole = [], {}
-    for word in COMMANDS:
+    words = [str(word) for word in case.rng.permutation(list(COMMANDS))[:2]]
+    for word in words:
         copy(case)
         whole[word] = outcome(case, word)
         must(whole[word][0].code == 0, f"{word}: {tail(whole[word][0].err)}")
-    for _ in range(8):
-        word = case.choose(COMMANDS)
+    for _ in range(4):
+        word = case.choose(words)
         copy(case)
         path, what = spoil(case, case.folder / "run")
         case.spoil(path)
@@ -181,6 +182,6 @@ PROMISE = Promise(
     judge=judge,
     plants={"damage that is loaded in silence": _agreeing},
     share=2,
-    limit_s=400,
+    limit_s=300,
     quick=True,
 )

@@ -34,9 +34,9 @@ ACTIONS: dict[str, spaces.Space[Any]] = {
     "discrete": spaces.Discrete(3, start=-1),
     "box": _any(2),
     "bounded": spaces.Box(LOW, HIGH),
-    "multidiscrete": spaces.MultiDiscrete([2, 3]),
+    "multidiscrete": spaces.MultiDiscrete([2, 3], start=[4, -2]),
     "multibinary": spaces.MultiBinary(3),
-    "dict": spaces.Dict({"choice": spaces.Discrete(3), "force": spaces.Box(LOW, HIGH)}),
+    "dict": spaces.Dict({"choice": spaces.Discrete(3, start=1), "force": spaces.Box(LOW, HIGH)}),
     "tuple": spaces.Tuple((spaces.Box(LOW, HIGH), spaces.MultiDiscrete([2, 3]))),
 }
 

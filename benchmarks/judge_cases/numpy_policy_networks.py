@@ -195,7 +195,7 @@ class Policy:
         sure = np.stack([~(r[:, -1] - r[:, -2] <= TIE) for r in ranked], axis=1)
         if isinstance(space, spaces.Discrete):
             return chosen[:, 0] + int(space.start), sure[:, 0]
-        return chosen, sure
+        return chosen + np.ravel(space.start), sure
 
     def _entropy(self, space: Any, p: dict[str, Any]) -> Any:
         """In nats, summed over the numbers of the action."""
