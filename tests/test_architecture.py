@@ -194,9 +194,9 @@ WHY_ANY = {
         logits mean reward terminated truncated""",
     "a distribution, or `Shared` with a function that gives one": "old old_policy",
     "whatever a user gives: what it is, is found out, and refused in words": """
-        env environment env_kwargs settings own_algorithm""",
+        env environment env_kwargs settings own_algorithm info""",
     "values of JSON, or of settings, of which each key has its own type": """
-        data to_dict metrics details implied_settings""",
+        data to_dict metrics details implied_settings values""",
     "a `Result`, whose module stands above that of the errors": "result",
 }
 

@@ -30,25 +30,12 @@ def train(words: list[str]) -> int:
     env = given.env or file.data.get("env")
     if not env:
         refuse_missing("train", "ENV")
-    from klamp.config.env_kwargs import env_kwargs_of
-    from klamp.config.presets import configure, sources, usual_wrappers
+    from klamp.config.presets import sources
     from klamp.config.settings_file import as_toml
 
     values = _settings_of(given)
     options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
-    config = configure(
-        env,
-        given.algo,
-        {**file.settings, **options},
-        env_kwargs=env_kwargs_of(given.env_kwargs) or file.data.get("env_kwargs"),
-        wrappers=given.wrappers or file.data.get("wrappers", usual_wrappers(env)),
-    )
-    if (network := given.network or file.data.get("network")) is not None:
-        config = replace(config, network=network)
-    if (origin := given.start_from or file.data.get("start_from")) is not None:
-        from klamp.training.start_from import starting_from
-
-        config = starting_from(config, origin)
+    config = _configured(env, given, file, options)
     if given.dry_run:
         known = dict.fromkeys(file.settings, file.path.name) | dict.fromkeys(options, "option")
         print(as_toml(config, sources(config, known)))
@@ -85,6 +72,27 @@ def train(words: list[str]) -> int:
             overwrite=given.overwrite,
         )
     return _ended(result)
+
+
+def _configured(env: str, given: Any, file: ConfigFile, options: dict[str, Any]) -> Any:
+    """The run's configuration: options before the file, the file before the preset."""
+    from klamp.config.env_kwargs import env_kwargs_of
+    from klamp.config.presets import configure, usual_wrappers
+
+    config = configure(
+        env,
+        given.algo,
+        {**file.settings, **options},
+        env_kwargs=env_kwargs_of(given.env_kwargs) or file.data.get("env_kwargs"),
+        wrappers=given.wrappers or file.data.get("wrappers", usual_wrappers(env)),
+    )
+    if (network := given.network or file.data.get("network")) is not None:
+        config = replace(config, network=network)
+    if (origin := given.start_from or file.data.get("start_from")) is not None:
+        from klamp.training.start_from import starting_from
+
+        config = starting_from(config, origin)
+    return config
 
 
 def _again(out: Path | None) -> str:

@@ -150,8 +150,7 @@ def from_toml(text: str, algo: str, where: str) -> dict[str, Interval | Choice]:
         return checked_space({name: _part(name, table) for name, table in tables.items()}, algo)
     except (tomllib.TOMLDecodeError, ConfigError) as error:
         raise ConfigError(
-            f"The search space in {where} cannot be used: {error} `klamp sweep CartPole-v1 "
-            f"--algo {algo} --print-space` prints an example."
+            f"The search space in {where} cannot be used: {error} docs/sweeping.md shows one."
         ) from error
 
 
