@@ -51,7 +51,9 @@ OUTSIDE = {
     "step_limit_s",
     "eval_interval",
     "eval_episodes",
+    "eval_video_every",
     "stop_at_return",
+    "stop_on_plateau",
 }
 """Settings that change how many iterations there are and what is kept of them, but no iteration."""
 CONTEXTS: dict[str, tuple[Any, dict[str, Any]]] = {
