@@ -94,7 +94,7 @@ def test_a_wrapper_may_want_an_argument_and_the_user_decides() -> None:
 
 def test_an_environment_in_jax_is_wrapped_on_the_host_only() -> None:
     wrapped = resolve("phys2d/CartPole-v1", wrappers=["time-limit=9"])
-    with pytest.raises(ConfigError, match="--vectorization sync"):
+    with pytest.raises(ConfigError, match="vectorization='sync'"):
         wrapped.device("auto")
     assert wrapped.device("sync") is None
 
