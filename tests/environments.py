@@ -151,9 +151,12 @@ class Tells(Count):
     """Episodes of 3 to 6 steps by their seed; the info tells their steps, and much that is none."""
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        observation, _ = super().reset(seed=seed)
+        super().reset(seed=seed)
         self.length = 3 + int(self.np_random.integers(4))
-        return observation, {"steps": -1.0, "length": self.length}
+        return self._observation(), {"steps": -1.0, "length": self.length}
+
+    def _observation(self) -> np.ndarray:
+        return np.array([self.length, self.steps], np.float32)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         *rest, _ = super().step(action)

@@ -53,6 +53,7 @@ OUTSIDE = {
     "eval_episodes",
     "video_every",
     "stop_at_return",
+    "stop_on_plateau",
 }
 """Settings that change how many iterations there are and what is kept of them, but no iteration."""
 CONTEXTS: dict[str, tuple[Any, dict[str, Any]]] = {
