@@ -31,16 +31,16 @@ def test_a_process_starts_although_the_server_is_killed_while_it_is_asked(
     context = process_context([])
     server = forkserver._forkserver  # type: ignore[attr-defined]
     server.ensure_running()
-    found = server.connect_to_new_process
+    found = forkserver.connect_to_new_process
 
     def killed_first(fds: list[int]) -> tuple[int, int]:
-        monkeypatch.setattr(server, "connect_to_new_process", found)
+        monkeypatch.setattr(forkserver, "connect_to_new_process", found)
         os.kill(server._forkserver_pid, signal.SIGSTOP)
         answer = found(fds)
         os.kill(server._forkserver_pid, signal.SIGKILL)
         return answer
 
-    monkeypatch.setattr(server, "connect_to_new_process", killed_first)
+    monkeypatch.setattr(forkserver, "connect_to_new_process", killed_first)
     process = context.Process(target=os.getpid)
     start(process)
     process.join()
