@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -39,13 +39,6 @@ from klamp.training.state import (
 
 Learnt = tuple[Any, Any, Any]
 """θ, the algorithm's state, and the report: what an update returns."""
-
-
-class Boundary(NamedTuple):
-    """Where a run stands between two iterations: all that a checkpoint holds."""
-
-    state: TrainState
-    position: Position
 
 
 class Iteration:

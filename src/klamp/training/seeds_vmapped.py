@@ -16,6 +16,7 @@ import numpy as np
 from klamp.collection.collector import Collected
 from klamp.config.run import RunConfig
 from klamp.errors import NonFiniteError, NotSaved, Stopped
+from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.runs.folder import locked
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.signals import Signals, StopAsked
@@ -48,7 +49,8 @@ def train_as_one(
             held.enter_context(locked(folder))
             state, origin = begin_or_go_on(run, fresh, folder)
             runs.append(run)
-            running.append(RunRecorder(run, state, folder, reporters(config), origin, environment))
+            evaluation = PeriodicEvaluation(config, environment)
+            running.append(RunRecorder(run, state, folder, reporters(config), evaluation, origin))
             held.callback(running[-1].close)
             running[-1].begin()
 

@@ -1,7 +1,7 @@
 """Everything that changes while a run trains: one pytree, and all that a checkpoint holds."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from klamp.algorithms import implementation
 from klamp.collection.collector import BehaviorPolicy, Summary
 from klamp.collection.episodes import EpisodeStatistics, add_rollout, no_episodes
 from klamp.config.run import RunConfig
+from klamp.envs.host.interface import Position
 from klamp.mathematics.normalization import (
     Moments,
     Scaling,
@@ -25,6 +26,54 @@ from klamp.mathematics.schedules import decayed
 from klamp.networks import Model
 from klamp.runtime.seeding import Purpose, key
 from klamp.trust_region.step import Outcome
+
+
+class Progress(Protocol):
+    """What is kept and told of the state of any run; a pytree."""
+
+    @property
+    def theta(self) -> Any:
+        """The parameters that are trained."""
+        ...
+
+    @property
+    def algorithm(self) -> Any:
+        """The algorithm's own state."""
+        ...
+
+    @property
+    def episodes(self) -> EpisodeStatistics:
+        """Of finished and running episodes."""
+        ...
+
+    @property
+    def step(self) -> Any:
+        """Steps so far."""
+        ...
+
+    @property
+    def update(self) -> Any:
+        """Updates so far."""
+        ...
+
+    @property
+    def refused(self) -> Any:
+        """[2]: updates refused because something was not finite, in a row up to now, in all."""
+        ...
+
+    def _replace(self, **fields: Any) -> Self:
+        """The same with other fields: a NamedTuple has it."""
+        ...
+
+
+State = TypeVar("State", bound=Progress)
+
+
+class Boundary(NamedTuple):
+    """Where a run stands between two iterations: all that a checkpoint holds."""
+
+    state: Progress
+    position: Position
 
 
 class TrainState(NamedTuple):
@@ -143,7 +192,7 @@ def skip_rollout(state: TrainState, steps: int) -> TrainState:
     )
 
 
-def note_refusal(state: TrainState, outcome: str) -> TrainState:
+def note_refusal(state: State, outcome: str) -> State:
     """Count the updates that were refused because something was not finite."""
     in_a_row, total = (int(n) for n in state.refused)
     refused = outcome == Outcome.NON_FINITE.name
