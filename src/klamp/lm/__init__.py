@@ -1,0 +1,1 @@
+"""Policies that are language models: an action is a sampled token."""
