@@ -1,1 +1,4 @@
-"""Policies that are language models: an action is a sampled token."""
+"""Language-model policies on the same core: ``import klamp.lm``.
+
+Nothing of the core imports this package.
+"""
