@@ -43,7 +43,9 @@ def frozen_head_model() -> tuple[jax.Array, Model]:
     return language_model(decoder, blocks, **parts)
 
 
-def completions(sequences: int = 8, actions: int = ACTIONS, seed: int = 0, **more: Any) -> Completions:
+def completions(
+    sequences: int = 8, actions: int = ACTIONS, seed: int = 0, **more: Any
+) -> Completions:
     """Prompts of random tokens, each with so many sampled ones; odd rows sampled one less."""
     generator = np.random.default_rng(seed)
     tokens = generator.integers(0, VOCABULARY, (sequences, PROMPT + actions))

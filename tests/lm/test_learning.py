@@ -72,7 +72,9 @@ def test_a_token_is_an_action(name: str) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def learnt(settings: Settings = SETTINGS, algorithm: Any = ALGORITHMS["ppo"], **more: Any) -> Learnt:
+def learnt(
+    settings: Settings = SETTINGS, algorithm: Any = ALGORITHMS["ppo"], **more: Any
+) -> Learnt:
     theta, model = tiny_model()
     state = initial_state(algorithm, model, theta)
     parts = (state, more.get("reference", theta), completions(**more.get("played", {})))

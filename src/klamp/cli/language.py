@@ -40,16 +40,20 @@ def train(words: list[str]) -> int:
     if not given.task:
         refuse_missing("lm train", "TASK|MODEL")
     from klamp.lm.setup import configured
+    from klamp.lm.sources import Sources
     from klamp.lm.train import train_config
     from klamp.runtime.signals import Signals, leave_saying
     from klamp.training.callbacks import gather
 
     values = settings_of(given)
     options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
-    config = configured(given.task, given.algo, options)
+    weights = given.reward_weights or None
+    sources = Sources(given.data, given.reward, weights, given.environment)
+    config = configured(given.task, given.algo, options, sources)
     with Signals(leave_saying("nothing had been trained yet")) as signals:
         result = train_config(
             config,
+            sources,
             out=given.out,
             reporters=gather(given.log, quiet=given.quiet),
             signals=signals,
@@ -74,6 +78,10 @@ def _train_options(words: list[str]) -> Any:
         [
             ("task", tyro.conf.Positional[str], ""),
             ("algo", str, name),
+            ("data", Path | None, None),
+            ("reward", tuple[str, ...], ()),
+            ("reward_weights", tuple[float, ...], ()),
+            ("environment", str | None, None),
             ("out", Path | None, None),
             ("device", str, "auto"),
             ("log", tuple[str, ...], ()),
@@ -87,6 +95,10 @@ def _train_options(words: list[str]) -> Any:
     Args:
         task: A built-in task (sort, addition, walks, guess, memory), or the folder of a model.
         algo: The preset.
+        data: Of a model of your own: a file of JSON lines, each with a prompt.
+        reward: Reward functions, each as module:name or file.py:name.
+        reward_weights: One number for each reward function.
+        environment: What the model talks with, as module:name or file.py:name of its class.
         out: The run's folder, which must not exist, by default runs/lm-TASK-ALGO-SEED.
         device: cpu, gpu, or auto, which leaves it to JAX.
         log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.

@@ -1,7 +1,7 @@
 """What a sampled token is worth: group baselines, and the aggregation of tokens to an objective.
 
-Both are numbers that Â is made of or multiplied by. The weight of a token stays 0 or 1, so that mean
-KL, entropy and value loss are means over action tokens whatever the algorithm.
+Both are numbers that Â is made of or multiplied by. The weight of a token stays 0 or 1, so that the
+mean KL, the entropy and the value loss are means over action tokens whatever the algorithm.
 """
 
 from typing import Literal

@@ -18,7 +18,6 @@ from klamp.lm.tasks.task import Task
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.seeding import Purpose, key
 
-
 SHOWN = 8
 """Completions of each update that are kept as text, at most."""
 
@@ -162,9 +161,7 @@ def scores(
     return np.where(weight > 0, reward, 0).sum(1, dtype=float), weight.sum(1, dtype=float)
 
 
-def with_spread(
-    draw: Callable[[int], Completions], settings: Settings
-) -> tuple[Completions, int]:
+def with_spread(draw: Callable[[int], Completions], settings: Settings) -> tuple[Completions, int]:
     """One batch of completions, and how many tokens were sampled for it.
 
     Groups whose completions all earned the same are drawn again, up to ``redraw_groups`` times
@@ -184,10 +181,21 @@ def with_spread(
         source = np.arange(settings.prompts)
         source[places[:count]] = settings.prompts + found[:count]
         rows = source[:, None] * settings.generations + np.arange(settings.generations)
-        batch = jax.tree.map(
-            lambda one, other: jnp.concatenate([one, other])[rows.ravel()], batch, more
-        )
+        batch = _rows_of_both(batch, more, rows.ravel())
     return batch, sampled
+
+
+def _rows_of_both(one: Completions, other: Completions, rows: np.ndarray) -> Completions:
+    """These rows of two batches, one behind the other; both are made as long as the longer."""
+
+    def joined(a: Any, b: Any) -> Any:
+        if a.ndim > 1:
+            width = max(a.shape[1], b.shape[1])
+            a, b = (jnp.pad(x, ((0, 0), (0, width - x.shape[1]))) for x in (a, b))
+        return jnp.concatenate([a, b])[rows]
+
+    found: Completions = jax.tree.map(joined, one, other)
+    return found
 
 
 def _mean(values: Float[np.ndarray, " S"]) -> float:

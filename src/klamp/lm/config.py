@@ -15,6 +15,7 @@ from klamp.config.algorithms import (
     check_algorithm,
 )
 from klamp.config.algorithms.traits import traits_of
+from klamp.config.environment_name import LANGUAGE
 from klamp.config.settings import (
     BOOKKEEPING,
     CheckpointSettings,
@@ -32,9 +33,6 @@ from klamp.config.validation import (
     require,
 )
 from klamp.errors import ConfigError, closest, shown
-
-PREFIX = "lm:"
-"""How `env` of a language-model run begins in its `config.json`."""
 
 Advantage = Literal["gae", "group", "group-mean", "leave-one-out"]
 
@@ -247,6 +245,14 @@ class Configuration:
     """The update and its settings."""
     settings: Settings = field(default_factory=Settings)
     """What all algorithms share."""
+    data: str | None = None
+    """Of a model of your own: the file of its rows; None for rows that were given as objects."""
+    reward: tuple[str, ...] = ()
+    """The reward functions, as ``module:name``."""
+    reward_weights: tuple[float, ...] | None = None
+    """One number for each of these; None for 1 each."""
+    text_environment: str | None = None
+    """What the model talks with, as ``module:name``."""
 
     def __post_init__(self) -> None:
         """Check what no part can see alone."""
@@ -261,7 +267,7 @@ class Configuration:
     @property
     def env(self) -> str:
         """As tables and folders name what the policy acts in."""
-        return PREFIX + self.task
+        return LANGUAGE + self.task
 
     @property
     def batch_in_words(self) -> str:
@@ -273,26 +279,38 @@ class Configuration:
         flat: dict[str, Any] = {"env": self.env, "algo": algorithm_name(self.algorithm)}
         for part in (self.settings, self.algorithm):
             flat |= {item.name: getattr(part, item.name) for item in fields(part)}
-        return flat
+        own = {name: getattr(self, name) for name in OWN}
+        return flat | {name: value for name, value in own.items() if value}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Configuration":
         """The inverse of ``to_dict``; every key must be known and every value valid."""
         rest = {key: value for key, value in data.items() if key not in BOOKKEEPING}
         env, name = rest.pop("env", None), rest.pop("algo", None)
-        if not (isinstance(env, str) and env.startswith(PREFIX)):
+        if not (isinstance(env, str) and env.startswith(LANGUAGE)):
             raise ConfigError(
                 f"The configuration is of {shown(env)}; expected a language-model run, whose `env` "
-                f"begins with `{PREFIX}`."
+                f"begins with `{LANGUAGE}`."
             )
         kind = algorithm_class(name)
         own, shared = ({item.name for item in fields(of)} for of in (kind, Settings))
-        refuse_unknown(rest, own | shared)
+        refuse_unknown(rest, own | shared | set(OWN))
+        told = {key: _frozen(rest[key]) for key in set(OWN) & set(rest)}
         return cls(
-            env.removeprefix(PREFIX),
+            env.removeprefix(LANGUAGE),
             kind(**{key: rest[key] for key in own & set(rest)}),
             Settings(**{key: rest[key] for key in shared & set(rest)}),
+            **told,
         )
+
+
+OWN = ("data", "reward", "reward_weights", "text_environment")
+"""What a run of a model of the user's own has besides."""
+
+
+def _frozen(value: Any) -> Any:
+    """A list of JSON as the tuple that it was."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def refuse_unknown(given: dict[str, Any], known: set[str]) -> None:
@@ -309,18 +327,20 @@ def configure(
     algorithm: AlgorithmConfig | str | None,
     given: dict[str, Any],
     usual: dict[str, Any] | None = None,
+    own: dict[str, Any] | None = None,
 ) -> Configuration:
     """The configuration of a run: defaults, the task's, then the preset's, then what was given.
 
     ``algorithm`` is the name of one of ``PRESETS`` (by default ppo), or a config such as
-    ``klamp.PPO(max_kl=0.01)``, taken as it is. ``usual`` is what the task wants.
+    ``klamp.PPO(max_kl=0.01)``, taken as it is. ``usual`` is what the task wants; ``own`` are the
+    fields of ``OWN``.
     """
     name = "ppo" if algorithm is None else algorithm if isinstance(algorithm, str) else None
     if name is None:
         chosen: Any = algorithm
         check_algorithm(chosen)
         values = dict(usual or {})
-        own: set[str] = set()
+        names: set[str] = set()
     else:
         if name not in PRESETS:
             raise ConfigError(
@@ -328,15 +348,16 @@ def configure(
                 f"Expected one of {', '.join(PRESETS)}."
             )
         kind = algorithm_class(PRESETS[name][0])
-        own = {item.name for item in fields(kind)}
+        names = {item.name for item in fields(kind)}
         values = {key: value for key, value in DESCENT.items() if _descends(kind)}
         values |= (usual or {}) | PRESETS[name][1]
         merged = values | given
-        chosen = kind(**{key: merged[key] for key in own & set(merged)})
+        chosen = kind(**{key: merged[key] for key in names & set(merged)})
     shared = {item.name for item in fields(Settings)}
-    refuse_unknown(given, own | shared)
+    refuse_unknown(given, names | shared)
     merged = values | given
-    return Configuration(task, chosen, Settings(**{k: merged[k] for k in shared & set(merged)}))
+    settings = Settings(**{key: merged[key] for key in shared & set(merged)})
+    return Configuration(task, chosen, settings, **(own or {}))
 
 
 def _descends(kind: type[Any]) -> bool:

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
-from klamp.lm.collection import Collector, Played
 
 from klamp.algorithms import implementation
 from klamp.collection.collector import never
 from klamp.collection.episodes import EpisodeStatistics, add_finished, no_episodes
+from klamp.lm.collection import Collector, Played
 from klamp.lm.config import Configuration
 from klamp.lm.decoder import Decoder
 from klamp.lm.learning import Learnt, make_learn

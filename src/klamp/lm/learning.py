@@ -5,7 +5,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
-from klamp.lm.sequences import Completions, limited, transitions
 
 from klamp.algorithms import Context, critic_fit
 from klamp.config.algorithms import AlgorithmConfig
@@ -13,6 +12,7 @@ from klamp.lm.advantages import aggregation_scale, group_advantage, without_spre
 from klamp.lm.config import Settings
 from klamp.lm.model import LanguageActor, ValueHead, inputs_of
 from klamp.lm.reference import adapted, charged
+from klamp.lm.sequences import Completions, limited, transitions
 from klamp.mathematics import adam
 from klamp.mathematics.advantages import gae, standardize
 from klamp.mathematics.distributions import kl_divergence

@@ -11,10 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
 from klamp.lm.decoder import Decoder
 from klamp.lm.sequences import Completions, at_columns
 from klamp.lm.vocabulary import VocabularyDistribution
-
 from klamp.mathematics.distributions import Categorical
 from klamp.networks import ActorCritic, Model, NoEncoder, flatten
 from klamp.networks.layers import Dense

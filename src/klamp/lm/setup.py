@@ -13,18 +13,22 @@ import numpy as np
 
 from klamp.config.algorithms import AlgorithmConfig
 from klamp.errors import ConfigError, closest
-from klamp.lm.collection import TaskCollector
+from klamp.lm.adapters import LoRA, adapt, adapters_only
+from klamp.lm.collection import Collector, TaskCollector
 from klamp.lm.config import USUAL, Configuration, Settings, configure
 from klamp.lm.decoder import Decoder, random_decoder
-from klamp.lm.environment import resets
+from klamp.lm.environment import TextGame, resets
+from klamp.lm.generation import TurnLimits
 from klamp.lm.iteration import Iteration
 from klamp.lm.memory import check_memory
 from klamp.lm.model import language_model
 from klamp.lm.policy import Texts
 from klamp.lm.pretrained import Pretrained, load_pretrained
+from klamp.lm.sources import Sources
 from klamp.lm.supervised import warm_started
 from klamp.lm.tasks.builtin import TASKS
 from klamp.lm.tasks.task import Task, demonstrate
+from klamp.lm.text_collection import TextCollector
 from klamp.runtime.seeding import Purpose, key
 
 BASE = "base"
@@ -32,33 +36,104 @@ BASE = "base"
 
 
 def configured(
-    task: str, algorithm: AlgorithmConfig | str | None, given: dict[str, Any]
+    task: str, algorithm: AlgorithmConfig | str | None, given: dict[str, Any], sources: Sources
 ) -> Configuration:
-    """The configuration of a run; ``ConfigError`` where there is no such task."""
-    if task not in USUAL:
+    """The configuration of a run; ``ConfigError`` where there is no such task, and no such model.
+
+    What is given as objects is recorded by name.
+    """
+    recorded = sources.recorded()
+    if task in USUAL:
+        if sources != Sources():
+            raise ConfigError(
+                f"The task `{task}` has data and rewards of its own: leave out `data`, `reward` "
+                "and `environment`, or name the folder of a model in its place."
+            )
+        return configure(task, algorithm, given, USUAL[task])
+    if not Path(task).is_dir():
         raise ConfigError(
-            f"There is no task `{task}`.{closest(task, USUAL)} Expected one of {', '.join(USUAL)}."
+            f"There is no task `{task}`, and no folder of that name.{closest(task, USUAL)} "
+            f"Expected one of {', '.join(USUAL)}, or the folder of a model, such as "
+            "`./Qwen3-0.6B`."
         )
-    return configure(task, algorithm, given, USUAL[task])
+    if not (sources.reward or sources.text_environment):
+        raise ConfigError(
+            "Nothing rewards the completions. Give reward functions by `reward=…` (`--reward "
+            "rewards.py:correct`), or an environment by `environment=…` (`--environment "
+            "game.py:Game`)."
+        )
+    return configure(str(Path(task).absolute()), algorithm, given, None, recorded)
 
 
-def start(config: Configuration, folder: Path) -> Iteration:
+def start(config: Configuration, folder: Path, sources: Sources) -> Iteration:
     """The parts of a run, as they are at its start; its reference is the model it begins with.
 
     The supervised start of a built-in task is made once, and kept in the run's folder.
     """
     settings = config.settings
-    task = TASKS[config.task]
-    check_memory(config, task.decoder, *lengths(task))
-    decoder = _kept(folder) or _begun(task, settings, folder)
-    theta, model = language_model(
+    collector: Collector
+    if config.task in TASKS:
+        task = TASKS[config.task]
+        check_memory(config, task.decoder, *lengths(task))
+        decoder = _kept(folder) or _begun(task, settings, folder)
+        collector, texts = TaskCollector(task, settings), texts_of(task)
+    else:
+        model = load_pretrained(config.task)
+        collector = own_collector(config, model, sources)
+        decoder, texts = model.decoder, own_texts(model, collector, settings)
+    trainable: Any = eqx.is_inexact_array
+    if settings.adapter_rank:
+        lora = LoRA(settings.adapter_rank)
+        decoder = adapt(decoder, lora, key(settings.seed, Purpose.INITIALISE, 3))
+        trainable = adapters_only(decoder)
+    theta, whole = language_model(
         decoder,
-        eqx.is_inexact_array,
+        trainable,
         temperature=settings.temperature,
         value_hidden=settings.value_hidden,
         key=key(settings.seed, Purpose.INITIALISE, 1),
     )
-    return Iteration(config, theta, model, TaskCollector(task, settings), texts_of(task))
+    return Iteration(config, theta, whole, collector, texts)
+
+
+def own_collector(config: Configuration, model: Pretrained, sources: Sources) -> TextCollector:
+    """Where the completions of a model of the user's own come from; all of it is checked."""
+    settings, sources = config.settings, sources.over(config)
+    dataset, rewards, make = sources.rows(), sources.rewards(), sources.environment()
+    limits = TurnLimits(settings.max_new_tokens, model.end_tokens)
+    collector = TextCollector(model, dataset, rewards, None, settings)
+    turns = 1
+    if make is None:
+        collector.check()
+    else:
+        game = TextGame(
+            make,
+            collector.encode,
+            collector.encode_observation,
+            collector.decode,
+            limits,
+            settings.max_turns,
+            settings.max_prompt_tokens,
+        )
+        collector, turns = replace(collector, game=game), settings.max_turns
+    actions = turns * settings.max_new_tokens
+    tokens = settings.max_prompt_tokens + actions
+    check_memory(config, model.decoder.config, tokens, actions)
+    return collector
+
+
+def own_texts(model: Pretrained, collector: TextCollector, settings: Settings) -> Texts:
+    """How a model of the user's own reads and writes."""
+
+    def prompts(count: int, seed: int) -> list[str]:
+        rows = collector.dataset.drawn(seed, 0, count)
+        return [str(prompt) for prompt in collector.dataset.prompts(rows.tolist())]
+
+    def save(decoder: Decoder, folder: Path) -> None:
+        replace(model, decoder=decoder).save(folder)
+
+    limits = TurnLimits(settings.max_new_tokens, model.end_tokens)
+    return Texts(collector.encode, collector.decode, limits, prompts, save)
 
 
 def _kept(folder: Path) -> Decoder | None:

@@ -1,21 +1,23 @@
 """Training language models: the same loop, recorder and folder as every run of klamp."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from klamp.lm.evaluation import GreedyEvaluation
-from klamp.lm.policy import LanguagePolicy
-from klamp.lm.setup import configured, start
-
 from klamp.config.algorithms import AlgorithmConfig
 from klamp.errors import KlampWarning
 from klamp.lm.completions_log import CompletionsLog
 from klamp.lm.config import Configuration
+from klamp.lm.environment import TextEnvironment
+from klamp.lm.evaluation import GreedyEvaluation
 from klamp.lm.iteration import Iteration, State
+from klamp.lm.policy import LanguagePolicy
+from klamp.lm.rewards import RewardFunction
+from klamp.lm.setup import configured, start
+from klamp.lm.sources import Rows, Sources
 from klamp.reporting.format import mostly_refused
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
@@ -26,6 +28,7 @@ from klamp.runs.folder import (
     locked,
     metrics_until,
     nothing_trained,
+    refuse_strange_code,
     run_of,
     write_config,
 )
@@ -63,6 +66,10 @@ def train(
     task: str,
     algorithm: AlgorithmConfig | str | None = None,
     *,
+    data: Rows | None = None,
+    reward: RewardFunction | str | Sequence[RewardFunction | str] = (),
+    reward_weights: Sequence[float] | None = None,
+    environment: Callable[[], TextEnvironment] | str | None = None,
     out: str | Path | None = None,
     quiet: bool = False,
     report: Report | Sequence[Report] = (),
@@ -71,7 +78,10 @@ def train(
 ) -> Result:
     """Train a language model by rewards, and keep the run in a folder of its own.
 
-    ``task`` is a built-in one: ``sort``, ``addition``, ``walks``, ``guess``, ``memory``.
+    ``task`` is a built-in one (``sort``, ``addition``, ``walks``, ``guess``, ``memory``), or the
+    folder of a model, which then needs ``data`` (a file of JSON lines, or rows, each with a
+    ``prompt``) and ``reward`` functions with the signature of TRL's, or an ``environment``: a class
+    or function that makes one for each completion. These two are also taken as ``module:name``.
     ``algorithm`` is the name of a preset (``ppo``, ``trpo``, ``grpo``, …; ``klamp.lm.PRESETS``), or
     a config such as ``klamp.PPO(max_kl=0.01)``. ``settings`` are the fields of
     ``klamp.lm.Settings``; with a preset's name, those of its algorithm, too. ``steps`` counts
@@ -80,15 +90,19 @@ def train(
     Raises ``ConfigError`` on a setting that cannot work, and ``RunFolderError`` where the folder
     holds something already, each with what to do.
     """
-    config = configured(task, algorithm, settings)
-    reporters = gather(report, quiet=quiet)
-    return _told(train_config(config, out=out, reporters=reporters, device=device))
+    functions = (reward,) if isinstance(reward, str) or callable(reward) else tuple(reward)
+    weights = None if reward_weights is None else tuple(reward_weights)
+    sources = Sources(data, functions, weights, environment)
+    config = configured(task, algorithm, settings, sources)
+    how = {"out": out, "reporters": gather(report, quiet=quiet), "device": device}
+    return _told(train_config(config, sources, **how))
 
 
 @in_float32
 @patient_stderr()
 def train_config(
     config: Configuration,
+    sources: Sources,
     *,
     out: str | Path | None,
     reporters: Reporters,
@@ -102,7 +116,7 @@ def train_config(
     with locked(folder):
         # Another process may have been faster.
         write_config(choose_folder(config, folder), config)
-        return _run(config, folder, reporters, signals or Signals(), None)
+        return _run(config, sources, folder, reporters, signals or Signals(), None)
 
 
 def resume(
@@ -112,13 +126,17 @@ def resume(
     quiet: bool = False,
     report: Report | Sequence[Report] = (),
     device: str = "auto",
+    sources: Sources | None = None,
+    trust: bool = False,
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
     The run ends with the same bytes as if it had never been stopped: θ, metrics, completions.
+    ``sources`` are the run's own, where no name in its `config.json` leads to them. ``trust`` has
+    the modules be imported that it names, whoever wrote them there.
     """
-    reporters = gather(report, quiet=quiet)
-    return _told(go_on(folder, steps=steps, reporters=reporters, device=device))
+    how = {"steps": steps, "device": device, "sources": sources, "trust": trust}
+    return _told(go_on(folder, reporters=gather(report, quiet=quiet), **how))
 
 
 @in_float32
@@ -130,25 +148,39 @@ def go_on(
     reporters: Reporters,
     signals: Signals | None = None,
     device: str = "auto",
+    sources: Sources | None = None,
+    trust: bool = False,
 ) -> Result:
     """``resume``, for a caller that says by itself what could not be saved."""
     use_device(device)
     keep_compiled()
     path = Path(folder)
     root = run_of(path)
-    config = Configuration.from_dict(config_data(root))
+    config, sources = _trusted(root, sources or Sources(), trust), sources or Sources()
     with locked(root):
         at = None if nothing_trained(root) else latest_checkpoint(path)
         if steps is not None:
             config = with_steps(config, steps, 0 if at is None else verify(at).step)
-        return _run(config, root, reporters, signals or Signals(), at)
+        return _run(config, sources, root, reporters, signals or Signals(), at)
+
+
+def _trusted(root: Path, sources: Sources, trust: bool) -> Configuration:
+    """A run's configuration; ``ConfigError`` where it names code that nobody vouches for."""
+    data = config_data(root)
+    refuse_strange_code(root, data, trust, sources.given())
+    return Configuration.from_dict(data)
 
 
 def _run(
-    config: Configuration, folder: Path, reporters: Reporters, signals: Signals, at: Path | None
+    config: Configuration,
+    sources: Sources,
+    folder: Path,
+    reporters: Reporters,
+    signals: Signals,
+    at: Path | None,
 ) -> Result:
     """Train from a checkpoint, or from the beginning, to the end."""
-    run = start(config, folder)
+    run = start(config, folder, sources)
     state, origin = (run.fresh_state(), None) if at is None else _put_back(run, folder, at)
     if at is None:
         write_config(folder, config)
@@ -176,10 +208,15 @@ def _put_back(run: Iteration, root: Path, at: Path) -> tuple[State, Origin]:
 
 
 @in_float32
-def load(folder: str | Path) -> LanguagePolicy:
-    """The policy of a run's latest checkpoint, or of the checkpoint that is named."""
-    path = Path(folder)
-    run = start(Configuration.from_dict(config_data(run_of(path))), run_of(path))
+def load(
+    folder: str | Path, *, sources: Sources | None = None, trust: bool = False
+) -> LanguagePolicy:
+    """The policy of a run's latest checkpoint, or of the checkpoint that is named.
+
+    ``sources`` and ``trust`` are as in ``resume``.
+    """
+    path, sources = Path(folder), sources or Sources()
+    run = start(_trusted(run_of(path), sources, trust), run_of(path), sources)
     state, _ = restore(run.fresh_state(), latest_checkpoint(path))
     return run.policy(state)
 

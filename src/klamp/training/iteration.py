@@ -30,9 +30,9 @@ from klamp.training.state import (
     behavior_policy,
     count,
     fresh_state,
-    refusals,
     observation_scaling,
     observe_rewards,
+    refusals,
     scheduled_log_std,
     skip_rollout,
 )

@@ -68,7 +68,9 @@ def train_as_one(
             raise stopped from None
 
 
-def _iterate(runs: list[Iteration], running: list[RunRecorder[TrainState]], signals: Signals) -> list[str]:
+def _iterate(
+    runs: list[Iteration], running: list[RunRecorder[TrainState]], signals: Signals
+) -> list[str]:
     """Iterations of all runs at once until the steps of each are done."""
     began = time.perf_counter()
     collect, learn = _compiled(runs, running)
@@ -138,7 +140,9 @@ def _compiled(runs: list[Iteration], running: list[RunRecorder[TrainState]]) -> 
     return collect.lower(arguments).compile(), learn.lower(learning).compile()
 
 
-def _collect_arguments(runs: list[Iteration], running: list[RunRecorder[TrainState]]) -> list[tuple[Any, ...]]:
+def _collect_arguments(
+    runs: list[Iteration], running: list[RunRecorder[TrainState]]
+) -> list[tuple[Any, ...]]:
     return [
         run.collector.arguments(behavior_policy(run.config, one.state))
         for run, one in zip(runs, running, strict=True)
