@@ -101,6 +101,8 @@ def test_a_second_turn_goes_on_where_the_first_ended(decoder) -> None:
             key = jax.random.fold_in(jax.random.fold_in(KEY, s), len(one) + a)
             noisy = logits[len(context) + a - 1] + jax.random.gumbel(key, (V,))
             assert token == int(jnp.argmax(noisy))
+            sampled = jax.nn.log_softmax(logits[len(context) + a - 1])[token]
+            np.testing.assert_allclose(found.log_prob[s, len(one) + a], sampled, atol=1e-5)
 
 
 def test_top_k_and_top_p_keep_the_most_probable() -> None:
@@ -109,14 +111,17 @@ def test_top_k_and_top_p_keep_the_most_probable() -> None:
     keys = jax.random.split(KEY, 400)
 
     def chosen(sampling: Sampling) -> set[int]:
-        return set(np.asarray(sampling.choose(logits, keys)).tolist())
+        return set(np.asarray(sampling.choose(logits, keys)[0]).tolist())
 
     assert chosen(Sampling()) == {0, 1, 2, 3}
     assert chosen(Sampling(top_k=2)) == {1, 3} == chosen(Sampling(top_p=0.6))
     assert chosen(Sampling(top_p=0.9)) == {1, 2, 3}
     assert chosen(Sampling(top_p=0.2)) == {1} == chosen(Sampling(greedy=True))
-    counts = np.bincount(Sampling(temperature=0.5).choose(logits, keys), minlength=4)
-    expected = p**2 / np.sum(p**2)
+    token, log_prob = Sampling(temperature=0.5).choose(logits, keys)
+    counts, expected = np.bincount(token, minlength=4), p**2 / np.sum(p**2)
+    np.testing.assert_allclose(log_prob, np.log(expected)[token], rtol=1e-5)
+    token, log_prob = Sampling(top_k=2).choose(logits, keys)
+    np.testing.assert_allclose(log_prob, np.log(p / 0.8)[token], rtol=1e-4)
     assert np.all(np.abs(counts / 400 - expected) < 4 * np.sqrt(expected / 400))
 
 

@@ -45,13 +45,17 @@ class Sampling:
         allowed = top_p is None or (is_number(top_p) and 0 < top_p <= 1)
         require(allowed, self, "top_p", "a number above 0 and at most 1, or None")
 
-    def choose(self, logits: Float[Array, "S V"], keys: PRNGKeyArray) -> Int[Array, " S"]:
-        """One token for each row, by the row's own key."""
+    def choose(
+        self, logits: Float[Array, "S V"], keys: PRNGKeyArray
+    ) -> tuple[Int[Array, " S"], Float[Array, " S"]]:
+        """One token for each row, by the row's own key, and the log of its probability."""
         if self.greedy:
-            return jnp.argmax(logits, axis=-1)
+            return jnp.argmax(logits, axis=-1), jnp.zeros(len(logits), logits.dtype)
         logits = self._truncated(logits / self.temperature)
         noise = jax.vmap(lambda key: jax.random.gumbel(key, logits.shape[1:], logits.dtype))(keys)
-        return jnp.argmax(logits + noise, axis=-1)
+        token = jnp.argmax(logits + noise, axis=-1)
+        of_token = jnp.take_along_axis(logits, token[:, None], axis=-1)[:, 0]
+        return token, of_token - jax.nn.logsumexp(logits, axis=-1)
 
     def _truncated(self, logits: Float[Array, "S V"]) -> Float[Array, "S V"]:
         if self.top_k is not None and self.top_k < logits.shape[-1]:
@@ -95,7 +99,8 @@ def begin(
     """The prompts, read; ``length`` is the number of columns that may be filled in all."""
     rows, width = tokens.shape
     empty = jnp.zeros((rows, length), jnp.int32)
-    record = Record(empty, empty > 0, empty, jnp.zeros((rows, length)))
+    unwritten = jnp.zeros((rows, length))
+    record = Record(empty, empty > 0, empty, unwritten, unwritten)
     none = jnp.zeros(rows, jnp.int32)
     features = jnp.zeros((rows, decoder.head.shape[1]), jnp.float32)
     cache = decoder.empty_cache(rows, length)
@@ -132,9 +137,10 @@ def speak(
         keys = jax.vmap(lambda row, n: jax.random.fold_in(jax.random.fold_in(key, row), n))(
             rows, writing.actions
         )
-        token = sampling.choose(logits, keys)
+        token, log_prob = sampling.choose(logits, keys)
         at = writing.cache.filled
-        writing = _noted(writing, at, token[:, None], active[:, None], turn)._replace(
+        columns = (token[:, None], active[:, None], turn, log_prob[:, None])
+        writing = _noted(writing, at, *columns)._replace(
             actions=writing.actions + active,
             column=jnp.where(active, at, writing.column),
         )
@@ -202,16 +208,18 @@ def _noted(
     tokens: Int[Array, "S K"],
     valid: Bool[Array, "S K"],
     turn: Int[Array, ""] | int = 0,
+    log_prob: Float[Array, "S K"] | float = 0.0,
 ) -> Writing:
     """With these tokens in the record from column ``at`` on."""
-    said = jnp.where(valid, turn, 0)
-    parts = (jnp.where(valid, tokens, 0), valid, said)
-    record = writing.record
-    noted = [
-        jax.lax.dynamic_update_slice(whole, jnp.asarray(part, whole.dtype), (0, at))
-        for whole, part in zip(record, parts, strict=False)
-    ]
-    return writing._replace(record=Record(*noted, record.reward))
+
+    def put(whole: Array, part: Array | float) -> Array:
+        said = jnp.where(valid, part, 0).astype(whole.dtype)
+        return jax.lax.dynamic_update_slice(whole, said, (0, at))
+
+    old = writing.record
+    parts = (put(old.tokens, tokens), put(old.valid, valid), put(old.turn, turn))
+    record = Record(*parts, old.reward, put(old.log_prob, log_prob))
+    return writing._replace(record=record)
 
 
 def _read(decoder: Decoder, writing: Writing, count: int) -> Writing:

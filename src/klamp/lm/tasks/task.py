@@ -101,6 +101,6 @@ def demonstrate(
         silent = jnp.zeros(heard.shape)
         parts.append(Record(after.observation, heard, silent.astype(jnp.int32), silent))
         state = after.state
-    record = Record(*(jnp.concatenate(columns, axis=1) for columns in zip(*parts, strict=True)))
+    record = jax.tree.map(lambda *columns: jnp.concatenate(columns, axis=1), *parts)
     actions = environment.turns * environment.limits.new_tokens
     return completions_of(record, terminated, ~terminated, prompts, actions)
