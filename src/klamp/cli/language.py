@@ -41,7 +41,7 @@ def train(words: list[str]) -> int:
         refuse_missing("lm train", "TASK|MODEL")
     from klamp.lm.setup import configured
     from klamp.lm.sources import Sources
-    from klamp.lm.train import train_config
+    from klamp.lm.training import train_config
     from klamp.runtime.signals import Signals, leave_saying
     from klamp.training.callbacks import gather
 
@@ -132,7 +132,7 @@ def generate(words: list[str]) -> int:
         seed: Of the task's prompts, and of what is sampled.
     """
     given = parse(options, words, command="lm generate", description="Let a policy write.")
-    from klamp.lm.train import load
+    from klamp.lm.training import load
 
     policy = load(given.folder)
     prompts = list(given.prompt) or policy.own_prompts(given.count, given.seed)

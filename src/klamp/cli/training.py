@@ -207,7 +207,7 @@ def resume(words: list[str]) -> int:
             "device": given.device,
         }
         if _of_language(given.folder):
-            from klamp.lm.train import go_on
+            from klamp.lm.training import go_on
 
             result = go_on(given.folder, **how)
         else:
