@@ -10,7 +10,7 @@ from klamp.lm.config import configure
 from klamp.lm.generation import TurnLimits
 from klamp.lm.policy import LanguagePolicy, Texts
 
-LETTERS = "abcdefg"
+LETTERS = "abcdefgh"
 
 
 def policy(stop: tuple[int, ...] = ()) -> LanguagePolicy:

@@ -68,6 +68,7 @@ def test_the_folder_tells_what_happened(runs: Any) -> None:
     assert last["step"] == 4 * 48
     assert last["episodes"] == 32
     summary = json.loads((result.folder / "summary.json").read_text())
+    assert {"reward_mean", "completion_length_mean", "truncated_share"} <= {*last}
     assert 0 <= summary["accuracy_greedy"] <= 1
     lines = [json.loads(line) for line in (result.folder / "completions.jsonl").open()]
     assert [line["update"] for line in lines] == [
