@@ -89,10 +89,11 @@ def one_run(task: str, algo: str, settings: dict[str, Any], seed: int) -> dict[s
             task, algo, out=Path(scratch) / "run", quiet=True, seed=seed, **settings
         )
     took = time.perf_counter() - began
-    fresh = result.policy.config.settings
-    fresh = type(fresh)(seed=seed + 1_000_000, prompts=512)
-    sampled = TaskCollector(TASKS[task], fresh).collect(result.policy.decoder, 0)
-    greedy = TaskCollector(TASKS[task], fresh).greedy(result.policy.decoder, 512)
+    collector = TaskCollector(TASKS[task], result.policy.config.settings)
+    sampled, greedy = (
+        collector.evaluated(result.policy.decoder, 512, seed=seed + 10**6, deterministic=most)
+        for most in (False, True)
+    )
     made = [line for line in result.metrics if line["kl"]]
     last = result.metrics[-1]
     return {

@@ -1,6 +1,7 @@
 """Evaluations are due at their interval, and tell what the completions earned."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +13,15 @@ from klamp.lm.evaluation import LAST, GreedyEvaluation
 def test_evaluations_and_the_last_word() -> None:
     asked: list[int] = []
 
-    def greedy(decoder: object, count: int) -> SimpleNamespace:
+    def evaluated(decoder: object, count: int, *, seed: int, deterministic: bool) -> Any:
         asked.append(count)
+        assert deterministic
         return SimpleNamespace(
             returns=np.asarray([0.0, 1.0]), lengths=np.asarray([2.0, 4.0]), accuracy=0.5
         )
 
     config = configure("sort", "ppo", {"eval_interval": 100, "eval_episodes": 7})
-    collector = SimpleNamespace(greedy=greedy, exact=True)
+    collector = SimpleNamespace(evaluated=evaluated, exact=True)
     evaluation, policy = GreedyEvaluation(config, collector), SimpleNamespace(decoder=None)
     assert [evaluation.due(*steps) for steps in ((0, 99), (99, 100), (120, 180))] == [
         False,

@@ -29,7 +29,7 @@ class Recorded:
         returns, lengths = scores(played)
         return Played(played, returns, lengths, int(lengths.sum()), {"own": returns}, None, [])
 
-    def greedy(self, decoder: Any, count: int) -> Played:
+    def evaluated(self, decoder: Any, count: int, **how: Any) -> Played:
         raise AssertionError
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from lm.small_models import SETTINGS, completions, frozen_head_model, tiny_model
 
+from klamp import fisher_vector_product
 from klamp.algorithms import Context
 from klamp.config.algorithms import A2C, NPG, PPO, REINFORCE, TRPO, PPOPenalty
 from klamp.lm.config import Settings, configure
@@ -184,3 +185,25 @@ def test_a_reference_in_the_loss_pulls_towards_it() -> None:
     far, near = (float(each.report.details["kl_reference"]) for each in (free, pulled))
     assert near < 0.9 * far
     assert float(pulled.reference_coefficient) == pytest.approx(50 * 1.1)
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["whole", "head frozen"])
+def test_the_fisher_product_through_attention_is_that_of_its_definition(frozen: bool) -> None:
+    """E[∇log π ∇log πᵀ]·v, over the whole vocabulary in every state with weight."""
+    theta, model = frozen_head_model() if frozen else tiny_model()
+    part = theta[: model.policy_end]
+    batch = prepare(model, theta, theta, completions(), NOTHING, SETTINGS)
+    tokens = jnp.broadcast_to(jnp.arange(8)[:, None, None], (8, *batch.weight.shape))
+
+    def log_probabilities(at: jax.Array) -> jax.Array:
+        return jax.vmap(model.policy(at, batch.inputs).log_prob)(tokens)
+
+    score = np.asarray(jax.jacrev(log_probabilities)(part), np.float64)
+    chance = np.exp(np.asarray(log_probabilities(part), np.float64)) * np.asarray(batch.weight)
+    vector = np.asarray(jax.random.normal(jax.random.key(4), part.shape))
+    explicit = np.einsum("vsa,vsan,vsam,m->n", chance, score, score, vector, optimize=True)
+    explicit /= np.asarray(batch.weight).sum()
+    product = fisher_vector_product(
+        model.policy, part, batch.inputs, jnp.asarray(vector), weight=batch.weight
+    )
+    assert np.linalg.norm(product - explicit) <= 1e-5 * np.linalg.norm(explicit)

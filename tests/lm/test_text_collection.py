@@ -57,7 +57,7 @@ def test_rewards_see_texts_and_columns_and_reach_the_last_action() -> None:
     cut = np.asarray(played.completions.truncated).any(1)
     np.testing.assert_array_equal(cut, [MODEL.end_tokens[0] not in each for each in ids])
     assert played.samples[0]["prompt"] == call["prompts"][0]
-    greedy = collecting.greedy(tiny_decoder(), 4)
+    greedy = collecting.evaluated(tiny_decoder(), 4, seed=0, deterministic=True)
     assert [sample["prompt"] for sample in greedy.samples] == ["ab", "ccc", "f", "ab"]
 
 
