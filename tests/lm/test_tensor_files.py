@@ -26,7 +26,7 @@ def test_tensors_of_several_files(tmp_path: Path) -> None:
     with pytest.raises(Unreadable, match="'a' a second time"):
         list_tensors([first, first])
     first.unlink()
-    with pytest.raises(Unreadable, match="a of 1.safetensors cannot be read"):
+    with pytest.raises(Unreadable, match=r"a of 1\.safetensors cannot be read"):
         read_tensor("a", found["a"])
 
 
