@@ -199,17 +199,30 @@ def resume(words: list[str]) -> int:
             )
             return ended_together(folders)
         from klamp.training.callbacks import gather
-        from klamp.training.resume import go_on
 
-        result = go_on(
-            given.folder,
-            steps=given.steps,
-            reporters=gather(given.log, quiet=given.quiet),
-            signals=signals,
-            device=given.device,
-            trust=given.trust,
-        )
+        how = {
+            "steps": given.steps,
+            "reporters": gather(given.log, quiet=given.quiet),
+            "signals": signals,
+            "device": given.device,
+        }
+        if _of_language(given.folder):
+            from klamp.lm.training import go_on
+
+            result = go_on(given.folder, **how)
+        else:
+            from klamp.training.resume import go_on
+
+            result = go_on(given.folder, trust=given.trust, **how)
     return ended(result)
+
+
+def _of_language(folder: Path) -> bool:
+    """Whether a run's folder is of a language model."""
+    from klamp.config.environment_name import LANGUAGE
+    from klamp.runs.folder import config_data, run_of
+
+    return str(config_data(run_of(folder)).get("env")).startswith(LANGUAGE)
 
 
 def _resume_options(words: list[str]) -> Any:

@@ -28,6 +28,8 @@ class Record(NamedTuple):
     """The turn in which the policy sampled the token, from 1; 0 for all that it did not sample."""
     reward: Float[Array, "S L"]
     """What was earned when this token had been written."""
+    log_prob: Float[Array, "S L"] | None = None
+    """Log of the probability that the token was sampled with, in nats; None where not known."""
 
 
 class Completions(NamedTuple):
@@ -53,6 +55,10 @@ class Completions(NamedTuple):
     """True on the last action of a sequence that a limit of length or turns cut off."""
     prompt: Int[Array, " S"]
     """The row of the data that the prompt is from."""
+    log_prob: Float[Array, "S A"] | None = None
+    """Log of the probability that the action was sampled with, as the sampler had it, in nats;
+    0 under weight 0. None where not known. Where it is not that of the policy that is learnt from,
+    the two are not one: another temperature, mask, position or precision."""
     features: Float[Array, "S A D"] | None = None
     """What the collecting policy's trunk said at ``positions``."""
     final_features: Float[Array, "S D"] | None = None
@@ -97,8 +103,8 @@ class Completions(NamedTuple):
         parts = self._replace(tokens=self.tokens[:, :length], valid=self.valid[:, :length])
         names = ("positions", "action", "weight", "turn", "reward", "terminated", "truncated")
         parts = parts._replace(**{name: slots(getattr(self, name)) for name in names})
-        features = None if self.features is None else slots(self.features)
-        return parts._replace(features=features)
+        known = {name: getattr(self, name) for name in ("log_prob", "features")}
+        return parts._replace(**jax.tree.map(slots, known))
 
 
 class Transitions(NamedTuple):
@@ -124,7 +130,9 @@ def completions_of(
     at least the number of tokens sampled in any row. The first token of a row must not be sampled.
     """
     order = jnp.argsort(~record.valid, axis=1, stable=True)
-    tokens, valid, turn, reward = (jnp.take_along_axis(part, order, axis=1) for part in record)
+    tokens, valid, turn, reward, log_prob = jax.tree.map(
+        lambda part: jnp.take_along_axis(part, order, axis=1), record
+    )
     turn = jnp.where(valid, turn, 0)
     sampled = turn > 0
     columns = jnp.argsort(~sampled, axis=1, stable=True)[:, :actions]
@@ -145,6 +153,7 @@ def completions_of(
         terminated=last & terminated[:, None],
         truncated=last & truncated[:, None] & ~terminated[:, None],
         prompt=prompt,
+        log_prob=None if log_prob is None else slots(log_prob),
     )
 
 

@@ -164,16 +164,9 @@ def read_trusted_config(
     lead to nothing; ``algorithm`` is the run's own, where it is given again.
     """
     data = config_data(folder)
-    again = [*given, *(["algorithm"] if algorithm is not None else [])]
-    code = code_of(data, again, imported=sys.modules)
-    if code and not trust and not is_signed(data):
-        raise ConfigError(
-            f"{folder / 'config.json'} names {code[0]}. No `klamp train` of yours signed that: the "
-            "run is another's, its config.json was changed, or the module lies elsewhere now. "
-            "Nothing was imported. Look at it; if you trust it, add `--trust` (in Python, "
-            "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
-            "`algorithm=…`)."
-        )
+    refuse_strange_code(
+        folder, data, trust, [*given, *(["algorithm"] if algorithm is not None else [])]
+    )
     module = module_of_algorithm(data.get("algo"))
     if module is not None and algorithm is None:
         import_named(module, f"The algorithm {shown(data['algo'])} of {folder}")
@@ -184,6 +177,21 @@ def read_trusted_config(
             "Give the run's own, or leave it out where it is one of klamp's."
         )
     return config
+
+
+def refuse_strange_code(
+    folder: Path, data: dict[str, Any], trust: bool, given: Sequence[str] = ()
+) -> None:
+    """Raise ``ConfigError`` where a configuration names code that nobody vouches for."""
+    code = code_of(data, given, imported=sys.modules)
+    if code and not trust and not is_signed(data):
+        raise ConfigError(
+            f"{folder / 'config.json'} names {code[0]}. No `klamp train` of yours signed that: the "
+            "run is another's, its config.json was changed, or the module lies elsewhere now. "
+            "Nothing was imported. Look at it; if you trust it, add `--trust` (in Python, "
+            "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
+            "`algorithm=…`)."
+        )
 
 
 def config_data(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import threading
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,10 +62,11 @@ def restore(fresh: State, path: Path) -> tuple[State, dict[str, np.ndarray]]:
 
 def filled(fresh: State, tensors: dict[str, np.ndarray], where: Path) -> State:
     """A state of saved arrays; θ and the algorithm's own state are JAX's again."""
-    saved = restore_tensors(fresh, tensors, where)
-    return saved._replace(
-        theta=jnp.asarray(saved.theta), algorithm=jax.tree.map(jnp.asarray, saved.algorithm)
-    )
+
+    def placed(path: tuple[Any, ...], leaf: np.ndarray) -> Any:
+        return jnp.asarray(leaf) if path[0].name in ("theta", "algorithm") else leaf
+
+    return jax.tree_util.tree_map_with_path(placed, restore_tensors(fresh, tensors, where))
 
 
 ATTEMPTS = 3

@@ -30,9 +30,9 @@ from klamp.training.state import (
     behavior_policy,
     count,
     fresh_state,
-    note_refusal,
     observation_scaling,
     observe_rewards,
+    refusals,
     scheduled_log_std,
     skip_rollout,
 )
@@ -132,8 +132,9 @@ class Iteration:
         metrics = report_metrics(report)
         if (std := action_std(self.config, state)) is not None:
             metrics["action_std"] = std
-        state = count(state._replace(theta=theta, algorithm=algorithm), summary)
-        return note_refusal(state, str(metrics["outcome"])), metrics
+        refused = refusals(state.refused, str(metrics["outcome"]))
+        state = state._replace(theta=theta, algorithm=algorithm, refused=refused)
+        return count(state, summary), metrics
 
     def position(self) -> Position:
         """Where the environments stand."""

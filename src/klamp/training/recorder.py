@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, cast
 
 from klamp.collection.episodes import WINDOW
 from klamp.collection.host import never
@@ -23,7 +23,7 @@ from klamp.runs.metrics_log import Metrics, MetricsLog, to_json
 from klamp.runtime.signals import Signals, stop_line
 from klamp.training.callbacks import Reporters, UpdateEvent
 from klamp.training.checkpointing import Saver, Standing, stays
-from klamp.training.state import Boundary, Progress
+from klamp.training.state import Boundary, Progress, State
 
 REFUSALS = 10
 """Updates in a row that may be refused because something is not finite."""
@@ -102,18 +102,22 @@ class Evaluation(Protocol):
         """The metrics of one evaluation."""
         ...
 
+    def at_the_end(self, policy: Any, /) -> Metrics:
+        """What the summary says of the last policy besides."""
+        ...
+
     def close(self) -> None:
         """Free what it holds."""
         ...
 
 
-class RunRecorder:
+class RunRecorder(Generic[State]):
     """Keeps metrics, checkpoints and the summary of a run while it iterates."""
 
     def __init__(
         self,
         run: Run,
-        state: Progress,
+        state: State,
         folder: Path,
         reporters: Reporters,
         evaluation: Evaluation,
@@ -141,9 +145,9 @@ class RunRecorder:
                 raise
 
     @property
-    def state(self) -> Progress:
+    def state(self) -> State:
         """The state after the last iteration."""
-        return self._standing.boundary.state
+        return cast(State, self._standing.boundary.state)
 
     @property
     def done(self) -> bool:
@@ -279,6 +283,8 @@ class RunRecorder:
         """The last checkpoint and the summary; the result says where the disk did not take them."""
         saved = self._saver.attempt(self._standing, self.spent)
         result = self.result()
+        last = self._evaluation.at_the_end(result.policy)
+        result = replace(result, summary=result.summary | last)
         if not saved:
             return replace(result, unsaved=self._unsaved("checkpoint", self._saver.trouble))
         try:

@@ -1,7 +1,7 @@
 """Everything that changes while a run trains: one pytree, and all that a checkpoint holds."""
 
 import math
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -59,10 +59,6 @@ class Progress(Protocol):
     @property
     def refused(self) -> Any:
         """[2]: updates refused because something was not finite, in a row up to now, in all."""
-        ...
-
-    def _replace(self, **fields: Any) -> Self:
-        """The same with other fields: a NamedTuple has it."""
         ...
 
 
@@ -181,23 +177,21 @@ def skip_rollout(state: TrainState, steps: int) -> TrainState:
     """A rollout of ``steps`` that nothing is learnt from: they count, open episodes do not."""
     running = np.zeros_like(state.discounted_return)
     episodes = state.episodes._replace(running_return=running, running_length=running.copy())
-    return note_refusal(
-        state._replace(
-            discounted_return=running.copy(),
-            episodes=episodes,
-            step=state.step + steps,
-            update=state.update + 1,
-        ),
-        Outcome.NON_FINITE.name,
+    return state._replace(
+        discounted_return=running.copy(),
+        episodes=episodes,
+        step=state.step + steps,
+        update=state.update + 1,
+        refused=refusals(state.refused, Outcome.NON_FINITE.name),
     )
 
 
-def note_refusal(state: State, outcome: str) -> State:
-    """Count the updates that were refused because something was not finite."""
-    in_a_row, total = (int(n) for n in state.refused)
+def refusals(before: Any, outcome: str) -> np.ndarray:
+    """The counts of updates refused because something was not finite, after one more update."""
+    in_a_row, total = (int(n) for n in before)
     refused = outcome == Outcome.NON_FINITE.name
     counts = (in_a_row + 1, total + 1) if refused else (0, total)
-    return state._replace(refused=np.array(counts, np.int64))
+    return np.array(counts, np.int64)
 
 
 def count(state: TrainState, summary: Summary) -> TrainState:

@@ -201,7 +201,7 @@ def load(
         environments.close()
 
 
-def run_to_end(running: RunRecorder, signals: Signals) -> Result:
+def run_to_end(running: RunRecorder[Any], signals: Signals) -> Result:
     """Iterate until the steps are done; keep metrics, checkpoints and the summary."""
     signals.last_resort = running.stop
     try:
