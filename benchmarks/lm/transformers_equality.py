@@ -32,12 +32,12 @@ from klamp.lm.pretrained import Pretrained, load_pretrained
 FIXTURES = Path(__file__).parents[2] / "tests" / "lm" / "checkpoints"
 SIZE: dict[str, Any] = {
     "vocab_size": 19,
-    "hidden_size": 16,
-    "intermediate_size": 24,
+    "hidden_size": 12,
+    "intermediate_size": 16,
     "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "head_dim": 6,
+    "head_dim": 4,
     "max_position_embeddings": 64,
     "pad_token_id": 18,
     "eos_token_id": 17,
@@ -80,6 +80,8 @@ KINDS: dict[str, tuple[type, type, dict[str, Any]]] = {
         {"sliding_window": 5},
     ),
 }
+STORED = ("llama-scaled-biases", "qwen2-tied", "qwen3", "mistral")
+"""Those that the tests read: one of each family."""
 ROWS, LENGTH, NEW = 4, 12, 16
 PADDING = np.array([0, 2, 5, 8])
 VALID = np.arange(LENGTH) >= PADDING[:, None]
@@ -261,7 +263,7 @@ def main() -> None:
     rows: dict[str, dict[str, float]] = {}
     for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder:
-            rows[kind] = compare(kind, Path(folder), arguments.fixtures)
+            rows[kind] = compare(kind, Path(folder), arguments.fixtures and kind in STORED)
         print(kind, {name: f"{value:.2g}" for name, value in rows[kind].items()}, flush=True)
     write(arguments.out / "lm_transformers.md", page(rows))
 
