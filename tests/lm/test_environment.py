@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_games import DATA, GAME, KEY, WORDS, S, small_decoder
+from lm.small_games import DATA, GAME, KEY, WORDS, S, small_decoder
 
 from klamp.lm.environment import play
 from klamp.lm.generation import Sampling

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_games import DATA, GAME, KEY, WORDS, S, small_decoder
+from lm.small_games import DATA, GAME, KEY, WORDS, S, small_decoder
 
 from klamp.errors import EnvironmentFault
 from klamp.lm.environment import Turn, play
