@@ -21,6 +21,9 @@ from klamp.mathematics.objectives import (
     entropy_bonus,
     importance_ratio,
     joint_loss,
+    reference_penalty,
+    sequence_ratio,
+    truncated_surrogate,
     value_loss,
 )
 from klamp.mathematics.schedules import scheduled
@@ -58,14 +61,9 @@ def loss(
 ) -> Float[Array, ""]:
     """−L_clip + c₁·(V − target)² − c₂·H (eq. 9), on the rows given."""
     new, value = network.distribution_and_value(batch.inputs)
-    surrogate = clipped_surrogate(
-        importance_ratio(new.log_prob(batch.action), old_log_prob),
-        batch.advantage,
-        clip,
-        batch.weight,
-        clip_upper=config.clip_upper,
-        dual_clip=config.dual_clip,
-    )
+    surrogate = policy_surrogate(new.log_prob(batch.action), old_log_prob, batch, clip, config)
+    if batch.reference is not None:
+        surrogate = surrogate - reference_penalty(new, batch.reference, batch.weight)
     if config.value_clip is None:
         half_error = value_loss(value, batch.value_target, batch.weight)
     else:
@@ -79,6 +77,40 @@ def loss(
         value_coefficient=config.value_coefficient,
         entropy_coefficient=config.entropy_coefficient,
     )
+
+
+def policy_surrogate(
+    log_prob: Float[Array, "*B"],
+    old_log_prob: Float[Array, "*B"],
+    batch: Batch,
+    clip: Float[Array, ""],
+    config: PPO,
+) -> Float[Array, ""]:
+    """L_clip (eq. 7), or what ``config`` has in its place."""
+    ratio = ratios(log_prob, old_log_prob, batch.weight, config)
+    if config.objective == "cispo":
+        parts = (ratio, log_prob, batch.advantage, clip, batch.weight)
+        return truncated_surrogate(*parts, clip_upper=config.clip_upper)
+    return clipped_surrogate(
+        ratio,
+        batch.advantage,
+        clip,
+        batch.weight,
+        clip_upper=config.clip_upper,
+        dual_clip=config.dual_clip,
+    )
+
+
+def ratios(
+    log_prob: Float[Array, "*B"],
+    old_log_prob: Float[Array, "*B"],
+    weight: Float[Array, "*B"] | None,
+    config: PPO,
+) -> Float[Array, "*B"]:
+    """What is clipped: of each sample, or of the sequence that it is in."""
+    if config.ratio == "sequence":
+        return sequence_ratio(log_prob, old_log_prob, weight)
+    return importance_ratio(log_prob, old_log_prob)
 
 
 def update(

@@ -29,7 +29,7 @@ def train(words: list[str]) -> int:
     from klamp.config.env_kwargs import env_kwargs_of
     from klamp.config.presets import configure, sources
 
-    values = _settings_of(given)
+    values = settings_of(given)
     options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
     config = configure(
         env,
@@ -74,7 +74,7 @@ def train(words: list[str]) -> int:
             signals=signals,
             device=given.device,
         )
-    return _ended(result)
+    return ended(result)
 
 
 def _train_options(words: list[str], file: ConfigFile) -> Any:
@@ -105,7 +105,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             ("log", tuple[str, ...], ()),
             ("start_from", Path | None, None),
             ("quiet", bool, False),
-            *(_section(heading, kind, defaults) for heading, kind in sections.items()),
+            *(section(heading, kind, defaults) for heading, kind in sections.items()),
         ],
         frozen=True,
     )
@@ -152,7 +152,7 @@ def _listed(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _section(heading: str, kind: type[Any], values: dict[str, Any]) -> tuple[str, type[Any], Any]:
+def section(heading: str, kind: type[Any], values: dict[str, Any]) -> tuple[str, type[Any], Any]:
     """A group of settings as a field of the options, which tyro shows under a heading.
 
     Its values are checked later, together with those of the other groups.
@@ -168,7 +168,7 @@ def _section(heading: str, kind: type[Any], values: dict[str, Any]) -> tuple[str
     return heading.replace("-", "_"), unchecked, unchecked(**defaults)
 
 
-def _settings_of(given: Any) -> dict[str, Any]:
+def settings_of(given: Any) -> dict[str, Any]:
     """The values of all sections, side by side."""
     sections = [part for part in vars(given).values() if is_dataclass(part)]
     return {name: value for part in sections for name, value in vars(part).items()}
@@ -199,17 +199,30 @@ def resume(words: list[str]) -> int:
             )
             return ended_together(folders)
         from klamp.training.callbacks import gather
-        from klamp.training.resume import go_on
 
-        result = go_on(
-            given.folder,
-            steps=given.steps,
-            reporters=gather(given.log, quiet=given.quiet),
-            signals=signals,
-            device=given.device,
-            trust=given.trust,
-        )
-    return _ended(result)
+        how = {
+            "steps": given.steps,
+            "reporters": gather(given.log, quiet=given.quiet),
+            "signals": signals,
+            "device": given.device,
+        }
+        if _of_language(given.folder):
+            from klamp.lm.train import go_on
+
+            result = go_on(given.folder, **how)
+        else:
+            from klamp.training.resume import go_on
+
+            result = go_on(given.folder, trust=given.trust, **how)
+    return ended(result)
+
+
+def _of_language(folder: Path) -> bool:
+    """Whether a run's folder is of a language model."""
+    from klamp.config.environment_name import LANGUAGE
+    from klamp.runs.folder import config_data, run_of
+
+    return str(config_data(run_of(folder)).get("env")).startswith(LANGUAGE)
 
 
 def _resume_options(words: list[str]) -> Any:
@@ -245,7 +258,7 @@ def _resume_options(words: list[str]) -> Any:
     )
 
 
-def _ended(result: Any) -> int:
+def ended(result: Any) -> int:
     """The exit code of a run that came to its end."""
     if result.unsaved is None:
         return _learnt(result.summary)

@@ -9,6 +9,9 @@ FACTORY = "factory:"
 POOL = "envpool:"
 """How EnvPool's begin."""
 
+LANGUAGE = "lm:"
+"""How the name begins of what a language model is trained in."""
+
 LIBRARIES = ("gymnax", "brax", "playground")
 """What stands before the colon in the name of an environment of theirs."""
 
@@ -17,7 +20,7 @@ def module_of(env: str) -> str | None:
     """The module that is imported to make an environment; None where its name names none."""
     if env.startswith(FACTORY):
         return code_module(env.removeprefix(FACTORY))
-    if env.startswith((OBJECT, POOL, *(f"{library}:" for library in LIBRARIES))):
+    if env.startswith((OBJECT, POOL, LANGUAGE, *(f"{library}:" for library in LIBRARIES))):
         return None
     return env.rpartition(":")[0] or None
 

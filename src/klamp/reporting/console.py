@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from klamp.config.run import RunConfig
+from klamp.config.run import Configuration
 from klamp.reporting.format import (
     LINE_EVERY_S,
     Refusals,
@@ -29,7 +29,7 @@ class Lines:
         self._steps = 1
         self._refusals = Refusals()
 
-    def start(self, config: RunConfig, folder: Path) -> None:
+    def start(self, config: Configuration, folder: Path) -> None:
         """Name the run."""
         self._steps = config.settings.steps
         print(heading(config, str(folder)), file=self._file, flush=True)
@@ -68,7 +68,7 @@ class Panel:
         self._steps = 1
         self._refusals = Refusals()
 
-    def start(self, config: RunConfig, folder: Path) -> None:
+    def start(self, config: Configuration, folder: Path) -> None:
         """Name the run and show the bar."""
         self._steps = config.settings.steps
         self._console.print(heading(config, str(folder)))

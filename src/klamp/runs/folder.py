@@ -22,7 +22,8 @@ import filelock
 from klamp.config.algorithms import AlgorithmConfig, short_name
 from klamp.config.algorithms.own import module_of_algorithm
 from klamp.config.environment_name import title_of
-from klamp.config.run import RunConfig
+from klamp.config.run import Configuration, RunConfig
+from klamp.config.settings import BOOKKEEPING
 from klamp.errors import (
     CheckpointError,
     ConfigError,
@@ -47,14 +48,14 @@ _SEED = re.compile(r"seed-([0-9]{1,19})")
 _DEBRIS = re.compile(r"\..*\.\d+\.tmp")
 
 
-def folder_of(config: RunConfig, out: str | Path | None) -> Path:
+def folder_of(config: Configuration, out: str | Path | None) -> Path:
     """Where a run lies: in ``out``, or below `runs` by its environment, algorithm and seed."""
     env = title_of(config.env).replace(":", "-").replace("/", "-")
     name = f"{env}-{short_name(config.algorithm)}"
     return Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
 
 
-def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
+def choose_folder(config: Configuration, out: str | Path | None) -> Path:
     """The folder that a run will get; an error where something lies there already."""
     folder = folder_of(config, out)
     if folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
@@ -132,7 +133,7 @@ def run_of(folder: Path) -> Path:
     return folder.parent.parent if inside else folder
 
 
-def write_config(folder: Path, config: RunConfig) -> None:
+def write_config(folder: Path, config: Configuration) -> None:
     """`config.json`, with the version that wrote it, and signed where it names code."""
     data = {"klamp_version": version("klamp")} | config.to_dict()
     if code_of(data):
@@ -146,7 +147,7 @@ def read_config(folder: Path, own_algorithm: type[Any] | None = None) -> RunConf
 
     ``own_algorithm`` is the class of a user's own algorithm, where no module holds it.
     """
-    return RunConfig.from_dict(_data_of(folder), own_algorithm)
+    return RunConfig.from_dict(config_data(folder), own_algorithm)
 
 
 def read_trusted_config(
@@ -162,17 +163,10 @@ def read_trusted_config(
     ``given`` says which of `environment` and `wrappers` the user gives again, so that their names
     lead to nothing; ``algorithm`` is the run's own, where it is given again.
     """
-    data = _data_of(folder)
-    again = [*given, *(["algorithm"] if algorithm is not None else [])]
-    code = code_of(data, again, imported=sys.modules)
-    if code and not trust and not is_signed(data):
-        raise ConfigError(
-            f"{folder / 'config.json'} names {code[0]}. No `klamp train` of yours signed that: the "
-            "run is another's, its config.json was changed, or the module lies elsewhere now. "
-            "Nothing was imported. Look at it; if you trust it, add `--trust` (in Python, "
-            "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
-            "`algorithm=…`)."
-        )
+    data = config_data(folder)
+    refuse_strange_code(
+        folder, data, trust, [*given, *(["algorithm"] if algorithm is not None else [])]
+    )
     module = module_of_algorithm(data.get("algo"))
     if module is not None and algorithm is None:
         import_named(module, f"The algorithm {shown(data['algo'])} of {folder}")
@@ -185,8 +179,23 @@ def read_trusted_config(
     return config
 
 
-def _data_of(folder: Path) -> dict[str, Any]:
-    """What `config.json` says."""
+def refuse_strange_code(
+    folder: Path, data: dict[str, Any], trust: bool, given: Sequence[str] = ()
+) -> None:
+    """Raise ``ConfigError`` where a configuration names code that nobody vouches for."""
+    code = code_of(data, given, imported=sys.modules)
+    if code and not trust and not is_signed(data):
+        raise ConfigError(
+            f"{folder / 'config.json'} names {code[0]}. No `klamp train` of yours signed that: the "
+            "run is another's, its config.json was changed, or the module lies elsewhere now. "
+            "Nothing was imported. Look at it; if you trust it, add `--trust` (in Python, "
+            "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
+            "`algorithm=…`)."
+        )
+
+
+def config_data(folder: Path) -> dict[str, Any]:
+    """What `config.json` says, checked by nobody yet."""
     path = folder / "config.json"
     if not os.path.exists(path):
         raise CheckpointError(
@@ -252,7 +261,7 @@ def _owner(folder: Path) -> str:
         return "another process"
 
 
-def begin_line(folder: Path, step: int, update: int, config: RunConfig, aside: Path) -> None:
+def begin_line(folder: Path, step: int, update: int, config: Configuration, aside: Path) -> None:
     """Make a folder end at a checkpoint, for a run that goes on from there with ``config``.
 
     What came later is moved to ``aside``. A run calls this before the first thing that it writes,
@@ -262,7 +271,8 @@ def begin_line(folder: Path, step: int, update: int, config: RunConfig, aside: P
     later = later_than(folder / "checkpoints", step)
     if later:
         _set_aside(folder, later, aside)
-    if read_config(folder, type(config.algorithm)) != config:
+    there = {key: value for key, value in config_data(folder).items() if key not in BOOKKEEPING}
+    if there != json.loads(json.dumps(config.to_dict())):
         write_config(folder, config)
     drop_metrics_after(folder / "metrics.jsonl", update)
     if later:

@@ -33,8 +33,17 @@ SIGNATURE = "signature"
 
 KEY_BYTES = 32
 
-_GIVEN_AS = {"environment": "environment", "algorithm": "algorithm", "wrapper": "wrappers"}
+_GIVEN_AS = {
+    "environment": "environment",
+    "algorithm": "algorithm",
+    "wrapper": "wrappers",
+    "reward": "reward",
+    "text environment": "text_environment",
+}
 """The argument by which a user gives each part again."""
+
+_CALLED = ("wrapper", "reward", "text environment")
+"""Parts that are functions or classes: they are called, whether or not their module is imported."""
 
 KEYS = {"environment": "env", "algorithm": "algo"}
 """What of a configuration may name a module, and where."""
@@ -54,7 +63,7 @@ def code_of(
     for what, name, module in _named(data):
         if _GIVEN_AS[what] in given:
             continue
-        if module not in imported or name.startswith(FACTORY) or what == "wrapper":
+        if module not in imported or name.startswith(FACTORY) or what in _CALLED:
             found.append(
                 f"the {what} `{printable(name, 300)}`, and to make it would run the code of the "
                 f"module `{printable(module, 300)}`"
@@ -69,13 +78,18 @@ def code_of(
 
 def _named(data: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The code that a configuration names: what it is for, its name, and its module."""
-    wrappers = data.get("wrappers")
-    several: Any = wrappers if isinstance(wrappers, list | tuple) else ()
+    several, rewards = (_several(data.get(key)) for key in ("wrappers", "reward"))
     names = [("environment", _text(data.get("env")), module_of)]
     names += [("algorithm", _text(data.get("algo")), module_of_algorithm)]
+    names += [("text environment", _text(data.get("text_environment")), code_module)]
     names += [("wrapper", _text(name), code_module) for name in several]
+    names += [("reward", _text(name), code_module) for name in rewards]
     found = [(what, name, find(name)) for what, name, find in names]
     return [(what, name, module) for what, name, module in found if module is not None]
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _text(value: Any) -> str:

@@ -12,6 +12,7 @@ from klamp.config.run import RunConfig
 from klamp.envs.source import EnvironmentSource, given_again, source_of
 from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError, KlampWarning
+from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.networks import NetworkBuilder
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
@@ -144,7 +145,8 @@ def resume_one(
         run, fresh = start(config, network, compiled_by, environment)
         try:
             state, origin = begin_or_go_on(run, fresh, path)
-            running = RunRecorder(run, state, root, reporters, origin, environment)
+            evaluation = PeriodicEvaluation(config, environment)
+            running = RunRecorder(run, state, root, reporters, evaluation, origin)
             return run_to_end(running, signals or Signals()), run
         finally:
             run.close()
