@@ -17,7 +17,7 @@ from klamp.lm.adapters import LoRA, adapt, adapters_only
 from klamp.lm.collection import Collector, TaskCollector
 from klamp.lm.config import USUAL, Configuration, Settings, configure
 from klamp.lm.decoder import Decoder, random_decoder
-from klamp.lm.environment import TextGame, resets
+from klamp.lm.environment import resets
 from klamp.lm.generation import TurnLimits
 from klamp.lm.iteration import Iteration
 from klamp.lm.memory import check_memory
@@ -29,6 +29,7 @@ from klamp.lm.supervised import warm_started
 from klamp.lm.tasks.builtin import TASKS
 from klamp.lm.tasks.task import Task, demonstrate
 from klamp.lm.text_collection import TextCollector
+from klamp.lm.text_game import TextGame
 from klamp.runtime.seeding import Purpose, key
 
 BASE = "base"
