@@ -2,7 +2,6 @@
 
 import math
 import re
-from functools import partial
 from typing import Any
 
 import equinox as eqx

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.lm.decoder import Decoder
@@ -39,6 +40,10 @@ class TokenTurn(NamedTuple):
     reward: Float[Array, ""]
     terminated: Bool[Array, ""]
     truncated: Bool[Array, ""]
+
+
+NOTHING_SAID = (np.zeros(0, np.int32), np.zeros(0, bool))
+"""The observation of an environment that ends after one turn, and its validity."""
 
 
 class TokenEnvironment(Protocol):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
@@ -74,6 +75,7 @@ def scores(task: Task, completions: Completions) -> dict[str, Float[Array, ""]]:
     return found
 
 
+@eqx.filter_jit
 def demonstrate(
     environment: DemonstratedEnvironment,
     data: PRNGKeyArray,
