@@ -1,5 +1,6 @@
 """Writing with a cache against the definition: the whole sequence again for every token."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +25,7 @@ V, STOP = 9, 4
 LIMITS = TurnLimits(new_tokens=5, stop=(STOP,))
 PROMPTS = [[1, 2, 3], [5], [6, 7], [8, 1, 2, 3]]
 KEY = jax.random.key(11)
+logits_of = eqx.filter_jit(lambda decoder, tokens: decoder.logits(tokens))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def by_hand(decoder, prompt: list[int], row: int, temperature: float | None) -> 
     said: list[int] = []
     while len(said) < 5 and STOP not in said:
         tokens = jnp.zeros((1, 9), int).at[0, : len(prompt + said)].set(jnp.asarray(prompt + said))
-        logits = decoder.logits(tokens)[0, len(prompt + said) - 1]
+        logits = logits_of(decoder, tokens)[0, len(prompt + said) - 1]
         if temperature is not None:
             key = jax.random.fold_in(jax.random.fold_in(KEY, row), len(said))
             logits = logits / temperature + jax.random.gumbel(key, (V,))
@@ -61,7 +63,6 @@ def test_tokens_are_those_of_the_whole_sequence_again(decoder, temperature) -> N
     sampling = Sampling(greedy=True) if temperature is None else Sampling(temperature)
     got = written(decoder, PROMPTS, range(4), sampling=sampling)
     assert got == [by_hand(decoder, p, s, temperature) for s, p in enumerate(PROMPTS)]
-    assert any(STOP in row for row in got) or temperature is None
 
 
 def test_a_row_does_not_depend_on_its_neighbours(decoder) -> None:
@@ -78,12 +79,13 @@ def test_a_second_turn_goes_on_where_the_first_ended(decoder) -> None:
     rows, sampling, all_four = jnp.arange(4), Sampling(), jnp.ones(4, bool)
     heard = [[1], [2, 3], [], [4, 4, 4]]
     active = jnp.asarray([True, True, False, True])
-    writing = begin(decoder, tokens, valid, 4 + 5 + 3 + 5)
-    writing, _ = speak(decoder, writing, all_four, 1, KEY, rows, LIMITS, sampling)
+    writing = eqx.filter_jit(begin)(decoder, tokens, valid, 4 + 5 + 3 + 5)
+    turn = eqx.filter_jit(speak)
+    writing, _ = turn(decoder, writing, all_four, jnp.asarray(1), KEY, rows, LIMITS, sampling)
     writing = earned(writing, jnp.asarray([1.0, 2.0, 3.0, 4.0]))
     first = np.asarray(writing.record.turn)
-    writing = hear(decoder, writing, *padded(heard, 3))
-    writing, _ = speak(decoder, writing, active, 2, KEY, rows, LIMITS, sampling)
+    writing = eqx.filter_jit(hear)(decoder, writing, *padded(heard, 3))
+    writing, _ = turn(decoder, writing, active, jnp.asarray(2), KEY, rows, LIMITS, sampling)
     record = writing.record
     found = completions_of(record, all_four, ~all_four, rows, 10)
     for s, prompt in enumerate(PROMPTS):
@@ -96,7 +98,7 @@ def test_a_second_turn_goes_on_where_the_first_ended(decoder) -> None:
             assert two == []
             continue
         # The second turn's tokens have the largest noisy logits, given all that came before.
-        logits = decoder.logits(found.tokens[s : s + 1])[0]
+        logits = logits_of(decoder, found.tokens[s : s + 1])[0]
         for a, token in enumerate(two):
             key = jax.random.fold_in(jax.random.fold_in(KEY, s), len(one) + a)
             noisy = logits[len(context) + a - 1] + jax.random.gumbel(key, (V,))

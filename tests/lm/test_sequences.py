@@ -16,6 +16,8 @@ from klamp.lm.sequences import (
 from klamp.mathematics.advantages import gae
 
 S, L, A = 6, 14, 9
+gathered = jax.jit(completions_of, static_argnums=4)
+estimate = jax.jit(lambda *steps: gae(*steps, discount=0.97, trace_decay=0.9))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def played() -> tuple[Record, np.ndarray]:
 
 def completed(record: Record, ended: np.ndarray) -> Completions:
     rows = jnp.arange(S)
-    return completions_of(record, jnp.asarray(ended), jnp.asarray(~ended), rows, A)
+    return gathered(record, jnp.asarray(ended), jnp.asarray(~ended), rows, A)
 
 
 def test_actions_are_the_tokens_recorded_as_sampled(played) -> None:
@@ -87,15 +89,14 @@ def test_advantages_are_bit_for_bit_those_of_control_episodes(played) -> None:
     found = completed(record, ended)
     value = np.where(found.weight > 0, rng.normal(size=(S, A)), np.nan).astype(np.float32)
     final = np.where(ended, np.nan, rng.normal(size=S)).astype(np.float32)
-    discounts = {"discount": 0.97, "trace_decay": 0.9}
-    got = gae(*transitions(found, jnp.asarray(value), jnp.asarray(final)), **discounts).T
+    got = estimate(*transitions(found, jnp.asarray(value), jnp.asarray(final))).T
     for s in range(S - 1):
         n = int(found.weight[s].sum())
         end = np.arange(n) == n - 1
         ahead = np.append(value[s, 1:n], final[s])
         episode = (found.reward[s, :n], value[s, :n], ahead, end & ended[s], end & ~ended[s])
         columns = [np.asarray(part)[:, None] for part in episode]
-        np.testing.assert_array_equal(got[s, :n], gae(*columns, **discounts)[:, 0])
+        np.testing.assert_array_equal(got[s, :n], estimate(*columns)[:, 0])
     assert not np.any(np.where(found.weight > 0, 0, got))
 
 

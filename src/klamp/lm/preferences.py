@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.lm.decoder import Decoder
-from klamp.lm.environment import TokenTurn, play
+from klamp.lm.environment import NOTHING_SAID, TokenTurn, play
 from klamp.lm.generation import Sampling, TurnLimits
 from klamp.lm.supervised import WarmStart, minimised
 
@@ -74,8 +74,8 @@ class Compliments:
     def step(self, state: Int[Array, ""], tokens: Int[Array, " N"], count: Array) -> TokenTurn:
         """The gold reward."""
         del count
-        over, nothing = jnp.asarray(True), jnp.zeros(1, jnp.int32)
-        return TokenTurn(state, nothing, nothing > 0, self.gold(tokens), over, ~over)
+        over = jnp.asarray(True)
+        return TokenTurn(state, *NOTHING_SAID, self.gold(tokens), over, ~over)
 
     def expert(self, state: Int[Array, ""], key: PRNGKeyArray) -> tuple[Array, Array]:
         """Any tokens but the prompt's, each with the same chance."""

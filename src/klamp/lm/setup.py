@@ -15,20 +15,23 @@ from klamp.config.algorithms import AlgorithmConfig
 from klamp.errors import ConfigError, closest
 from klamp.lm.adapters import LoRA, adapt, adapters_only
 from klamp.lm.collection import Collector, TaskCollector
-from klamp.lm.config import USUAL, Configuration, Settings, configure
+from klamp.lm.config import Configuration
 from klamp.lm.decoder import Decoder, random_decoder
-from klamp.lm.environment import TextGame, resets
+from klamp.lm.environment import resets
 from klamp.lm.generation import TurnLimits
 from klamp.lm.iteration import Iteration
 from klamp.lm.memory import check_memory
 from klamp.lm.model import language_model
 from klamp.lm.policy import Texts
+from klamp.lm.presets import USUAL, configure
 from klamp.lm.pretrained import Pretrained, load_pretrained
+from klamp.lm.settings import Settings
 from klamp.lm.sources import Sources
 from klamp.lm.supervised import warm_started
 from klamp.lm.tasks.builtin import TASKS
 from klamp.lm.tasks.task import Task, demonstrate
 from klamp.lm.text_collection import TextCollector
+from klamp.lm.text_game import TextGame
 from klamp.runtime.seeding import Purpose, key
 
 BASE = "base"

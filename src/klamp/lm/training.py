@@ -30,11 +30,11 @@ from klamp.runs.folder import (
     locked,
     metrics_until,
     nothing_trained,
-    refuse_strange_code,
     run_of,
     write_config,
 )
 from klamp.runs.metrics_log import Metrics
+from klamp.runs.trust import refuse_strange_code
 from klamp.runtime.compile_cache import keep_compiled
 from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.provenance import differences, fingerprint

@@ -29,10 +29,10 @@ def test_distances_are_those_of_a_search() -> None:
 
 
 def test_demonstrations_are_random_walks_and_earn_what_they_are_worth() -> None:
-    shown = demonstrate(TASK, jax.random.key(1), jnp.arange(400), jax.random.key(2))
+    shown = demonstrate(TASK, jax.random.key(1), jnp.arange(256), jax.random.key(2))
     graph = TASK.graph
     visits = np.zeros((TASK.nodes, TASK.nodes))
-    for row in range(400):
+    for row in range(256):
         path = np.asarray(shown.tokens[row])[np.asarray(shown.valid[row])].tolist()
         moves = len(path) - 1
         for before, after in itertools.pairwise(path):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from klamp.lm.environment import TokenTurn
+from klamp.lm.environment import NOTHING_SAID, TokenTurn
 from klamp.lm.generation import TurnLimits
 
 VOCABULARY = tuple("0123456789>+=")
@@ -77,6 +77,5 @@ class Addition:
 
 
 def _judged(answer: Int[Array, " N"], tokens: Int[Array, " N"]) -> TokenTurn:
-    right, nothing = jnp.all(tokens == answer), jnp.zeros(1, jnp.int32)
-    over = jnp.asarray(True)
-    return TokenTurn(answer, nothing, nothing > 0, right.astype(jnp.float32), over, ~over)
+    right, over = jnp.all(tokens == answer), jnp.asarray(True)
+    return TokenTurn(answer, *NOTHING_SAID, right.astype(jnp.float32), over, ~over)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.lm.decoder import DecoderConfig
 from klamp.lm.environment import TokenEnvironment, resets
@@ -74,6 +75,7 @@ def scores(task: Task, completions: Completions) -> dict[str, Float[Array, ""]]:
     return found
 
 
+@eqx.filter_jit
 def demonstrate(
     environment: DemonstratedEnvironment,
     data: PRNGKeyArray,
@@ -82,25 +84,37 @@ def demonstrate(
 ) -> Completions:
     """One episode of each prompt, played by the expert; ``key`` is what the expert draws from."""
     state, tokens, valid = resets(environment, data, prompts)
-    going_on = jnp.ones(len(prompts), bool)
-    terminated = ~going_on
-    nothing = jnp.zeros(tokens.shape)
-    parts = [Record(tokens, valid, nothing.astype(jnp.int32), nothing)]
-    places = jnp.arange(environment.limits.new_tokens)
-    for turn in range(1, environment.turns + 1):
+    places, none = jnp.arange(environment.limits.new_tokens), jnp.zeros(len(prompts), bool)
+
+    def one_turn(
+        episodes: tuple[Any, Array, Array], turn: Array
+    ) -> tuple[tuple[Any, Array, Array], Record]:
+        state, going_on, terminated = episodes
         own = jax.random.fold_in(key, turn)
-        keys = jax.vmap(lambda number, own=own: jax.random.fold_in(own, number))(prompts)
+        keys = jax.vmap(lambda number: jax.random.fold_in(own, number))(prompts)
         said, count = jax.vmap(environment.expert)(state, keys)
         mine = (places < count[:, None]) & going_on[:, None]
         after = jax.vmap(environment.step)(state, said, count)
-        earned = jnp.where(last_of(mine), after.reward[:, None], 0)
-        parts.append(Record(said, mine, turn * mine, earned))
+        reward = jnp.where(last_of(mine), after.reward[:, None], 0)
         terminated |= going_on & after.terminated
         going_on &= ~(after.terminated | after.truncated)
         heard = after.valid & going_on[:, None]
-        silent = jnp.zeros(heard.shape)
-        parts.append(Record(after.observation, heard, silent.astype(jnp.int32), silent))
-        state = after.state
-    record = jax.tree.map(lambda *columns: jnp.concatenate(columns, axis=1), *parts)
+        parts = zip(
+            _unsaid(after.observation, heard), (said, mine, turn * mine, reward), strict=True
+        )
+        columns = [jnp.concatenate([ours, theirs], axis=1) for theirs, ours in parts]
+        return (after.state, going_on, terminated), Record(*columns)
+
+    turns = jnp.arange(1, environment.turns + 1)
+    (_, _, terminated), played = jax.lax.scan(one_turn, (state, ~none, none), turns)
+    begun = Record(*_unsaid(tokens, valid))
+    record = jax.tree.map(
+        lambda first, rest: jnp.concatenate([first, *rest], axis=1), begun, played
+    )
     actions = environment.turns * environment.limits.new_tokens
     return completions_of(record, terminated, ~terminated, prompts, actions)
+
+
+def _unsaid(tokens: Int[Array, "S K"], valid: Bool[Array, "S K"]) -> tuple[Array, ...]:
+    """The columns of a record for tokens that the policy did not sample."""
+    return tokens, valid, jnp.zeros(tokens.shape, jnp.int32), jnp.zeros(tokens.shape)

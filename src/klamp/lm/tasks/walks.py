@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from klamp.lm.environment import TokenTurn
+from klamp.lm.environment import NOTHING_SAID, TokenTurn
 from klamp.lm.generation import TurnLimits
 from klamp.runtime.seeding import Purpose, generator
 
@@ -83,8 +83,7 @@ class Walks:
         shortest = jnp.asarray(self.graph.distance)[state]
         share = (self.moves - count) / (self.moves - shortest)
         reward = jnp.where(arrived & along_edges, share, 0)
-        nothing = jnp.zeros(1, jnp.int32)
-        return TokenTurn(state, nothing, nothing > 0, reward, arrived, ~arrived)
+        return TokenTurn(state, *NOTHING_SAID, reward, arrived, ~arrived)
 
     def expert(self, state: Int[Array, ""], key: PRNGKeyArray) -> tuple[Array, Array]:
         """A random walk: each move along an edge drawn uniformly."""
