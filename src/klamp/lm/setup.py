@@ -81,7 +81,8 @@ def start(config: Configuration, folder: Path, sources: Sources) -> Iteration:
         decoder = _kept(folder) or _begun(task, settings, folder)
         collector, texts = TaskCollector(task, settings), texts_of(task)
     else:
-        model = load_pretrained(config.task)
+        # What is trained is trained in float32; a base that is frozen stays as it is.
+        model = load_pretrained(config.task, None if settings.adapter_rank else "float32")
         collector = own_collector(config, model, sources)
         decoder, texts = model.decoder, own_texts(model, collector, settings)
     trainable: Any = eqx.is_inexact_array
