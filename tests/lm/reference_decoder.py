@@ -6,7 +6,19 @@
 import math
 from typing import Any
 
+import jax
 import numpy as np
+
+from klamp.lm.decoder import Decoder, DecoderConfig, random_decoder
+
+
+def stirred(config: DecoderConfig) -> Decoder:
+    """A random decoder in which no bias is 0, no scale 1, and the largest logit about 4."""
+    decoder = random_decoder(config, jax.random.key(7))
+    leaves, structure = jax.tree.flatten(decoder)
+    keys = jax.random.split(jax.random.key(8), len(leaves))
+    pairs = zip(leaves, keys, strict=True)
+    return structure.unflatten([x + 0.3 * jax.random.normal(key, x.shape) for x, key in pairs])
 
 
 def reference_logits(weights: dict[str, Any], form: dict[str, Any], tokens: list[int]) -> Any:
@@ -73,9 +85,8 @@ def _turn(x: Any, position: int, form: dict[str, Any]) -> Any:
 
 
 def _frequency(exponent: float, form: dict[str, Any]) -> float:
-    rope = form["rope_parameters"]
-    frequency = rope["rope_theta"] ** -exponent
-    if rope["rope_type"] == "default":
+    frequency, rope = form["rope_theta"] ** -exponent, form["rope_scaling"]
+    if rope is None:
         return frequency
     wavelength, original = 2 * math.pi / frequency, rope["original_max_position_embeddings"]
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]

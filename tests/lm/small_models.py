@@ -14,7 +14,7 @@ from klamp.lm.model import language_model
 from klamp.lm.sequences import Completions, Record, completions_of
 from klamp.networks import Model
 
-VOCABULARY, PROMPT, ACTIONS = 7, 3, 2
+VOCABULARY, PROMPT, ACTIONS = 8, 3, 2
 SETTINGS = Settings(prompts=4, generations=2, critic_epochs=2, critic_minibatch_size=4)
 
 

@@ -68,7 +68,14 @@ def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
 
 def test_a_run_gone_on_with_saves_nothing_at_its_start(tmp_path: Path) -> None:
     run, state = start(CONFIG)
-    running = RunRecorder(run, state, tmp_path, Reporters(), PeriodicEvaluation(run.config), Origin(0, Spent(), lambda: None))
+    running = RunRecorder(
+        run,
+        state,
+        tmp_path,
+        Reporters(),
+        PeriodicEvaluation(run.config),
+        Origin(0, Spent(), lambda: None),
+    )
     assert not list(tmp_path.iterdir())
     running.close()
     run.close()

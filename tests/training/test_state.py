@@ -23,9 +23,9 @@ from klamp.training.state import (
     action_std,
     count,
     dropout_keys,
-    refusals,
     observation_scaling,
     observe_rewards,
+    refusals,
     skip_rollout,
 )
 from klamp.types import Rollout

@@ -2,6 +2,7 @@
 
 from dataclasses import make_dataclass
 from pathlib import Path
+from typing import Any
 
 from klamp.cli.options import parse
 from klamp.errors import printable
@@ -45,13 +46,20 @@ def evaluate(words: list[str]) -> int:
         command="eval",
         description="Run whole episodes with a trained policy.",
     )
+    from klamp.runs.folder import of_language
+
+    chosen: Any = checkpoint_named(given.checkpoint)
+    if of_language(given.folder):
+        from klamp.cli.language import evaluated
+
+        print(evaluated(given, chosen))
+        return 0
     from klamp.evaluation import evaluate as evaluation
     from klamp.evaluation.video import check_video, record_video
     from klamp.training.train import load
 
     if given.video is not None:
         check_video(given.video)
-    chosen = checkpoint_named(given.checkpoint)
     policy = load(given.folder, checkpoint=chosen, trust=given.trust)
     result = evaluation.evaluate(
         policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic

@@ -41,7 +41,7 @@ def train(words: list[str]) -> int:
         refuse_missing("lm train", "TASK|MODEL")
     from klamp.lm.setup import configured
     from klamp.lm.sources import Sources
-    from klamp.lm.train import train_config
+    from klamp.lm.training import train_config
     from klamp.runtime.signals import Signals, leave_saying
     from klamp.training.callbacks import gather
 
@@ -120,6 +120,7 @@ def generate(words: list[str]) -> int:
             ("count", int, 5),
             ("stochastic", bool, False),
             ("seed", int, 0),
+            ("trust", bool, False),
         ],
     )
     options.__doc__ = """Completions of a trained policy.
@@ -130,13 +131,38 @@ def generate(words: list[str]) -> int:
         count: How many of the task's own.
         stochastic: Sample, instead of taking the most probable tokens.
         seed: Of the task's prompts, and of what is sampled.
+        trust: Import the modules that config.json names, though no klamp of yours wrote them there.
     """
     given = parse(options, words, command="lm generate", description="Let a policy write.")
-    from klamp.lm.train import load
+    from klamp.lm.training import load
 
-    policy = load(given.folder)
+    policy = load(given.folder, trust=given.trust)
     prompts = list(given.prompt) or policy.own_prompts(given.count, given.seed)
     how = {"deterministic": not given.stochastic, "seed": given.seed}
     for prompt, text in zip(prompts, policy.generate(prompts, **how), strict=True):
         print(f"{prompt}{text}")
     return 0
+
+
+def evaluated(given: Any, checkpoint: Any) -> str:
+    """What `klamp eval` says of a language model's run; ``given`` are its options."""
+    if given.video is not None:
+        raise ConfigError("`--video` cannot film what a language model writes. Leave it out.")
+    from klamp.lm.training import evaluate
+
+    played = evaluate(
+        given.folder,
+        episodes=given.episodes,
+        checkpoint=checkpoint,
+        seed=given.seed,
+        deterministic=not given.stochastic,
+        trust=given.trust,
+    )
+    returns, right = played.returns, ""
+    if played.correct is not None:
+        right = f"; {100 * played.accuracy:.1f} % right"
+    return (
+        f"mean return {returns.mean():.3f} ± {returns.std():.3f} over {len(returns)} completions "
+        f"(from {returns.min():.3f} to {returns.max():.3f}; mean length "
+        f"{played.lengths.mean():.1f} tokens{right})"
+    )

@@ -183,7 +183,7 @@ def resume(words: list[str]) -> int:
     with Signals(
         leave_saying(f"nothing was trained since the last checkpoint; {where}")
     ) as signals:
-        from klamp.runs.folder import runs_of_seeds
+        from klamp.runs.folder import of_language, runs_of_seeds
 
         if folders := runs_of_seeds(given.folder):
             from klamp.training.seeds import resume_seeds
@@ -206,23 +206,15 @@ def resume(words: list[str]) -> int:
             "signals": signals,
             "device": given.device,
         }
-        if _of_language(given.folder):
-            from klamp.lm.train import go_on
+        if of_language(given.folder):
+            from klamp.lm.training import go_on
 
-            result = go_on(given.folder, **how)
+            result = go_on(given.folder, trust=given.trust, **how)
         else:
             from klamp.training.resume import go_on
 
             result = go_on(given.folder, trust=given.trust, **how)
     return ended(result)
-
-
-def _of_language(folder: Path) -> bool:
-    """Whether a run's folder is of a language model."""
-    from klamp.config.environment_name import LANGUAGE
-    from klamp.runs.folder import config_data, run_of
-
-    return str(config_data(run_of(folder)).get("env")).startswith(LANGUAGE)
 
 
 def _resume_options(words: list[str]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PRNGKeyArray
 
 from klamp.lm.advantages import without_spread
 from klamp.lm.config import Settings
@@ -68,8 +68,8 @@ class Collector(Protocol):
         """The completions of one update: a function of the decoder, the seed and the update."""
         ...
 
-    def greedy(self, decoder: Decoder, count: int) -> Played:
-        """The most probable answers to prompts that are drawn for evaluation."""
+    def evaluated(self, decoder: Decoder, count: int, *, seed: int, deterministic: bool) -> Played:
+        """Answers to ``count`` prompts drawn for evaluation: the most probable, or sampled."""
         ...
 
 
@@ -96,27 +96,28 @@ class TaskCollector:
         def draw(number: int) -> Completions:
             first = (update * (1 + settings.redraw_groups) + number) * settings.prompts
             prompts = np.repeat(first + np.arange(settings.prompts), settings.generations)
-            return self._play(decoder, Purpose.EPISODE, prompts, (update, number), sampling)
+            noise = jax.random.fold_in(key(settings.seed, Purpose.ACT, update), number)
+            data = key(settings.seed, Purpose.EPISODE)
+            return self._play(decoder, data, prompts, noise, sampling)
 
         completions, sampled = with_spread(draw, settings)
         return self._played(completions, sampled)
 
-    def greedy(self, decoder: Decoder, count: int) -> Played:
-        """The most probable answers to ``count`` prompts that are drawn for evaluation."""
-        sampling = Sampling(greedy=True)
-        found = self._play(decoder, Purpose.EVALUATE, np.arange(count), (0, 0), sampling)
+    def evaluated(self, decoder: Decoder, count: int, *, seed: int, deterministic: bool) -> Played:
+        """Answers to ``count`` prompts that are drawn for evaluation."""
+        sampling = Sampling(self._settings.temperature, greedy=deterministic)
+        data, noise = key(seed, Purpose.EVALUATE), key(seed, Purpose.ACT_EVALUATED)
+        found = self._play(decoder, data, np.arange(count), noise, sampling)
         return self._played(found, int(found.weight.sum()))
 
     def _play(
         self,
         decoder: Decoder,
-        purpose: Purpose,
+        data: PRNGKeyArray,
         prompts: np.ndarray,
-        place: tuple[int, int],
+        noise: PRNGKeyArray,
         sampling: Sampling,
     ) -> Completions:
-        data, noise = (key(self._settings.seed, of) for of in (purpose, Purpose.ACT))
-        noise = jax.random.fold_in(jax.random.fold_in(noise, place[0]), place[1])
         rows = jnp.arange(len(prompts))
         numbers = jnp.asarray(prompts, jnp.int32)
         return play(decoder, self._task.environment, data, numbers, noise, rows, sampling)

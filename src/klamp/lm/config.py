@@ -188,7 +188,7 @@ class Settings(
 
 
 USUAL: dict[str, dict[str, Any]] = {
-    "sort": {"steps": 400_000},
+    "sort": {"steps": 120_000},
     "addition": {"steps": 200_000},
     "walks": {"steps": 200_000, "reference_coefficient": 0.05},
     "guess": {"steps": 400_000, "entropy_coefficient": 0.03},

@@ -10,9 +10,8 @@ Axes are named S (sequences), L (tokens), K (tokens appended), T (places of a ca
 V (vocabulary).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -20,56 +19,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from klamp.lm.model_config import DecoderConfig
+
 LINEAR_MAPS = ("query", "key", "value", "output", "gate", "up", "down")
 """The fields of a ``Block`` that are linear maps, in order."""
 
 
-@dataclass(frozen=True)
-class RopeScaling:
-    """Llama 3's rescaling of rotary frequencies, for contexts longer than those trained first.
+class LinearMap(Protocol):
+    """A linear map of the last axis, or several of them stacked along a first axis."""
 
-    Wavelengths above ``original_context / low_frequency_factor`` are multiplied by ``factor``,
-    those below ``original_context / high_frequency_factor`` are kept, and between them it goes
-    over linearly (arXiv:2407.21783; transformers, ``modeling_rope_utils``).
-    """
+    def __call__(self, x: Float[Array, "*B in"], /) -> Float[Array, "*B out"]:
+        """One row of outputs for each row of inputs."""
+        ...
 
-    factor: float
-    low_frequency_factor: float
-    high_frequency_factor: float
-    original_context: int
-
-
-@dataclass(frozen=True)
-class DecoderConfig:
-    """The form of a decoder. Sizes are numbers of entries; ``context`` counts tokens."""
-
-    vocabulary: int
-    width: int
-    layers: int
-    heads: int
-    key_value_heads: int
-    """A divisor of ``heads``: so many query heads share one key and value head."""
-    head_width: int
-    """Even. Queries have ``heads · head_width`` numbers, whatever ``width`` is."""
-    mlp_width: int
-    context: int = 2048
-    """The longest sequence, prompt and completion together, that the model was made for."""
-    rope_theta: float = 10_000.0
-    rope_scaling: RopeScaling | None = None
-    norm_epsilon: float = 1e-6
-    tied_head: bool = False
-    """Whether the embedding is the head as well."""
-    attention_bias: bool = False
-    """Whether queries, keys and values have a bias."""
-    output_bias: bool = False
-    """Whether the attention's output has a bias."""
-    mlp_bias: bool = False
-    query_key_norm: bool = False
-    """Whether each query and each key is normalised, as in Qwen3."""
-    sliding_window: int | None = None
-    """A token attends to so many last tokens, itself included; None for all."""
-    family: str = "llama"
-    """The `model_type` by which other software knows such models."""
+    def merged(self) -> "Linear":
+        """The same map as one matrix."""
+        ...
 
 
 class Linear(eqx.Module):
@@ -83,24 +48,28 @@ class Linear(eqx.Module):
         y = x @ self.weight.T
         return y if self.bias is None else y + self.bias
 
+    def merged(self) -> "Linear":
+        """Itself."""
+        return self
+
 
 class Block(eqx.Module):
     """The arrays of one layer; of all layers, stacked along a first axis, in a ``Decoder``.
 
-    The linear maps are ``Linear``, or stand for one (``klamp.lm.adapters``).
+    The linear maps are ``Linear``, or ``AdaptedLinear`` where adapters are trained.
     """
 
     attention_norm: Float[Array, "*layers D"]
-    query: Callable[[Array], Array]
-    key: Callable[[Array], Array]
-    value: Callable[[Array], Array]
-    output: Callable[[Array], Array]
+    query: LinearMap
+    key: LinearMap
+    value: LinearMap
+    output: LinearMap
     query_norm: Float[Array, "*layers W"] | None
     key_norm: Float[Array, "*layers W"] | None
     mlp_norm: Float[Array, "*layers D"]
-    gate: Callable[[Array], Array]
-    up: Callable[[Array], Array]
-    down: Callable[[Array], Array]
+    gate: LinearMap
+    up: LinearMap
+    down: LinearMap
 
     def heads(
         self, x: Float[Array, "S K D"], rotation: "Rotation", config: DecoderConfig
@@ -113,6 +82,10 @@ class Block(eqx.Module):
             query = rms_norm(query, self.query_norm, epsilon)
             key = rms_norm(key, self.key_norm, epsilon)
         return rotation.turn(query), rotation.turn(key), self.value(x).reshape(shape)
+
+    def merged(self) -> "Block":
+        """The same with every linear map as one matrix."""
+        return replace(self, **{name: getattr(self, name).merged() for name in LINEAR_MAPS})
 
     def finish(
         self, x: Float[Array, "S K D"], attended: Float[Array, "S K HW"], epsilon: float

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from klamp.lm.collection import Collector
+from klamp.lm.collection import Collector, Played
 from klamp.lm.config import Configuration
 from klamp.lm.policy import LanguagePolicy
 from klamp.runs.metrics_log import Metrics
@@ -28,9 +28,7 @@ class GreedyEvaluation:
     def __call__(self, policy: LanguagePolicy, check: Callable[[], None]) -> Metrics:
         """The metrics of one evaluation."""
         check()
-        began = time.perf_counter()
-        played = self._collector.greedy(policy.decoder, self._settings.eval_episodes)
-        self.took_s += time.perf_counter() - began
+        played = self._played(policy, self._settings.eval_episodes)
         return {
             "eval_return_mean": float(played.returns.mean()),
             "eval_return_std": float(played.returns.std()),
@@ -41,10 +39,14 @@ class GreedyEvaluation:
         """Where answers are right or wrong, the share of right ones."""
         if not self._collector.exact:
             return {}
+        return {"accuracy_greedy": self._played(policy, LAST).accuracy}
+
+    def _played(self, policy: LanguagePolicy, count: int) -> Played:
         began = time.perf_counter()
-        played = self._collector.greedy(policy.decoder, LAST)
+        how = {"seed": self._settings.seed, "deterministic": True}
+        played = self._collector.evaluated(policy.decoder, count, **how)
         self.took_s += time.perf_counter() - began
-        return {"accuracy_greedy": played.accuracy}
+        return played
 
     def close(self) -> None:
         """There is nothing to free."""

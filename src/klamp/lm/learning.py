@@ -112,7 +112,7 @@ def learn(
     ends = jnp.sum(jnp.any(completions.weight > 0, axis=1))
     more = {
         "kl_sequence": jnp.sum(zeroed(kl, batch.weight)) / jnp.maximum(ends, 1),
-        "ratio_error": ratio_error(model.unravel(theta).actor, completions, batch),
+        "ratio_error": ratio_error(completions, batch),
         "groups_without_spread": idle_groups(completions, settings),
     }
     if settings.reference_coefficient > 0:
@@ -138,17 +138,16 @@ def fit_critic(
     return update.theta, report(context.model, theta, batch, update, clips(update))
 
 
-def ratio_error(actor: LanguageActor, completions: Completions, batch: Batch) -> Float[Array, ""]:
+def ratio_error(completions: Completions, batch: Batch) -> Float[Array, ""]:
     """The largest |log π(a) as sampled − log π(a) as learnt from|, in nats; NaN where not known.
 
     Rounding makes it some 1e-6. More says that sampling and learning are not of one policy: another
     temperature, mask, position or precision.
     """
-    if completions.features is None:
+    if completions.log_prob is None:
         return jnp.full((), jnp.nan)
-    sampled = actor.choose(completions.features).log_prob(completions.action)
     learnt = batch.old_policy().log_prob(batch.action)
-    return weighted_maximum(jnp.abs(sampled - learnt), batch.weight)
+    return weighted_maximum(jnp.abs(completions.log_prob - learnt), batch.weight)
 
 
 def idle_groups(completions: Completions, settings: Settings) -> Float[Array, ""]:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from klamp.errors import ConfigError
 from klamp.lm.collection import SHOWN, Played, scores, with_spread
@@ -46,7 +47,8 @@ class TextCollector:
             first = (update * (1 + settings.redraw_groups) + number) * settings.prompts
             drawn = self.dataset.drawn(settings.seed, first, settings.prompts)
             rows = np.repeat(drawn, settings.generations)
-            last.append(self._play(decoder, rows, Purpose.ACT, (update, number), sampling))
+            noise = jax.random.fold_in(key(settings.seed, Purpose.ACT, update), number)
+            last.append(self._play(decoder, rows, settings.seed, noise, sampling))
             return last[-1].completions
 
         completions, sampled = with_spread(draw, settings)
@@ -54,26 +56,25 @@ class TextCollector:
         found = last[0]._asdict() | {"completions": completions, "sampled": sampled}
         return Played(**found | {"returns": returns, "lengths": lengths})
 
-    def greedy(self, decoder: Decoder, count: int) -> Played:
-        """The most probable answers to the first rows of the data."""
+    def evaluated(self, decoder: Decoder, count: int, *, seed: int, deterministic: bool) -> Played:
+        """Answers to the first ``count`` rows; data with fewer begins anew."""
         rows = np.arange(count) % len(self.dataset)
-        return self._play(decoder, rows, Purpose.EVALUATE, (0, 0), Sampling(greedy=True))
+        sampling = Sampling(self.settings.temperature, greedy=deterministic)
+        return self._play(decoder, rows, seed, key(seed, Purpose.ACT_EVALUATED), sampling)
 
     def _play(
         self,
         decoder: Decoder,
         rows: np.ndarray,
-        purpose: Purpose,
-        place: tuple[int, int],
+        seed: int,
+        noise: PRNGKeyArray,
         sampling: Sampling,
     ) -> Played:
-        noise = jax.random.fold_in(key(self.settings.seed, purpose, place[0]), place[1])
         if self.game is None:
             prompts: Sequence[Prompt] = self.dataset.prompts(rows)
             completions = self._one_turn(decoder, rows, noise, sampling)
             texts = [[self.decode(ids)] for ids in sampled_ids(completions)]
         else:
-            seed = self.settings.seed
             played = play_text(decoder, self.game, rows.tolist(), seed, noise, sampling)
             prompts, texts, completions = played.prompts, played.texts, played.completions
         by_name: dict[str, Any] = {}
@@ -104,7 +105,7 @@ class TextCollector:
         return Played(completions, returns, lengths, int(lengths.sum()), by_name, None, samples)
 
     def _one_turn(
-        self, decoder: Decoder, rows: np.ndarray, noise: Any, sampling: Sampling
+        self, decoder: Decoder, rows: np.ndarray, noise: PRNGKeyArray, sampling: Sampling
     ) -> Completions:
         ids = [self._ids[row] for row in rows]
         longest = max(map(len, ids))

@@ -21,7 +21,7 @@ import filelock
 
 from klamp.config.algorithms import AlgorithmConfig, short_name
 from klamp.config.algorithms.own import module_of_algorithm
-from klamp.config.environment_name import title_of
+from klamp.config.environment_name import LANGUAGE, title_of
 from klamp.config.run import Configuration, RunConfig
 from klamp.config.settings import BOOKKEEPING
 from klamp.errors import (
@@ -192,6 +192,11 @@ def refuse_strange_code(
             "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
             "`algorithm=…`)."
         )
+
+
+def of_language(folder: Path) -> bool:
+    """Whether a run's folder, or that of one of its checkpoints, is of a language model."""
+    return str(config_data(run_of(folder)).get("env")).startswith(LANGUAGE)
 
 
 def config_data(folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from klamp.config.algorithms import AlgorithmConfig
 from klamp.errors import KlampWarning
+from klamp.lm.collection import Played
 from klamp.lm.completions_log import CompletionsLog
 from klamp.lm.config import Configuration
 from klamp.lm.environment import TextEnvironment
@@ -20,6 +21,7 @@ from klamp.lm.setup import configured, start
 from klamp.lm.sources import Rows, Sources
 from klamp.reporting.format import mostly_refused
 from klamp.runs.checkpoint import latest_checkpoint, verify
+from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
 from klamp.runs.folder import (
     aside_of,
     begin_line,
@@ -209,16 +211,48 @@ def _put_back(run: Iteration, root: Path, at: Path) -> tuple[State, Origin]:
 
 @in_float32
 def load(
-    folder: str | Path, *, sources: Sources | None = None, trust: bool = False
+    folder: str | Path,
+    *,
+    checkpoint: Choice = "last",
+    sources: Sources | None = None,
+    trust: bool = False,
 ) -> LanguagePolicy:
-    """The policy of a run's latest checkpoint, or of the checkpoint that is named.
+    """The policy of one of a run's checkpoints: ``"last"``, ``"best"`` or a step.
 
     ``sources`` and ``trust`` are as in ``resume``.
     """
-    path, sources = Path(folder), sources or Sources()
-    run = start(_trusted(run_of(path), sources, trust), run_of(path), sources)
-    state, _ = restore(run.fresh_state(), latest_checkpoint(path))
-    return run.policy(state)
+    return _standing(folder, checkpoint, sources or Sources(), trust)[1]
+
+
+@in_float32
+def evaluate(
+    folder: str | Path,
+    *,
+    episodes: int = 512,
+    checkpoint: Choice = "last",
+    seed: int = 0,
+    deterministic: bool = True,
+    sources: Sources | None = None,
+    trust: bool = False,
+) -> Played:
+    """What a trained policy earns for so many prompts, and what it wrote.
+
+    Prompts of a built-in task follow from ``seed``; those of data are its first rows. ``sources``
+    and ``trust`` are as in ``resume``.
+    """
+    run, policy = _standing(folder, checkpoint, sources or Sources(), trust)
+    how = {"seed": seed, "deterministic": deterministic}
+    return run.collector.evaluated(policy.decoder, episodes, **how)
+
+
+def _standing(
+    folder: str | Path, checkpoint: Choice, sources: Sources, trust: bool
+) -> tuple[Iteration, LanguagePolicy]:
+    """A run, and its policy at a checkpoint."""
+    root = run_of(Path(folder))
+    run = start(_trusted(root, sources, trust), root, sources)
+    state, _ = restore(run.fresh_state(), chosen_checkpoint(Path(folder), checkpoint))
+    return run, run.policy(state)
 
 
 def _told(result: Result) -> Result:
