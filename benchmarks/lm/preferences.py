@@ -93,7 +93,7 @@ def report(seeds: list[dict[str, list[dict[str, float]]]]) -> str:
         "# RLHF in miniature",
         "",
         "`python benchmarks/lm/preferences.py`: the policy maximises a reward model fitted to",
-        "preferences (Bradley–Terry) between samples of its start. The gold reward, from 0 to 1, is",
+        "preferences (Bradley–Terry) between samples of its start. The gold reward, at most 1, is",
         "what the preferences were drawn from. Means over seeds "
         f"({len(seeds)}); KL in nats a token.",
     ]

@@ -120,12 +120,12 @@ def fitted(
         return jax.tree.map(lambda part: part[rows], pairs)
 
     def loss(parts: tuple[Decoder, Array], pairs: Pairs) -> Array:
-        return preference_loss(RewardModel(*parts, zero, one), pairs)
+        return preference_loss(RewardModel(parts[0], parts[1], zero, one), pairs)
 
     head = jnp.zeros(decoder.head.shape[1])
-    parts, losses = minimised((decoder, head), loss, batch_of, start)
-    raw = RewardModel(*parts, zero, one)(jnp.concatenate(pairs))
-    return RewardModel(*parts, jnp.mean(raw), jnp.std(raw)), losses
+    (decoder, head), losses = minimised((decoder, head), loss, batch_of, start)
+    raw = RewardModel(decoder, head, zero, one)(jnp.concatenate(pairs))
+    return RewardModel(decoder, head, jnp.mean(raw), jnp.std(raw)), losses
 
 
 def fitted_to_samples(
