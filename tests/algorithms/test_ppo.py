@@ -237,6 +237,8 @@ def test_a_sequences_ratio_is_the_geometric_mean_of_its_samples() -> None:
     np.testing.assert_allclose(sequence_ratio(new[0], old[0]), np.exp(new[0] - old[0]), rtol=1e-6)
     plain, alone = one_update(BASE)[3], one_update(replace(BASE, ratio="sequence"))[3]
     np.testing.assert_allclose(plain.theta, alone.theta, rtol=1e-5, atol=1e-6)
+    assert 0 <= float(alone.details["clip_fraction"]) < 1
+    assert "clip_fraction" not in plain.details
 
 
 def test_cispo_weighs_each_gradient_by_a_bounded_ratio() -> None:

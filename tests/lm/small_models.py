@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from klamp.lm.config import Settings
 from klamp.lm.decoder import Decoder, DecoderConfig, random_decoder
 from klamp.lm.model import language_model
 from klamp.lm.sequences import Completions, Record, completions_of
+from klamp.lm.settings import Settings
 from klamp.networks import Model
 
 VOCABULARY, PROMPT, ACTIONS = 8, 3, 2
@@ -29,7 +29,7 @@ def tiny_decoder() -> Decoder:
 @cache
 def tiny_model() -> tuple[jax.Array, Model]:
     """All of the decoder is trained, its head included."""
-    parts = {"temperature": 0.7, "value_hidden": 5, "key": jax.random.key(1)}
+    parts = {"temperature": 0.7, "value_hidden": 8, "key": jax.random.key(1)}
     return language_model(tiny_decoder(), eqx.is_inexact_array, **parts)
 
 
@@ -39,7 +39,7 @@ def frozen_head_model() -> tuple[jax.Array, Model]:
     decoder = tiny_decoder()
     nothing = jax.tree.map(lambda _: False, decoder)
     blocks = eqx.tree_at(lambda of: of.blocks, nothing, True)
-    parts = {"temperature": 0.7, "value_hidden": 5, "key": jax.random.key(1)}
+    parts = {"temperature": 0.7, "value_hidden": 8, "key": jax.random.key(1)}
     return language_model(decoder, blocks, **parts)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from klamp.lm.config import configure
 from klamp.lm.evaluation import LAST, GreedyEvaluation
+from klamp.lm.presets import configure
 
 
 def test_evaluations_and_the_last_word() -> None:

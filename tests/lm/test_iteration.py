@@ -8,8 +8,8 @@ import pytest
 from lm.small_models import completions, tiny_decoder, tiny_model
 
 from klamp.lm.collection import Played, scores
-from klamp.lm.config import configure
 from klamp.lm.iteration import Iteration
+from klamp.lm.presets import configure
 
 ADVANTAGES = {"prompts": 8, "critic_warmup": 1, "critic_epochs": 1, "critic_minibatch_size": 8}
 LEARNER = {"epochs": 1, "minibatch_size": 8, "steps": 60}

@@ -18,6 +18,8 @@ from klamp import fisher_vector_product
 from klamp.algorithms import Context
 from klamp.config.algorithms import A2C, NPG, PPO, REINFORCE, TRPO, PPOPenalty
 from klamp.lm.learning import Learnt, make_learn, prepare
+from klamp.lm.presets import configure
+from klamp.lm.settings import Settings
 from klamp.networks import ActorCritic, Model, flatten
 from klamp.training.learning import initial_state, learn_from_batch
 from klamp.types import Batch, Inputs

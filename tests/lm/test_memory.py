@@ -5,9 +5,9 @@ import pytest
 from lm.small_models import tiny_decoder
 
 from klamp.errors import ConfigError
-from klamp.lm.config import configure
 from klamp.lm.decoder import DecoderConfig
 from klamp.lm.memory import batch_bytes, check_memory, parameters
+from klamp.lm.presets import configure
 
 LARGE = DecoderConfig(150_000, 4096, 36, 32, 8, 128, 12_288)
 

@@ -6,9 +6,9 @@ import pytest
 from lm.small_models import VOCABULARY, tiny_decoder
 
 from klamp.errors import ConfigError
-from klamp.lm.config import configure
 from klamp.lm.generation import TurnLimits
 from klamp.lm.policy import LanguagePolicy, Texts
+from klamp.lm.presets import configure
 
 LETTERS = "abcdefgh"
 

@@ -8,8 +8,9 @@ import pytest
 from lm.small_models import tiny_decoder
 
 from klamp.errors import ConfigError
-from klamp.lm.config import Configuration, Settings
+from klamp.lm.config import Configuration
 from klamp.lm.pretrained import Pretrained
+from klamp.lm.settings import Settings
 from klamp.lm.setup import configured, lengths, start
 from klamp.lm.sources import Sources
 from klamp.lm.tasks.builtin import TASKS

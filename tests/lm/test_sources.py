@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from klamp.errors import ConfigError
-from klamp.lm.config import configure
+from klamp.lm.presets import configure
 from klamp.lm.sources import Sources
 
 

@@ -5,10 +5,10 @@ import pytest
 from lm.small_models import tiny_decoder
 
 from klamp.errors import ConfigError
-from klamp.lm.config import Settings
 from klamp.lm.dataset import load_dataset
 from klamp.lm.pretrained import Pretrained
 from klamp.lm.rewards import Rewards
+from klamp.lm.settings import Settings
 from klamp.lm.text_collection import TextCollector, sampled_ids
 from klamp.lm.tokenizer import SymbolTokenizer
 

@@ -27,6 +27,7 @@ from klamp.mathematics.objectives import (
     value_loss,
 )
 from klamp.mathematics.schedules import scheduled
+from klamp.mathematics.weighting import weighted_mean
 from klamp.networks import ActorCritic, Model
 from klamp.trust_region.projection import Projection, kl_meter, mean_kl, project
 from klamp.trust_region.step import Outcome
@@ -151,7 +152,20 @@ def update(
             "kl_before_projection": projection.kl,
             "kl_resolution": projection.resolution,
         }
+    if config.ratio == "sequence":
+        details["clip_fraction"] = clipped_share(config, model, new_theta, batch, clip)
     return Update(new_theta, State(moments, learning_rate), outcome, details)
+
+
+def clipped_share(
+    config: PPO, model: Model, theta: Float[Array, " n"], batch: Batch, clip: Float[Array, ""]
+) -> Float[Array, ""]:
+    """The share of samples whose clipped ratio, their sequence's, is outside 1 − ε … 1 + ε."""
+    log_prob = model.distribution(theta, batch.inputs).log_prob(batch.action)
+    ratio = ratios(log_prob, batch.old_policy().log_prob(batch.action), batch.weight, config)
+    upper = clip if config.clip_upper is None else config.clip_upper
+    outside = (ratio < 1 - clip) | (ratio > 1 + upper)
+    return weighted_mean(outside.astype(ratio.dtype), batch.weight)
 
 
 def step_sizes(

@@ -67,7 +67,8 @@ def _train_options(words: list[str]) -> Any:
     import tyro
 
     from klamp.config.algorithms import algorithm_class
-    from klamp.lm.config import GROUPS, PRESETS, configure
+    from klamp.lm.presets import PRESETS, configure
+    from klamp.lm.settings import GROUPS
 
     name = value_of("--algo", words) or "ppo"
     usual = configure("-", name, {})

@@ -41,7 +41,12 @@ def can_be_imported(name: str) -> bool:
 
 
 def title_of(env: str) -> str:
-    """An environment's name in messages and folders: a class or function by its own name."""
+    """An environment's name in messages and folders: a class or function by its own name.
+
+    Of a language model's folder, the last part of its path.
+    """
+    if env.startswith(LANGUAGE):
+        return LANGUAGE + env.removeprefix(LANGUAGE).rstrip("/").rpartition("/")[2]
     if not env.startswith(FACTORY):
         return env
     own = env.rpartition(":")[2].rpartition("<locals>.")[2]

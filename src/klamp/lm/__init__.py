@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from klamp.lm.adapters import LoRA as LoRA
-    from klamp.lm.config import PRESETS as PRESETS
     from klamp.lm.config import Configuration as Configuration
-    from klamp.lm.config import Settings as Settings
     from klamp.lm.environment import TextEnvironment as TextEnvironment
     from klamp.lm.environment import TokenEnvironment as TokenEnvironment
     from klamp.lm.environment import Turn as Turn
     from klamp.lm.policy import LanguagePolicy as LanguagePolicy
+    from klamp.lm.presets import PRESETS as PRESETS
     from klamp.lm.pretrained import Pretrained as Pretrained
     from klamp.lm.pretrained import load_pretrained as load_pretrained
+    from klamp.lm.settings import Settings as Settings
     from klamp.lm.sources import Sources as Sources
     from klamp.lm.training import Result as Result
     from klamp.lm.training import load as load
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "adapters": ("LoRA",),
-    "config": ("PRESETS", "Configuration", "Settings"),
+    "config": ("Configuration",),
     "environment": ("TextEnvironment", "TokenEnvironment", "Turn"),
     "policy": ("LanguagePolicy",),
     "pretrained": ("Pretrained", "load_pretrained"),
+    "presets": ("PRESETS",),
+    "settings": ("Settings",),
     "sources": ("Sources",),
     "training": ("Result", "load", "resume", "train"),
 }

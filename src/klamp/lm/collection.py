@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from klamp.lm.advantages import without_spread
-from klamp.lm.config import Settings
 from klamp.lm.decoder import Decoder
 from klamp.lm.environment import play
 from klamp.lm.generation import Sampling
 from klamp.lm.sequences import Completions
+from klamp.lm.settings import Settings
 from klamp.lm.tasks.task import Task
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.seeding import Purpose, key

@@ -9,10 +9,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from klamp.algorithms import Context, critic_fit
 from klamp.config.algorithms import AlgorithmConfig
 from klamp.lm.advantages import aggregation_scale, group_advantage, without_spread
-from klamp.lm.config import Settings
 from klamp.lm.model import LanguageActor, ValueHead, inputs_of
 from klamp.lm.reference import adapted, charged
 from klamp.lm.sequences import Completions, limited, transitions
+from klamp.lm.settings import Settings
 from klamp.mathematics import adam
 from klamp.mathematics.advantages import gae, standardize
 from klamp.mathematics.distributions import kl_divergence

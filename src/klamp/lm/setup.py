@@ -15,7 +15,7 @@ from klamp.config.algorithms import AlgorithmConfig
 from klamp.errors import ConfigError, closest
 from klamp.lm.adapters import LoRA, adapt, adapters_only
 from klamp.lm.collection import Collector, TaskCollector
-from klamp.lm.config import USUAL, Configuration, Settings, configure
+from klamp.lm.config import Configuration
 from klamp.lm.decoder import Decoder, random_decoder
 from klamp.lm.environment import resets
 from klamp.lm.generation import TurnLimits
@@ -23,7 +23,9 @@ from klamp.lm.iteration import Iteration
 from klamp.lm.memory import check_memory
 from klamp.lm.model import language_model
 from klamp.lm.policy import Texts
+from klamp.lm.presets import USUAL, configure
 from klamp.lm.pretrained import Pretrained, load_pretrained
+from klamp.lm.settings import Settings
 from klamp.lm.sources import Sources
 from klamp.lm.supervised import warm_started
 from klamp.lm.tasks.builtin import TASKS

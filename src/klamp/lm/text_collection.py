@@ -12,13 +12,13 @@ from jaxtyping import PRNGKeyArray
 
 from klamp.errors import ConfigError
 from klamp.lm.collection import SHOWN, Played, scores, with_spread
-from klamp.lm.config import Settings
 from klamp.lm.dataset import Dataset, encoded_prompts
 from klamp.lm.decoder import Decoder
 from klamp.lm.generation import Sampling, TurnLimits, bucket, generate, padded
 from klamp.lm.pretrained import Pretrained
 from klamp.lm.rewards import Prompt, Rewards
 from klamp.lm.sequences import Completions, completions_of
+from klamp.lm.settings import Settings
 from klamp.lm.text_game import TextGame, play_text
 from klamp.lm.tokenizer import Tokenizer
 from klamp.runtime.seeding import Purpose, key

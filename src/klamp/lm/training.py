@@ -30,11 +30,11 @@ from klamp.runs.folder import (
     locked,
     metrics_until,
     nothing_trained,
-    refuse_strange_code,
     run_of,
     write_config,
 )
 from klamp.runs.metrics_log import Metrics
+from klamp.runs.trust import refuse_strange_code
 from klamp.runtime.compile_cache import keep_compiled
 from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.provenance import differences, fingerprint
@@ -117,7 +117,7 @@ def train_config(
     keep_compiled()
     with locked(folder):
         # Another process may have been faster.
-        write_config(choose_folder(config, folder), config)
+        folder = choose_folder(config, folder)
         return _run(config, sources, folder, reporters, signals or Signals(), None)
 
 
@@ -182,10 +182,10 @@ def _run(
     at: Path | None,
 ) -> Result:
     """Train from a checkpoint, or from the beginning, to the end."""
-    run = start(config, folder, sources)
-    state, origin = (run.fresh_state(), None) if at is None else _put_back(run, folder, at)
     if at is None:
         write_config(folder, config)
+    run = start(config, folder, sources)
+    state, origin = (run.fresh_state(), None) if at is None else _put_back(run, folder, at)
     reporters.add(CompletionsLog(folder, run, int(state.update)))
     evaluation = GreedyEvaluation(config, run.collector)
     running = RunRecorder(run, state, folder, reporters, evaluation, origin)

@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import re
-import sys
 import warnings
 from collections.abc import Generator, Sequence
 from importlib.metadata import version
@@ -35,7 +34,7 @@ from klamp.runs.atomic_write import sync, write_atomically
 from klamp.runs.bounded_read import Unreadable, read_object
 from klamp.runs.checkpoint import foreign, later_than, named_as_steps, step_of, verify
 from klamp.runs.metrics_log import Metrics, metrics_of, to_json
-from klamp.runs.trust import code_of, is_signed, signed
+from klamp.runs.trust import code_of, refuse_strange_code, signed
 from klamp.runtime.importing import import_named
 
 CONFIG_LIMIT = 2**20
@@ -177,21 +176,6 @@ def read_trusted_config(
             "Give the run's own, or leave it out where it is one of klamp's."
         )
     return config
-
-
-def refuse_strange_code(
-    folder: Path, data: dict[str, Any], trust: bool, given: Sequence[str] = ()
-) -> None:
-    """Raise ``ConfigError`` where a configuration names code that nobody vouches for."""
-    code = code_of(data, given, imported=sys.modules)
-    if code and not trust and not is_signed(data):
-        raise ConfigError(
-            f"{folder / 'config.json'} names {code[0]}. No `klamp train` of yours signed that: the "
-            "run is another's, its config.json was changed, or the module lies elsewhere now. "
-            "Nothing was imported. Look at it; if you trust it, add `--trust` (in Python, "
-            "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
-            "`algorithm=…`)."
-        )
 
 
 def of_language(folder: Path) -> bool:

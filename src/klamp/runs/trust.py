@@ -15,8 +15,9 @@ import json
 import os
 import secrets
 import site
+import sys
 import sysconfig
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from typing import Any
 from klamp.config.algorithms.own import module_of_algorithm
 from klamp.config.env_kwargs import has_text
 from klamp.config.environment_name import FACTORY, code_module, module_of
-from klamp.errors import printable, shown
+from klamp.errors import ConfigError, printable, shown
 from klamp.runs.atomic_write import sync
 from klamp.runs.bounded_read import Unreadable, read_bounded
 
@@ -109,6 +110,21 @@ def is_signed(data: dict[str, Any]) -> bool:
         return False
     rest = {name: value for name, value in data.items() if name != SIGNATURE}
     return hmac.compare_digest(said, _sum(key, rest))
+
+
+def refuse_strange_code(
+    folder: Path, data: dict[str, Any], trust: bool, given: Sequence[str] = ()
+) -> None:
+    """Raise ``ConfigError`` where a configuration names code that nobody vouches for."""
+    code = code_of(data, given, imported=sys.modules)
+    if code and not trust and not is_signed(data):
+        raise ConfigError(
+            f"{folder / 'config.json'} names {code[0]}. No `klamp train` of yours signed that: the "
+            "run is another's, its config.json was changed, or the module lies elsewhere now. "
+            "Nothing was imported. Look at it; if you trust it, add `--trust` (in Python, "
+            "`trust=True`, or give the run's own again: `environment=…`, `wrappers=…`, "
+            "`algorithm=…`)."
+        )
 
 
 def _sum(key: bytes, data: dict[str, Any]) -> str:

@@ -5,13 +5,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, cast
+from typing import Generic, NamedTuple, cast
 
 from klamp.collection.episodes import WINDOW
 from klamp.collection.host import never
 from klamp.config.algorithms import algorithm_name
-from klamp.config.run import Configuration, KeptSettings
-from klamp.envs.host.interface import Position
+from klamp.config.run import KeptSettings
 from klamp.errors import KlampWarning, NonFiniteError, NotSaved, ReporterFault, Stopped
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.reporting.format import MADE
@@ -23,6 +22,7 @@ from klamp.runs.metrics_log import Metrics, MetricsLog, to_json
 from klamp.runtime.signals import Signals, stop_line
 from klamp.training.callbacks import Reporters, UpdateEvent
 from klamp.training.checkpointing import Saver, Standing, stays
+from klamp.training.interface import Evaluation, Run
 from klamp.training.state import Boundary, Progress, State
 
 REFUSALS = 10
@@ -61,54 +61,6 @@ class Origin(NamedTuple):
     spent: Spent
     begin: Callable[[], object]
     """Makes the folder end at the checkpoint; called before the first write."""
-
-
-class Run(Protocol):
-    """What the recorder needs of what is trained: ``Iteration`` has it, whatever the policy is."""
-
-    @property
-    def config(self) -> Configuration:
-        """The run's configuration."""
-        ...
-
-    def compile(self, state: Any, /) -> float:
-        """Compile what an iteration calls; the seconds it took."""
-        ...
-
-    def advance(self, state: Any, check: Callable[[], None] = ..., /) -> tuple[Any, Metrics]:
-        """One iteration; ``check`` is called wherever it can be left, and may raise."""
-        ...
-
-    def position(self) -> Position:
-        """What of the run a checkpoint holds beside its state."""
-        ...
-
-    def policy(self, state: Any, /) -> Any:
-        """The policy of a state."""
-        ...
-
-
-class Evaluation(Protocol):
-    """Evaluations while a run trains."""
-
-    took_s: float
-    """Seconds spent so far."""
-
-    def due(self, before: int, after: int) -> bool:
-        """Whether an update from one number of steps to another is to be evaluated."""
-        ...
-
-    def __call__(self, policy: Any, check: Callable[[], None], /) -> Metrics:
-        """The metrics of one evaluation."""
-        ...
-
-    def at_the_end(self, policy: Any, /) -> Metrics:
-        """What the summary says of the last policy besides."""
-        ...
-
-    def close(self) -> None:
-        """Free what it holds."""
-        ...
 
 
 class RunRecorder(Generic[State]):

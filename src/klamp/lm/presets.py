@@ -1,0 +1,99 @@
+"""Presets by the names that people search for, and the way from what was given to a run."""
+
+from dataclasses import fields
+from typing import Any
+
+from klamp.config.algorithms import AlgorithmConfig, algorithm_class, check_algorithm
+from klamp.errors import ConfigError, closest
+from klamp.lm.config import Configuration, refuse_unknown
+from klamp.lm.settings import Settings
+
+USUAL: dict[str, dict[str, Any]] = {
+    "sort": {"steps": 120_000},
+    "addition": {"steps": 200_000},
+    "walks": {"steps": 200_000, "reference_coefficient": 0.05},
+    "guess": {"steps": 400_000, "entropy_coefficient": 0.03},
+    "memory": {"steps": 400_000},
+}
+"""The built-in tasks, and what each wants that differs from defaults."""
+
+_GROUPS: dict[str, Any] = {"generations": 8, "prompts": 32}
+PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ppo": ("ppo", {}),
+    "ppo-kl": ("ppo-kl", {}),
+    "trpo": ("trpo", {"prompts": 1024, "damping": 0.1, "fisher_subsample": 4}),
+    "npg": ("npg", {"prompts": 1024, "damping": 0.1, "fisher_subsample": 4}),
+    "a2c": ("a2c", {}),
+    "reinforce": ("reinforce", {}),
+    "grpo": ("ppo", {**_GROUPS, "advantage": "group", "aggregation": "sequence"}),
+    "dr-grpo": ("ppo", {**_GROUPS, "advantage": "group-mean", "aggregation": "constant"}),
+    "rloo": ("ppo", {**_GROUPS, "advantage": "leave-one-out", "aggregation": "token"}),
+    "dapo": (
+        "ppo",
+        {**_GROUPS, "advantage": "group", "clip_upper": 0.28, "redraw_groups": 3},
+    ),
+    "gspo": (
+        "ppo",
+        {
+            **_GROUPS,
+            "advantage": "group",
+            "aggregation": "sequence",
+            "ratio": "sequence",
+            "clip": 3e-4,
+            "clip_upper": 4e-4,
+        },
+    ),
+    "cispo": (
+        "ppo",
+        {**_GROUPS, "advantage": "group", "objective": "cispo", "clip": 1.0, "clip_upper": 4.0},
+    ),
+}
+"""By the names that people search for: the algorithm, and the settings that differ from defaults.
+
+In each of them the KL can be bounded: ``max_kl``."""
+
+DESCENT: dict[str, Any] = {"epochs": 4, "minibatch_size": 64, "learning_rate": 3e-4}
+"""What updates by minibatch epochs have here in the place of their own defaults."""
+
+
+def configure(
+    task: str,
+    algorithm: AlgorithmConfig | str | None,
+    given: dict[str, Any],
+    usual: dict[str, Any] | None = None,
+    own: dict[str, Any] | None = None,
+) -> Configuration:
+    """The configuration of a run: defaults, the task's, then the preset's, then what was given.
+
+    ``algorithm`` is the name of one of ``PRESETS`` (by default ppo), or a config such as
+    ``klamp.PPO(max_kl=0.01)``, taken as it is. ``usual`` is what the task wants; ``own`` are the
+    fields of ``OWN``.
+    """
+    name = "ppo" if algorithm is None else algorithm if isinstance(algorithm, str) else None
+    if name is None:
+        chosen: Any = algorithm
+        check_algorithm(chosen)
+        values = dict(usual or {})
+        names: set[str] = set()
+    else:
+        if name not in PRESETS:
+            raise ConfigError(
+                f"There is no algorithm `{name}` for language models.{closest(name, PRESETS)} "
+                f"Expected one of {', '.join(PRESETS)}."
+            )
+        kind = algorithm_class(PRESETS[name][0])
+        names = {item.name for item in fields(kind)}
+        values = {key: value for key, value in DESCENT.items() if _descends(kind)}
+        values |= (usual or {}) | PRESETS[name][1]
+        merged = values | given
+        chosen = kind(**{key: merged[key] for key in names & set(merged)})
+    shared = {item.name for item in fields(Settings)}
+    refuse_unknown(given, names | shared)
+    merged = values | given
+    settings = Settings(**{key: merged[key] for key in shared & set(merged)})
+    return Configuration(task, chosen, settings, **(own or {}))
+
+
+def _descends(kind: type[Any]) -> bool:
+    """Whether an algorithm makes epochs of minibatches."""
+    return {"epochs", "minibatch_size"} <= {item.name for item in fields(kind)}

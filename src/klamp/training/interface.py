@@ -1,0 +1,58 @@
+"""What the recorder of a run asks of it, whatever is trained."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+from klamp.config.run import Configuration
+from klamp.envs.host.interface import Position
+from klamp.runs.metrics_log import Metrics
+
+
+@runtime_checkable
+class Run(Protocol):
+    """What the recorder needs of what is trained: ``Iteration`` has it, whatever the policy is."""
+
+    @property
+    def config(self) -> Configuration:
+        """The run's configuration."""
+        ...
+
+    def compile(self, state: Any, /) -> float:
+        """Compile what an iteration calls; the seconds it took."""
+        ...
+
+    def advance(self, state: Any, check: Callable[[], None] = ..., /) -> tuple[Any, Metrics]:
+        """One iteration; ``check`` is called wherever it can be left, and may raise."""
+        ...
+
+    def position(self) -> Position:
+        """What of the run a checkpoint holds beside its state."""
+        ...
+
+    def policy(self, state: Any, /) -> Any:
+        """The policy of a state."""
+        ...
+
+
+@runtime_checkable
+class Evaluation(Protocol):
+    """Evaluations while a run trains."""
+
+    took_s: float
+    """Seconds spent so far."""
+
+    def due(self, before: int, after: int) -> bool:
+        """Whether an update from one number of steps to another is to be evaluated."""
+        ...
+
+    def __call__(self, policy: Any, check: Callable[[], None], /) -> Metrics:
+        """The metrics of one evaluation."""
+        ...
+
+    def at_the_end(self, policy: Any, /) -> Metrics:
+        """What the summary says of the last policy besides."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...

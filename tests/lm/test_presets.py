@@ -1,0 +1,33 @@
+"""Presets by the names that people search for."""
+
+import pytest
+
+from klamp import PPO
+from klamp.errors import ConfigError
+from klamp.lm.presets import configure
+
+
+def test_the_names_that_people_search_for() -> None:
+    config = configure("sort", "gspo", {})
+    assert (config.algorithm.ratio, config.settings.advantage) == ("sequence", "group")
+    assert configure("sort", "cispo", {}).algorithm.objective == "cispo"
+    dapo = configure("sort", "dapo", {"prompts": 4})
+    assert (dapo.algorithm.clip_upper, dapo.settings.redraw_groups) == (0.28, 3)
+    assert (dapo.settings.prompts, dapo.settings.completions) == (4, 32)
+    assert configure("sort", "dr-grpo", {}).settings.aggregation == "constant"
+    own = configure("sort", PPO(epochs=1), {"seed": 3}, {"steps": 7})
+    assert (own.settings.steps, own.settings.seed, own.algorithm) == (7, 3, PPO(epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("rlooo", {}), "Did you mean `rloo`?"),
+        (("ppo", {"promts": 3}), "Did you mean `prompts`?"),
+        ((PPO(), {"clip": 3}), "There is no setting 'clip'"),
+    ],
+)
+def test_names_that_are_none_are_said(given: tuple, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        configure("sort", *given)
+    assert said in str(raised.value)
