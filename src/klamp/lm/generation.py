@@ -161,7 +161,7 @@ def speak(
         count, writing, active = carry
         return count + 1, *choose(_read(decoder, writing, 1), active)
 
-    first = (jnp.asarray(1), *choose(writing, active))
+    first = (jnp.asarray(1), *choose(writing, jnp.asarray(active)))
     return jax.lax.while_loop(more, go_on, first)[1:]
 
 
