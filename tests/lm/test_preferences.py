@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 
 from klamp.lm.decoder import random_decoder
-from klamp.lm.environment import play
-from klamp.lm.generation import Sampling
 from klamp.lm.preferences import (
     Compliments,
     Pairs,
     RewardModel,
     fitted,
-    learned_from,
     preference_loss,
     preferred,
+    reward_function,
 )
 from klamp.lm.supervised import WarmStart
 from klamp.lm.tasks.builtin import small_decoder
@@ -27,12 +25,12 @@ GAME, KEY = Compliments(), jax.random.key(3)
 
 @pytest.fixture(scope="module")
 def decoder():
-    config = dataclasses.replace(small_decoder(8), width=16, mlp_width=16, layers=1)
+    config = dataclasses.replace(small_decoder(9), width=16, mlp_width=16, layers=1)
     return random_decoder(config, jax.random.key(0))
 
 
 def test_people_like_four_of_eight() -> None:
-    rows = jnp.asarray([[0] * k + [3] * (8 - k) for k in range(9)])
+    rows = jnp.asarray([[1] * k + [3] * (8 - k) for k in range(9)])
     expected = [1 - ((k - 4) / 4) ** 2 for k in range(9)]
     np.testing.assert_allclose(GAME.gold(rows), expected)
     for row, value in zip(rows, expected, strict=True):
@@ -51,7 +49,7 @@ def test_preferences_are_those_of_bradley_and_terry() -> None:
 def test_the_loss_is_its_equation(decoder) -> None:
     head, one = jnp.linspace(-1, 1, 16), jnp.ones(())
     model = RewardModel(decoder, head, one, 2 * one)
-    tokens = jax.random.randint(KEY, (2, 5, 9), 0, 8)
+    tokens = jax.random.randint(KEY, (2, 5, 9), 0, 9)
     score = (decoder.features(tokens.reshape(10, 9))[:, -1] @ head - 1) / 2
     chosen, rejected = score[:5], score[5:]
     expected = np.mean(np.log(1 + np.exp(rejected - chosen)))
@@ -61,7 +59,7 @@ def test_the_loss_is_its_equation(decoder) -> None:
 
 def test_what_was_preferred_is_learnt_and_rewards_the_policy(decoder) -> None:
     def sequences(key, count):
-        return jax.random.randint(key, (count, 2, 9), 0, 7)
+        return jax.random.randint(key, (count, 2, 9), 1, 8)
 
     tokens = sequences(KEY, 512)
     pairs = preferred(tokens, GAME.gold(tokens[:, :, 1:]), KEY, sharpness=1e3)
@@ -77,10 +75,10 @@ def test_what_was_preferred_is_learnt_and_rewards_the_policy(decoder) -> None:
     np.testing.assert_allclose([both.mean(), both.std()], [0, 1], atol=1e-4)
 
 
-def test_the_environment_pays_what_the_model_says(decoder) -> None:
-    start = WarmStart(steps=2, batch=8)
-    learned = learned_from(decoder, GAME, KEY, count=16, start=start)
-    rows = jnp.arange(6)
-    played = play(decoder, learned, KEY, rows, KEY, rows, Sampling())
-    np.testing.assert_allclose(played.reward[:, -1], learned.model(played.tokens), atol=1e-5)
-    assert not np.any(played.reward[:, :-1])
+def test_the_reward_function_says_what_the_model_says(decoder) -> None:
+    model = RewardModel(decoder, jnp.linspace(-1, 1, 16), jnp.zeros(()), jnp.ones(()))
+    learned = reward_function(model, GAME)
+    assert learned.__name__ == "learned"
+    ids = [[1, 2, 3, 4, 5, 6, 7, 1], [2, 0]]
+    whole = jnp.asarray([[8, *ids[0]], [8, 2, 0, 0, 0, 0, 0, 0, 0]])
+    np.testing.assert_allclose(learned(completion_ids=ids), model(whole), rtol=1e-5)

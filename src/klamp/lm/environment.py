@@ -26,6 +26,7 @@ from klamp.lm.generation import (
 )
 from klamp.lm.rewards import Prompt
 from klamp.lm.sequences import Completions, completions_of
+from klamp.types import HostOrDevice
 
 
 class TokenTurn(NamedTuple):
@@ -33,9 +34,9 @@ class TokenTurn(NamedTuple):
 
     state: Any
     """A pytree like the one that ``reset`` returned."""
-    observation: Int[Array, " K"]
+    observation: Int[HostOrDevice, " K"]
     """The answer; of one length always."""
-    valid: Bool[Array, " K"]
+    valid: Bool[HostOrDevice, " K"]
     """Which of its tokens are said."""
     reward: Float[Array, ""]
     terminated: Bool[Array, ""]

@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from klamp.config.validation import is_integer, is_number, require
 from klamp.lm.decoder import Cache, Decoder
 from klamp.lm.sequences import Record
+from klamp.types import HostOrDevice
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ class Writing(NamedTuple):
 
 
 def begin(
-    decoder: Decoder, tokens: Int[Array, "S P"], valid: Bool[Array, "S P"], length: int
+    decoder: Decoder,
+    tokens: Int[HostOrDevice, "S P"],
+    valid: Bool[HostOrDevice, "S P"],
+    length: int,
 ) -> Writing:
     """The prompts, read; ``length`` is the number of columns that may be filled in all."""
     rows, width = tokens.shape
@@ -109,7 +113,10 @@ def begin(
 
 
 def hear(
-    decoder: Decoder, writing: Writing, tokens: Int[Array, "S K"], valid: Bool[Array, "S K"]
+    decoder: Decoder,
+    writing: Writing,
+    tokens: Int[HostOrDevice, "S K"],
+    valid: Bool[HostOrDevice, "S K"],
 ) -> Writing:
     """What others said, appended as token ids."""
     after = writing.cache.filled + 1
@@ -119,7 +126,7 @@ def hear(
 def speak(
     decoder: Decoder,
     writing: Writing,
-    active: Bool[Array, " S"],
+    active: Bool[HostOrDevice, " S"],
     turn: Int[Array, ""] | int,
     key: PRNGKeyArray,
     rows: Int[Array, " S"],
@@ -154,15 +161,15 @@ def speak(
         count, writing, active = carry
         return count + 1, *choose(_read(decoder, writing, 1), active)
 
-    first = (jnp.asarray(1), *choose(writing, active))
+    first = (jnp.asarray(1), *choose(writing, jnp.asarray(active)))
     return jax.lax.while_loop(more, go_on, first)[1:]
 
 
 @eqx.filter_jit
 def generate(
     decoder: Decoder,
-    tokens: Int[Array, "S P"],
-    valid: Bool[Array, "S P"],
+    tokens: Int[HostOrDevice, "S P"],
+    valid: Bool[HostOrDevice, "S P"],
     key: PRNGKeyArray,
     rows: Int[Array, " S"],
     limits: TurnLimits,
@@ -178,7 +185,7 @@ def generate(
     return writing.record, cut if limits.stop else jnp.zeros_like(cut)
 
 
-def earned(writing: Writing, reward: Float[Array, " S"]) -> Writing:
+def earned(writing: Writing, reward: Float[HostOrDevice, " S"]) -> Writing:
     """With a reward on each row's last sampled token."""
     rows = jnp.arange(len(reward))
     record = writing.record
@@ -205,21 +212,21 @@ def bucket(length: int, longest: int) -> int:
 def _noted(
     writing: Writing,
     at: Int[Array, ""] | int,
-    tokens: Int[Array, "S K"],
-    valid: Bool[Array, "S K"],
+    tokens: Int[HostOrDevice, "S K"],
+    valid: Bool[HostOrDevice, "S K"],
     turn: Int[Array, ""] | int = 0,
     log_prob: Float[Array, "S K"] | float = 0.0,
 ) -> Writing:
     """With these tokens in the record from column ``at`` on."""
 
-    def put(whole: Array, part: Array | float) -> Array:
+    def put(whole: Array, part: HostOrDevice | float) -> Array:
         said = jnp.where(valid, part, 0).astype(whole.dtype)
         return jax.lax.dynamic_update_slice(whole, said, (0, at))
 
     old = writing.record
-    parts = (put(old.tokens, tokens), put(old.valid, valid), put(old.turn, turn))
-    record = Record(*parts, old.reward, put(old.log_prob, log_prob))
-    return writing._replace(record=record)
+    parts = (put(old.tokens, tokens), put(old.valid, valid), put(old.turn, turn), old.reward)
+    sampled = None if old.log_prob is None else put(old.log_prob, log_prob)
+    return writing._replace(record=Record(*parts, sampled))
 
 
 def _read(decoder: Decoder, writing: Writing, count: int) -> Writing:

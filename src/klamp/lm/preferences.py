@@ -4,21 +4,25 @@ What people like (the gold reward) is known here, so over-optimisation (arXiv:22
 seen: the learned reward goes on rising where the gold one falls.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.lm.decoder import Decoder
 from klamp.lm.environment import NOTHING_SAID, TokenTurn, play
 from klamp.lm.generation import Sampling, TurnLimits
+from klamp.lm.rewards import RewardFunction
 from klamp.lm.supervised import WarmStart, minimised
 
-PRAISE, END = 0, 7
-"""The ids of ``!`` and of the prompt's ``?``."""
+VOCABULARY = ("!", "a", "b", "c", "d", "e", "f", "?")
+"""The texts of the ids 1, 2, …; 0 ends a text."""
+PRAISE, QUESTION = 1, 8
 
 FIT = WarmStart(steps=200, batch=128, learning_rate=1e-3)
 """How a reward model is fitted."""
@@ -64,7 +68,7 @@ class Compliments:
     def reset(self, key: PRNGKeyArray) -> tuple[Int[Array, ""], Int[Array, "1"], Bool[Array, "1"]]:
         """The prompt is ``?``."""
         del key
-        return jnp.asarray(0), jnp.asarray([END]), jnp.ones(1, bool)
+        return jnp.asarray(0), jnp.asarray([QUESTION]), jnp.ones(1, bool)
 
     def gold(self, tokens: Int[Array, "*S N"]) -> Float[Array, "*S"]:
         """What people think of the tokens, from 0 to 1."""
@@ -80,39 +84,7 @@ class Compliments:
     def expert(self, state: Int[Array, ""], key: PRNGKeyArray) -> tuple[Array, Array]:
         """Any tokens but the prompt's, each with the same chance."""
         del state
-        return jax.random.randint(key, (self.length,), 0, END), jnp.asarray(self.length)
-
-
-class Learned(eqx.Module):
-    """The same environment with the learned reward in the place of the gold one."""
-
-    model: RewardModel
-    environment: Compliments = eqx.field(static=True)
-
-    @property
-    def turns(self) -> int:
-        """One."""
-        return self.environment.turns
-
-    @property
-    def limits(self) -> TurnLimits:
-        """As in the environment itself."""
-        return self.environment.limits
-
-    def reset(self, key: PRNGKeyArray) -> tuple[Int[Array, ""], Int[Array, "1"], Bool[Array, "1"]]:
-        """As in the environment itself."""
-        return self.environment.reset(key)
-
-    def step(self, state: Int[Array, ""], tokens: Int[Array, " N"], count: Array) -> TokenTurn:
-        """The learned reward."""
-        whole = jnp.concatenate([jnp.asarray([END]), tokens])
-        return self.environment.step(state, tokens, count)._replace(
-            reward=self.model(whole[None])[0]
-        )
-
-    def expert(self, state: Int[Array, ""], key: PRNGKeyArray) -> tuple[Array, Array]:
-        """As in the environment itself."""
-        return self.environment.expert(state, key)
+        return jax.random.randint(key, (self.length,), PRAISE, QUESTION), jnp.asarray(self.length)
 
 
 def preferred(
@@ -148,25 +120,35 @@ def fitted(
         return jax.tree.map(lambda part: part[rows], pairs)
 
     def loss(parts: tuple[Decoder, Array], pairs: Pairs) -> Array:
-        return preference_loss(RewardModel(*parts, zero, one), pairs)
+        return preference_loss(RewardModel(parts[0], parts[1], zero, one), pairs)
 
     head = jnp.zeros(decoder.head.shape[1])
-    parts, losses = minimised((decoder, head), loss, batch_of, start)
-    raw = RewardModel(*parts, zero, one)(jnp.concatenate(pairs))
-    return RewardModel(*parts, jnp.mean(raw), jnp.std(raw)), losses
+    (decoder, head), losses = minimised((decoder, head), loss, batch_of, start)
+    raw = RewardModel(decoder, head, zero, one)(jnp.concatenate(pairs))
+    return RewardModel(decoder, head, jnp.mean(raw), jnp.std(raw)), losses
 
 
-def learned_from(
-    decoder: Decoder,
-    environment: Compliments,
-    key: PRNGKeyArray,
-    count: int = 2048,
-    start: WarmStart = FIT,
-) -> Learned:
-    """The environment with a reward fitted to preferences between completions of the decoder."""
+def fitted_to_samples(
+    decoder: Decoder, environment: Compliments, key: PRNGKeyArray, count: int = 2048
+) -> RewardModel:
+    """A reward model from preferences between ``count`` pairs of the decoder's own completions."""
     numbers = jnp.arange(2 * count)
     sample, prefer, fit = jax.random.split(key, 3)
     played = play(decoder, environment, key, numbers, sample, numbers, Sampling())
     gold = environment.gold(played.action).reshape(count, 2)
     pairs = preferred(played.tokens.reshape(count, 2, -1), gold, prefer)
-    return Learned(fitted(decoder, pairs, start, fit)[0], environment)
+    return fitted(decoder, pairs, FIT, fit)[0]
+
+
+def reward_function(model: RewardModel, environment: Compliments) -> RewardFunction:
+    """The model as a reward function, by the name ``learned``."""
+    score = eqx.filter_jit(lambda model, tokens: model(tokens))
+
+    def learned(completion_ids: Sequence[Sequence[int]]) -> list[float]:
+        tokens = np.zeros((len(completion_ids), 1 + environment.length), np.int32)
+        tokens[:, 0] = QUESTION
+        for row, ids in enumerate(completion_ids):
+            tokens[row, 1 : 1 + len(ids)] = ids
+        return np.asarray(score(model, tokens)).tolist()
+
+    return learned

@@ -8,12 +8,15 @@ from klamp.errors import ConfigError, closest
 from klamp.lm.config import Configuration, refuse_unknown
 from klamp.lm.settings import Settings
 
+_BOLD: dict[str, Any] = {"learning_rate": 1e-3, "max_kl": 0.03}
+"""A large step size, whose updates are drawn back to a KL."""
+
 USUAL: dict[str, dict[str, Any]] = {
     "sort": {"steps": 120_000},
-    "addition": {"steps": 200_000},
-    "walks": {"steps": 200_000, "reference_coefficient": 0.05},
-    "guess": {"steps": 400_000, "entropy_coefficient": 0.03},
-    "memory": {"steps": 400_000},
+    "addition": {**_BOLD, "steps": 100_000},
+    "walks": {**_BOLD, "steps": 100_000, "truncation": "end", "reference_coefficient": 0.01},
+    "guess": {**_BOLD, "steps": 260_000, "truncation": "end", "entropy_coefficient": 0.03},
+    "memory": {**_BOLD, "steps": 130_000},
 }
 """The built-in tasks, and what each wants that differs from defaults."""
 

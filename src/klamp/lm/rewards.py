@@ -178,8 +178,9 @@ def _entry(name: str, row: int, entry: Any, turns: int) -> float | list[float] |
     if entry is None:
         return None
     many = isinstance(entry, list | tuple) or np.ndim(entry) == 1
+    given: Any = entry if many else [entry]
     try:
-        numbers = [float(number) for number in (entry if many else [entry])]
+        numbers = [float(number) for number in given]
     except (TypeError, ValueError):
         numbers = [math.nan]
     if not all(math.isfinite(number) for number in numbers):

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from klamp.types import HostOrDevice
+
 Truncation = Literal["bootstrap", "mask", "end"]
 """What a length limit means: the future is estimated by V of the whole sequence; the sequence is
 not learnt from; or it is an end like any other, and nothing follows."""
@@ -119,8 +121,8 @@ class Transitions(NamedTuple):
 
 def completions_of(
     record: Record,
-    terminated: Bool[Array, " S"],
-    truncated: Bool[Array, " S"],
+    terminated: Bool[HostOrDevice, " S"],
+    truncated: Bool[HostOrDevice, " S"],
     prompt: Int[Array, " S"],
     actions: int,
 ) -> Completions:

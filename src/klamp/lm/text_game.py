@@ -91,13 +91,14 @@ def play_text(
         writing = _speak(
             decoder, writing, going_on, number, key, jnp.arange(count), limits, sampling
         )
-        active = np.flatnonzero(going_on)
+        active: list[int] = np.flatnonzero(going_on).tolist()
         for row, text in zip(active, _written(game, writing.record, turn, active), strict=True):
             texts[row].append(text)
         steps = [environments[row].step for row in active]
         names = [f"row {prompts[row]}, turn {turn}" for row in active]
         answers = _called(game, steps, [(texts[row][-1],) for row in active], names)
-        reward, heard = np.zeros(count, np.float32), [[] for _ in prompts]
+        reward = np.zeros(count, np.float32)
+        heard: list[Sequence[int]] = [[] for _ in prompts]
         for row, name, answer in zip(active, names, answers, strict=True):
             _check(answer, name)
             reward[row], info[row] = answer.reward, answer.info
@@ -125,7 +126,7 @@ def _speak(*parts: Any) -> Writing:
     return speak(*parts)[0]
 
 
-def _written(game: TextGame, record: Record, turn: int, rows: np.ndarray) -> list[str]:
+def _written(game: TextGame, record: Record, turn: int, rows: list[int]) -> list[str]:
     """What these rows wrote in this turn, without a token that ended it."""
     tokens, by_policy = np.asarray(record.tokens)[rows], np.asarray(record.turn)[rows] == turn
     said = [row[mine].tolist() for row, mine in zip(tokens, by_policy, strict=True)]
@@ -155,7 +156,8 @@ def _check(answer: Any, name: str) -> None:
             f"The text environment ({name}) answered {shown(answer)}; `step` must return a "
             "`klamp.lm.Turn`."
         )
-    text = answer.observation is None or isinstance(answer.observation, str)
+    said: Any = answer.observation
+    text = said is None or isinstance(said, str)
     if not text or not is_number(answer.reward):
         raise EnvironmentFault(
             f"The text environment ({name}) answered with the observation "

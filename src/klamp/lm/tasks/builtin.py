@@ -41,7 +41,7 @@ def _task(
 
 TASKS: dict[str, Task] = {
     "sort": _task(Sort(), VOCABULARY, 1, WarmStart(60)),
-    "addition": _task(Addition(), VOCABULARY, 1, WarmStart(200)),
+    "addition": _task(Addition(), VOCABULARY, 1, WarmStart(200, learning_rate=1e-2)),
     "walks": _task(Walks(), tuple("0abcdefghijklmno"), 1, WarmStart(150), exact=False),
     "guess": _task(Guess(), Guess().vocabulary, Guess().optimum, None, exact=False),
     "memory": _task(Remember(), Remember().vocabulary, 1, WarmStart(60)),

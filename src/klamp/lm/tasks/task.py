@@ -13,6 +13,7 @@ from klamp.lm.decoder import DecoderConfig
 from klamp.lm.environment import TokenEnvironment, resets
 from klamp.lm.sequences import Completions, Record, completions_of, last_of
 from klamp.lm.supervised import WarmStart
+from klamp.types import HostOrDevice
 
 
 class DemonstratedEnvironment(TokenEnvironment, Protocol):
@@ -115,6 +116,9 @@ def demonstrate(
     return completions_of(record, terminated, ~terminated, prompts, actions)
 
 
-def _unsaid(tokens: Int[Array, "S K"], valid: Bool[Array, "S K"]) -> tuple[Array, ...]:
+def _unsaid(
+    tokens: Int[HostOrDevice, "S K"], valid: Bool[HostOrDevice, "S K"]
+) -> tuple[Array, ...]:
     """The columns of a record for tokens that the policy did not sample."""
-    return tokens, valid, jnp.zeros(tokens.shape, jnp.int32), jnp.zeros(tokens.shape)
+    nothing = jnp.zeros(tokens.shape)
+    return jnp.asarray(tokens), jnp.asarray(valid), nothing.astype(jnp.int32), nothing
