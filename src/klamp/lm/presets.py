@@ -97,6 +97,13 @@ def configure(
     return Configuration(task, chosen, settings, **(own or {}))
 
 
+OF_CRITIC = (
+    *("discount", "trace_decay", "critic_warmup", "value_hidden", "critic_epochs"),
+    *("critic_minibatch_size", "critic_learning_rate", "value_coefficient"),
+)
+"""Settings that group advantages leave without effect."""
+
+
 def refuse_idle(config: Configuration, given: dict[str, Any], built_in: bool) -> None:
     """Raise ``ConfigError`` on a setting that was given and would do nothing in this run."""
     settings = config.settings
@@ -109,8 +116,7 @@ def refuse_idle(config: Configuration, given: dict[str, Any], built_in: bool) ->
         (not built_in, ("supervised_steps",), "a model of your own has no demonstrations"),
         (
             not settings.critic,
-            ("discount", "trace_decay", "critic_warmup", "value_hidden", "critic_epochs")
-            + ("critic_minibatch_size", "critic_learning_rate", "value_coefficient"),
+            OF_CRITIC,
             f"with the advantage {settings.advantage!r} there is no critic",
         ),
         (
