@@ -200,7 +200,7 @@ def resume(words: list[str]) -> int:
             return ended_together(folders)
         from klamp.training.callbacks import gather
 
-        how = {
+        how: dict[str, Any] = {
             "steps": given.steps,
             "reporters": gather(given.log, quiet=given.quiet),
             "signals": signals,

@@ -39,6 +39,11 @@ class KeptSettings(Protocol):
         ...
 
     @property
+    def schedule_steps(self) -> int | None:
+        """Steps over which what is scheduled goes to its end; None: all of the run's."""
+        ...
+
+    @property
     def checkpoint_interval(self) -> int:
         """Steps between two checkpoints."""
         ...

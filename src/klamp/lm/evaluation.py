@@ -43,8 +43,8 @@ class GreedyEvaluation:
 
     def _played(self, policy: LanguagePolicy, count: int) -> Played:
         began = time.perf_counter()
-        how = {"seed": self._settings.seed, "deterministic": True}
-        played = self._collector.evaluated(policy.decoder, count, **how)
+        seed = self._settings.seed
+        played = self._collector.evaluated(policy.decoder, count, seed=seed, deterministic=True)
         self.took_s += time.perf_counter() - began
         return played
 

@@ -72,7 +72,9 @@ def prepare(
     else:
         value = target = None
         score = jnp.sum(zeroed(reward, weight), axis=1)
-        advantage = group_advantage(score, settings.generations, settings.advantage)
+        baseline = settings.advantage
+        assert baseline != "gae"
+        advantage = group_advantage(score, settings.generations, baseline)
         advantage = zeroed(jnp.broadcast_to(advantage[:, None], weight.shape), weight)
     advantage = advantage * aggregation_scale(weight, settings.aggregation)
     return Batch(inputs, played.action, advantage, old, weight, target, value, held)
@@ -82,8 +84,11 @@ def critic_advantage(
     critic: ValueHead, completions: Completions, settings: Settings
 ) -> tuple[Float[Array, "S A"], Float[Array, "S A"]]:
     """V at each action, and GAE over each sequence's actions."""
-    value = critic.of(completions.features)
-    steps = transitions(completions, value, critic.of(completions.final_features))
+    features, final = completions.features, completions.final_features
+    assert features is not None
+    assert final is not None
+    value = critic.of(features)
+    steps = transitions(completions, value, critic.of(final))
     rates = {"discount": settings.discount, "trace_decay": settings.trace_decay}
     advantage = gae(*steps, **rates)
     return jnp.swapaxes(steps.value, 0, 1), jnp.swapaxes(advantage, 0, 1)

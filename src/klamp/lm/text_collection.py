@@ -53,8 +53,9 @@ class TextCollector:
 
         completions, sampled = with_spread(draw, settings)
         returns, lengths = scores(completions)
-        found = last[0]._asdict() | {"completions": completions, "sampled": sampled}
-        return Played(**found | {"returns": returns, "lengths": lengths})
+        return last[0]._replace(
+            completions=completions, sampled=sampled, returns=returns, lengths=lengths
+        )
 
     def evaluated(self, decoder: Decoder, count: int, *, seed: int, deterministic: bool) -> Played:
         """Answers to the first ``count`` rows; data with fewer begins anew."""
@@ -71,7 +72,7 @@ class TextCollector:
         sampling: Sampling,
     ) -> Played:
         if self.game is None:
-            prompts: Sequence[Prompt] = self.dataset.prompts(rows)
+            prompts: Sequence[Prompt] = self.dataset.prompts(rows.tolist())
             completions = self._one_turn(decoder, rows, noise, sampling)
             texts = [[self.decode(ids)] for ids in sampled_ids(completions)]
         else:
@@ -82,7 +83,7 @@ class TextCollector:
             ids = sampled_ids(completions)
             said = ["".join(turns) for turns in texts]
             most = max(map(len, texts))
-            columns = self.dataset.column_values(rows)
+            columns = self.dataset.column_values(rows.tolist())
             earned = self.rewards(prompts, said, columns, ids, most)
             completions, by_name = (
                 completions.with_reward(jnp.asarray(earned.total)),

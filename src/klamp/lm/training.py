@@ -96,8 +96,8 @@ def train(
     weights = None if reward_weights is None else tuple(reward_weights)
     sources = Sources(data, functions, weights, environment)
     config = configured(task, algorithm, settings, sources)
-    how = {"out": out, "reporters": gather(report, quiet=quiet), "device": device}
-    return _told(train_config(config, sources, **how))
+    reporters = gather(report, quiet=quiet)
+    return _told(train_config(config, sources, out=out, reporters=reporters, device=device))
 
 
 @in_float32
@@ -137,8 +137,16 @@ def resume(
     ``sources`` are the run's own, where no name in its `config.json` leads to them. ``trust`` has
     the modules be imported that it names, whoever wrote them there.
     """
-    how = {"steps": steps, "device": device, "sources": sources, "trust": trust}
-    return _told(go_on(folder, reporters=gather(report, quiet=quiet), **how))
+    return _told(
+        go_on(
+            folder,
+            steps=steps,
+            reporters=gather(report, quiet=quiet),
+            device=device,
+            sources=sources,
+            trust=trust,
+        )
+    )
 
 
 @in_float32
@@ -190,7 +198,8 @@ def _run(
     evaluation = GreedyEvaluation(config, run.collector)
     running = RunRecorder(run, state, folder, reporters, evaluation, origin)
     found: Recorded = run_to_end(running, signals)
-    return Result(found.policy, found.summary, found.metrics, found.folder, found.unsaved)
+    policy = run.policy(running.state)
+    return Result(policy, found.summary, found.metrics, found.folder, found.unsaved)
 
 
 def _put_back(run: Iteration, root: Path, at: Path) -> tuple[State, Origin]:
@@ -241,8 +250,7 @@ def evaluate(
     and ``trust`` are as in ``resume``.
     """
     run, policy = _standing(folder, checkpoint, sources or Sources(), trust)
-    how = {"seed": seed, "deterministic": deterministic}
-    return run.collector.evaluated(policy.decoder, episodes, **how)
+    return run.collector.evaluated(policy.decoder, episodes, seed=seed, deterministic=deterministic)
 
 
 def _standing(
