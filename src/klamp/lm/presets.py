@@ -14,7 +14,7 @@ _BOLD: dict[str, Any] = {"learning_rate": 1e-3, "max_kl": 0.03}
 USUAL: dict[str, dict[str, Any]] = {
     "sort": {"steps": 120_000},
     "addition": {**_BOLD, "steps": 100_000},
-    "walks": {**_BOLD, "steps": 100_000, "truncation": "end", "reference_coefficient": 0.01},
+    "walks": {**_BOLD, "steps": 30_000, "truncation": "end", "reference_coefficient": 0.01},
     "guess": {**_BOLD, "steps": 260_000, "truncation": "end", "entropy_coefficient": 0.03},
     "memory": {**_BOLD, "steps": 130_000},
 }
