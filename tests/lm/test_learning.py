@@ -10,8 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from klamp.lm.presets import configure
-from klamp.lm.settings import Settings
 from lm.small_models import SETTINGS, completions, frozen_head_model, tiny_model
 
 from klamp import fisher_vector_product

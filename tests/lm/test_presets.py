@@ -4,7 +4,7 @@ import pytest
 
 from klamp import PPO
 from klamp.errors import ConfigError
-from klamp.lm.presets import configure
+from klamp.lm.presets import configure, refuse_idle
 
 
 def test_the_names_that_people_search_for() -> None:
@@ -31,3 +31,22 @@ def test_names_that_are_none_are_said(given: tuple, said: str) -> None:
     with pytest.raises(ConfigError) as raised:
         configure("sort", *given)
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("algo", "given", "built_in", "said"),
+    [
+        ("ppo", {"max_turns": 3}, True, "the task `sort` has lengths of its own"),
+        ("ppo", {"supervised_steps": 3}, False, "has no demonstrations"),
+        ("grpo", {"trace_decay": 0.9}, True, "with the advantage 'group' there is no critic"),
+        ("ppo", {"reference_kl": "loss"}, True, "there is no reference"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(
+    algo: str, given: dict, built_in: bool, said: str
+) -> None:
+    config = configure("sort", algo, given)
+    with pytest.raises(ConfigError, match="would do nothing") as raised:
+        refuse_idle(config, given, built_in)
+    assert said in str(raised.value)
+    refuse_idle(config, {"seed": 1}, built_in)

@@ -105,7 +105,11 @@ def _train_options(words: list[str]) -> Any:
         log: Where else to write the metrics: csv, tensorboard, wandb, or several of them.
         quiet: Show no progress.
     """
-    description = f"Train a language model by rewards. Algorithms: {', '.join(PRESETS)}."
+    algorithms = ", ".join(PRESETS)
+    description = (
+        "Train a language model by rewards. A step is a sampled token, an episode a completion. "
+        f"Algorithms: {algorithms}."
+    )
     return parse(options, words, command="lm train", description=description)
 
 

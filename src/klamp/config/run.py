@@ -12,6 +12,7 @@ from klamp.config.algorithms import (
 )
 from klamp.config.algorithms.traits import traits_of
 from klamp.config.env_kwargs import checked_env_kwargs
+from klamp.config.environment_name import LANGUAGE
 from klamp.config.settings import BOOKKEEPING, Settings
 from klamp.config.validation import require
 from klamp.errors import ConfigError, closest, printable, shown
@@ -204,6 +205,12 @@ class RunConfig:
         if not isinstance(env, str):
             raise ConfigError(
                 f"The configuration names the environment {shown(env)}; expected a string."
+            )
+        if env.startswith(LANGUAGE):
+            raise ConfigError(
+                f"This run, {shown(env)}, is of a language model, which `klamp.lm.load` and "
+                "`klamp.lm.resume` take; of the commands `klamp resume`, `klamp eval`, `klamp "
+                "compare` and `klamp lm generate`."
             )
         for key, value in beside.items():
             if value is not None and not _is_name(value):

@@ -4,7 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from klamp.config.algorithms import AlgorithmConfig, algorithm_class, check_algorithm
-from klamp.errors import ConfigError, closest
+from klamp.errors import ConfigError, closest, shown
 from klamp.lm.config import Configuration, refuse_unknown
 from klamp.lm.settings import Settings
 
@@ -95,6 +95,42 @@ def configure(
     merged = values | given
     settings = Settings(**{key: merged[key] for key in shared & set(merged)})
     return Configuration(task, chosen, settings, **(own or {}))
+
+
+OF_CRITIC = (
+    *("discount", "trace_decay", "critic_warmup", "value_hidden", "critic_epochs"),
+    *("critic_minibatch_size", "critic_learning_rate", "value_coefficient"),
+)
+"""Settings that group advantages leave without effect."""
+
+
+def refuse_idle(config: Configuration, given: dict[str, Any], built_in: bool) -> None:
+    """Raise ``ConfigError`` on a setting that was given and would do nothing in this run."""
+    settings = config.settings
+    idle: list[tuple[bool, tuple[str, ...], str]] = [
+        (
+            built_in,
+            ("max_new_tokens", "max_prompt_tokens", "max_turns"),
+            f"the task `{config.task}` has lengths of its own",
+        ),
+        (not built_in, ("supervised_steps",), "a model of your own has no demonstrations"),
+        (
+            not settings.critic,
+            OF_CRITIC,
+            f"with the advantage {settings.advantage!r} there is no critic",
+        ),
+        (
+            not settings.reference_coefficient,
+            ("reference_kl",),
+            "without a `reference_coefficient` there is no reference",
+        ),
+    ]
+    for does_nothing, names, why in idle:
+        for name in names:
+            if does_nothing and name in given:
+                raise ConfigError(
+                    f"`{name}` is {shown(given[name])}, but would do nothing: {why}. Leave it out."
+                )
 
 
 def _descends(kind: type[Any]) -> bool:

@@ -153,6 +153,9 @@ class Settings(
         enough = self.advantage == "gae" or self.generations > 1
         several = f"at least 2 with the advantage {self.advantage!r}, which compares completions"
         require(enough, self, "generations", several)
+        compared = self.advantage == "gae" or self.advantage_normalization != "minibatch"
+        expected = f"'batch' or 'off' with the advantage {self.advantage!r}"
+        require(compared, self, "advantage_normalization", expected)
         drawn = not self.redraw_groups or self.advantage != "gae"
         require(drawn, self, "redraw_groups", "0 with the advantage gae, which has no groups")
 

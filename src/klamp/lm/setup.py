@@ -23,7 +23,7 @@ from klamp.lm.iteration import Iteration
 from klamp.lm.memory import check_memory
 from klamp.lm.model import language_model
 from klamp.lm.policy import Texts
-from klamp.lm.presets import USUAL, configure
+from klamp.lm.presets import USUAL, configure, refuse_idle
 from klamp.lm.pretrained import Pretrained, load_pretrained
 from klamp.lm.settings import Settings
 from klamp.lm.sources import Sources
@@ -52,7 +52,9 @@ def configured(
                 f"The task `{task}` has data and rewards of its own: leave out `data`, `reward` "
                 "and `environment`, or name the folder of a model in its place."
             )
-        return configure(task, algorithm, given, USUAL[task])
+        config = configure(task, algorithm, given, USUAL[task])
+        refuse_idle(config, given, built_in=True)
+        return config
     if not Path(task).is_dir():
         raise ConfigError(
             f"There is no task `{task}`, and no folder of that name.{closest(task, USUAL)} "
@@ -65,7 +67,9 @@ def configured(
             "rewards.py:correct`), or an environment by `environment=…` (`--environment "
             "game.py:Game`)."
         )
-    return configure(str(Path(task).absolute()), algorithm, given, None, recorded)
+    config = configure(str(Path(task).absolute()), algorithm, given, None, recorded)
+    refuse_idle(config, given, built_in=False)
+    return config
 
 
 def start(config: Configuration, folder: Path, sources: Sources) -> Iteration:
@@ -81,7 +85,8 @@ def start(config: Configuration, folder: Path, sources: Sources) -> Iteration:
         decoder = _kept(folder) or _begun(task, settings, folder)
         collector, texts = TaskCollector(task, settings), texts_of(task)
     else:
-        model = load_pretrained(config.task)
+        # What is trained is trained in float32; a base that is frozen stays as it is.
+        model = load_pretrained(config.task, None if settings.adapter_rank else "float32")
         collector = own_collector(config, model, sources)
         decoder, texts = model.decoder, own_texts(model, collector, settings)
     trainable: Any = eqx.is_inexact_array
