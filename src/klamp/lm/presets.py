@@ -13,7 +13,7 @@ _BOLD: dict[str, Any] = {"learning_rate": 1e-3, "final_learning_rate": 1e-4, "ma
 
 USUAL: dict[str, dict[str, Any]] = {
     "sort": {"steps": 120_000},
-    "addition": {**_BOLD, "steps": 100_000},
+    "addition": {**_BOLD, "steps": 150_000},
     "walks": {**_BOLD, "steps": 30_000, "truncation": "end", "reference_coefficient": 0.01},
     "guess": {
         **_BOLD,
