@@ -21,7 +21,7 @@ SHARED: dict[str, Any] = {
     "max_new_tokens": 8,
     "max_prompt_tokens": 4,
     "truncation": "end",
-    "steps": 60 * 256 * 8,
+    "steps": 40 * 256 * 8,
     "learning_rate": 1e-3,
     "max_kl": 0.02,
 }
