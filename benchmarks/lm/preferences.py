@@ -7,7 +7,6 @@ KL(policy‖start). Written to `results/lm_preferences.md`.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -22,7 +21,7 @@ SHARED: dict[str, Any] = {
     "max_new_tokens": 8,
     "max_prompt_tokens": 4,
     "truncation": "end",
-    "steps": 60 * 256 * 8,
+    "steps": 40 * 256 * 8,
     "learning_rate": 1e-3,
     "max_kl": 0.02,
 }
@@ -84,6 +83,8 @@ def trained(seed: int) -> dict[str, list[dict[str, float]]]:
             )
             keys = ("reward_learned", "reward_gold", "kl_reference", "reference_coefficient")
             curves[name] = [{key: line[key] for key in keys} for line in result.metrics]
+            shown = [tuple(round(line[key], 3) for key in keys) for line in curves[name][::5]]
+            print(seed, name, *shown, sep="\n  ", flush=True)
     return curves
 
 
@@ -127,7 +128,6 @@ def main() -> None:
     seeds: list[dict[str, list[dict[str, float]]]] = []
     for seed in range(asked.seeds):
         seeds.append(trained(seed))
-        print(seed, json.dumps({name: curve[-1] for name, curve in seeds[-1].items()}), flush=True)
         write(RESULTS / "lm_preferences.md", report(seeds))
 
 

@@ -60,7 +60,7 @@ def prepare(
     if settings.reference_coefficient > 0:
         far = model.distribution(reference, inputs)
         if settings.reference_kl == "reward":
-            reward = charged(reward, old, far, coefficient, weight)
+            reward = charged(reward, old, far, played.action, coefficient, weight)
         else:
             held = Reference(far, jnp.broadcast_to(coefficient, weight.shape))
     earned = played._replace(reward=reward)

@@ -54,7 +54,8 @@ class Pairs(NamedTuple):
 class Compliments:
     """Eight tokens, of which some are ``!``: people like four, and like none or eight least.
 
-    The gold reward is 1 − ((k − 4)/4)² for k of them. The demonstrations have few.
+    The gold reward is 1 − ((k − 4)/4)² for k of them. The demonstrations have so few that a reward
+    model fitted to them sees that more is better, and hardly that there is too much.
     """
 
     length: int = 8
@@ -82,9 +83,12 @@ class Compliments:
         return TokenTurn(state, *NOTHING_SAID, self.gold(tokens), over, ~over)
 
     def expert(self, state: Int[Array, ""], key: PRNGKeyArray) -> tuple[Array, Array]:
-        """Any tokens but the prompt's, each with the same chance."""
+        """Praise once in fourteen tokens, else any but the prompt's."""
         del state
-        return jax.random.randint(key, (self.length,), PRAISE, QUESTION), jnp.asarray(self.length)
+        drawn, which = jax.random.split(key)
+        other = jax.random.randint(which, (self.length,), PRAISE + 1, QUESTION)
+        praised = jax.random.uniform(drawn, (self.length,)) < 1 / 14
+        return jnp.where(praised, PRAISE, other), jnp.asarray(self.length)
 
 
 def preferred(
@@ -129,7 +133,7 @@ def fitted(
 
 
 def fitted_to_samples(
-    decoder: Decoder, environment: Compliments, key: PRNGKeyArray, count: int = 2048
+    decoder: Decoder, environment: Compliments, key: PRNGKeyArray, count: int = 512
 ) -> RewardModel:
     """A reward model from preferences between ``count`` pairs of the decoder's own completions."""
     numbers = jnp.arange(2 * count)

@@ -1,15 +1,15 @@
 """The KL to the model that a run began as: what it costs, and its price where that adapts.
 
-KL(policy‖reference) is exact over the vocabulary, for each token. It is not the trust region's
+What is reported, and charged in the loss, is KL(policy‖reference), exact over the vocabulary; off
+the rewards goes the log-ratio of the sampled token, whose mean it is. It is not the trust region's
 KL(old‖new), which bounds one update: this one grows over a run.
 """
 
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from klamp.mathematics.distributions import kl_divergence
 from klamp.mathematics.weighting import zeroed
 
 GAIN, MOST = 0.5, 0.2
@@ -20,15 +20,18 @@ def charged(
     reward: Float[Array, "S A"],
     policy: Any,
     reference: Any,
+    action: Int[Array, "S A"],
     coefficient: Float[Array, ""],
     weight: Float[Array, "S A"],
 ) -> Float[Array, "S A"]:
-    """R_t − β·KL(policy‖reference) in the state where token t was chosen (arXiv:1909.08593, §2).
+    """r_t − β·(log π(a_t) − log π_ref(a_t)), for the token that was sampled (arXiv:1909.08593, §2).
 
-    The paper has log π(a) − log π_ref(a) of the sampled token in its place, whose mean this is.
+    The mean of the charge is the exact KL of the state. That itself would not do in its place: it
+    is the same for every token of a state, so the policy gradient would see no difference between
+    them, and nothing would draw the policy back.
     """
-    kl = kl_divergence(p=policy, q=reference)
-    return reward - coefficient * zeroed(kl, weight)
+    charge = policy.log_prob(action) - reference.log_prob(action)
+    return reward - coefficient * zeroed(charge, weight)
 
 
 def adapted(coefficient: Float[Array, ""], kl: Float[Array, ""], target: float) -> Float[Array, ""]:

@@ -40,7 +40,7 @@ def _task(
 
 
 TASKS: dict[str, Task] = {
-    "sort": _task(Sort(), VOCABULARY, 1, WarmStart(60)),
+    "sort": _task(Sort(), VOCABULARY, 1, WarmStart(60, learning_rate=4.6e-3)),
     "addition": _task(Addition(), VOCABULARY, 1, WarmStart(200, learning_rate=1e-2)),
     "walks": _task(Walks(), tuple("0abcdefghijklmno"), 1, WarmStart(150), exact=False),
     "guess": _task(Guess(), Guess().vocabulary, Guess().optimum, None, exact=False),
