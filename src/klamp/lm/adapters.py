@@ -180,8 +180,8 @@ def load_adapters(decoder: Decoder, folder: str | Path) -> Decoder:
         )
     except Unreadable as error:
         raise CheckpointError(
-            f"{folder} holds no adapters for this model: {one_line(error)} Expected {CONFIG} and {WEIGHTS} "
-            "of a LoRA that PEFT or klamp saved for the same base model."
+            f"{folder} holds no adapters for this model: {one_line(error)} Expected {CONFIG} "
+            f"and {WEIGHTS} of a LoRA that PEFT or klamp saved for the same base model."
         ) from error
 
 
