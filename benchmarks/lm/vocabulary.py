@@ -19,11 +19,12 @@ from harness import RESULTS, machine, provenance, write
 
 ACTIONS, HIDDEN = 1024, 16
 CASES = [
-    ("features", 32_768, 64),
-    ("logits", 32_768, 64),
-    ("features", 151_936, 64),
-    ("features", 151_936, 1024),
+    ("features", 32_768, 64, 3),
+    ("logits", 32_768, 64, 3),
+    ("features", 151_936, 64, 1),
+    ("features", 151_936, 1024, 0),
 ]
+"""What is kept, the vocabulary, the width, and how often the step is made; 0: compiled only."""
 
 
 def measure(form: str, vocabulary: int, width: int, repeats: int) -> dict[str, Any]:
@@ -60,32 +61,37 @@ def measure(form: str, vocabulary: int, width: int, repeats: int) -> dict[str, A
     began = time.perf_counter()
     compiled = step.lower(theta, batch).compile()
     compiling = time.perf_counter() - began
-    times = []
+    times, kl, new = [], None, theta
     for _ in range(repeats):
         start = time.process_time()
         new, report = jax.block_until_ready(compiled(theta, batch))
         times.append(time.process_time() - start)
+        kl = float(report.kl)
     return {
         "temporary_mb": compiled.memory_analysis().temp_size_in_bytes / 1e6,
         "old_mb": sum(leaf.nbytes for leaf in jax.tree.leaves(batch.old)) / 1e6
         - (head.nbytes / 1e6 if form == "features" else 0),
         "head_mb": head.nbytes / 1e6,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
-        "seconds": min(times),
+        "seconds": min(times, default=None),
         "compile_s": compiling,
-        "kl": float(report.kl),
-        "outcome": int(report.outcome),
+        "kl": kl,
         "theta": [part.ravel().tolist() for part in jax.tree.leaves(new)],
     }
 
 
-def child(case: tuple[str, int, int], repeats: int) -> dict[str, Any]:
+def child(case: tuple[str, int, int, int]) -> dict[str, Any]:
     """The same in a process of its own."""
-    arguments = ["--case", *map(str, case), "--repeats", str(repeats)]
+    arguments = ["--case", *map(str, case)]
     done = subprocess.run(
         [sys.executable, __file__, *arguments], capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout)
+
+
+def told(number: float | None, digits: int) -> str:
+    """A number, or a dash where it was not measured."""
+    return "–" if number is None else f"{number:.{digits}f}"
 
 
 def page(results: list[dict[str, Any]]) -> str:
@@ -108,29 +114,28 @@ def page(results: list[dict[str, Any]]) -> str:
         " compiling, s | KL |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for (form, vocabulary, width), row in zip(CASES, results, strict=True):
+    for (form, vocabulary, width, _), row in zip(CASES, results, strict=True):
         lines.append(
             f"| {form} | {vocabulary:,} | {width} | {row['temporary_mb']:,.0f} "
             f"| {row['old_mb']:.1f} | {row['head_mb']:.0f} | {row['peak_mb']:,.0f} "
-            f"| {row['seconds']:.2f} | {row['compile_s']:.1f} | {row['kl']:.5f} |"
+            f"| {told(row['seconds'], 2)} | {row['compile_s']:.1f} | {told(row['kl'], 5)} |"
         )
-    told = ", ".join(f"{name} {value}" for name, value in (provenance() | machine()).items())
-    return "\n".join([*lines, "", f"`python benchmarks/lm/vocabulary.py`; {told}."]) + "\n"
+    where = ", ".join(f"{name} {value}" for name, value in (provenance() | machine()).items())
+    return "\n".join([*lines, "", f"`python benchmarks/lm/vocabulary.py`; {where}."]) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--case", nargs=3)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--case", nargs=4)
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     if arguments.case:
-        form, vocabulary, width = arguments.case
-        print(json.dumps(measure(form, int(vocabulary), int(width), arguments.repeats)))
+        form, *numbers = arguments.case
+        print(json.dumps(measure(form, *map(int, numbers))))
         return
     results = []
     for case in CASES:
-        results.append(child(case, arguments.repeats))
+        results.append(child(case))
         print(case, {k: v for k, v in results[-1].items() if k != "theta"}, flush=True)
     write(arguments.out / "lm_vocabulary.md", page(results))
 

@@ -54,6 +54,7 @@ def test_names_of_newer_and_older_files() -> None:
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "low_freq_factor None"),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor 0.5"),
         ({"num_hidden_layers": 10**9}, "num_hidden_layers 1000000000"),
+        ({"hidden_size": 2**31 - 1, "vocab_size": 2**31 - 1}, "a decoder of 4,611,686"),
         ({"hidden_size": True}, "hidden_size True"),
         ({"vocab_size": -1}, "vocab_size -1"),
         ({"rms_norm_eps": "small"}, "rms_norm_eps"),

@@ -30,9 +30,13 @@ def test_logits_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
     """Left padding included; `benchmarks/lm/transformers_equality.py` made the files."""
     stored = safetensors.numpy.load_file(CHECKPOINTS / f"{kind}.safetensors")
     model = load_pretrained(CHECKPOINTS / kind)
-    logits = model.logits(jnp.asarray(stored["tokens"]), jnp.asarray(stored["valid"]))
-    apart = np.abs(np.asarray(logits) - stored["logits"])[stored["valid"]]
+    count, new = stored["tokens"].shape[1], stored["greedy"].shape[1]
+    tokens = np.concatenate((stored["tokens"], stored["greedy"]), axis=1)
+    valid = np.pad(stored["valid"], ((0, 0), (0, new)), constant_values=True)
+    logits = np.asarray(model.logits(jnp.asarray(tokens), jnp.asarray(valid)))
+    apart = np.abs(logits[:, :count] - stored["logits"])[stored["valid"]]
     assert apart.max() < 1e-5
+    np.testing.assert_array_equal(logits[:, count - 1 : -1].argmax(axis=-1), stored["greedy"])
     model.save(tmp_path)
     again = load_pretrained(tmp_path)
     assert again.config == model.config

@@ -1,5 +1,6 @@
 """Features and a head are ``Categorical`` of their product, which is never held."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,7 +86,7 @@ def test_a_step_of_trpo_is_the_same() -> None:
 def test_samples_follow_the_probabilities_and_no_neighbour() -> None:
     distribution = VocabularyDistribution(FEATURES[0, :1], Shared(HEAD), 2.0)
     noise = distribution.noise(jax.random.key(5), (4000,))
-    drawn = jax.jit(distribution.sample_from)(noise)
+    drawn = eqx.filter_jit(distribution.sample_from)(noise)
     assert drawn.shape == (4000, 1)
     p = np.exp(np.asarray(Categorical(FEATURES[0, 0] @ HEAD.T / 2).log_probabilities))
     share = np.bincount(np.asarray(drawn).ravel(), minlength=V) / 4000

@@ -17,7 +17,7 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from klamp.errors import CheckpointError, ConfigError, shown
+from klamp.errors import CheckpointError, ConfigError, one_line, shown
 from klamp.lm.decoder import LINEAR_MAPS, Decoder, Linear
 from klamp.lm.pretrained import MAPS, SMALL
 from klamp.lm.tensor_files import check_tensors, list_tensors, read_tensor
@@ -180,8 +180,8 @@ def load_adapters(decoder: Decoder, folder: str | Path) -> Decoder:
         )
     except Unreadable as error:
         raise CheckpointError(
-            f"{folder} holds no adapters for this model: {error}. Expected {CONFIG} and {WEIGHTS} "
-            "of a LoRA that PEFT or klamp saved for the same base model."
+            f"{folder} holds no adapters for this model: {one_line(error)} Expected {CONFIG} "
+            f"and {WEIGHTS} of a LoRA that PEFT or klamp saved for the same base model."
         ) from error
 
 

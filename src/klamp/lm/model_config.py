@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from klamp.errors import ConfigError, shown
+from klamp.errors import ConfigError, one_line, shown
 from klamp.runs.bounded_read import Unreadable
 
 
@@ -68,6 +68,9 @@ ARCHITECTURES = {
 }
 """The families, by their `model_type`."""
 
+LARGEST = 2**40
+"""Weights of a decoder; a configuration that says more is damaged."""
+
 _FIXED: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu",),
     "quantization_config": (None,),
@@ -104,14 +107,18 @@ def config_of(form: Mapping[str, Any]) -> DecoderConfig:
     bias = family in ("llama", "qwen3") and _flag(form, "attention_bias")
     layers = _integer(form, "num_hidden_layers", most=1_000)
     theta, scaling = _rope(form)
+    vocabulary, mlp_width = _integer(form, "vocab_size"), _integer(form, "intermediate_size")
+    weights = width * (vocabulary + layers * (2 * heads * head_width + 3 * mlp_width))
+    if weights > LARGEST:
+        raise Unreadable(f"its config.json describes a decoder of {weights:,} weights")
     return DecoderConfig(
-        vocabulary=_integer(form, "vocab_size"),
+        vocabulary=vocabulary,
         width=width,
         layers=layers,
         heads=heads,
         key_value_heads=key_value_heads,
         head_width=head_width,
-        mlp_width=_integer(form, "intermediate_size"),
+        mlp_width=mlp_width,
         context=_integer(form, "max_position_embeddings"),
         rope_theta=theta,
         rope_scaling=scaling,
@@ -161,7 +168,7 @@ def form_of(config: DecoderConfig, form: Mapping[str, Any]) -> dict[str, Any]:
     try:
         expressed = config_of(written)
     except Unreadable as error:
-        raise ConfigError(f"This decoder cannot be saved: {error}.") from error
+        raise ConfigError(f"This decoder cannot be saved: {one_line(error)}") from error
     if expressed != config:
         raise ConfigError(
             f"This decoder cannot be saved: no model of the family {config.family} has this form, "

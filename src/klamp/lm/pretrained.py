@@ -20,7 +20,7 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Array, Bool, Float, Int
 
-from klamp.errors import CheckpointError, shown
+from klamp.errors import CheckpointError, one_line, shown
 from klamp.lm.chat import ChatTemplate, read_chat_template
 from klamp.lm.decoder import Decoder, DecoderConfig, random_decoder
 from klamp.lm.model_config import config_of, form_of
@@ -153,7 +153,7 @@ def load_pretrained(folder: str | Path, dtype: Precision | None = None) -> Pretr
         chat = read_chat_template(companions)
     except Unreadable as error:
         raise CheckpointError(
-            f"{folder} holds no language model that klamp reads: {error}."
+            f"{folder} holds no language model that klamp reads: {one_line(error)}"
         ) from error
     if tokenizer is not None and tokenizer.vocabulary > config.vocabulary:
         raise CheckpointError(

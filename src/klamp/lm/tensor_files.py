@@ -49,7 +49,7 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int,
     """``Unreadable`` unless these are the tensors that are expected, each in its shape."""
     if missing := [name for name in expected if name not in found]:
         hint = closest(missing[0], found)
-        raise Unreadable(f"the tensor {missing[0]}{_more(missing)} is missing.{hint}".rstrip("."))
+        raise Unreadable(f"the tensor {missing[0]}{_more(missing)} is missing.{hint}")
     if extra := [name for name in found if name not in expected]:
         raise Unreadable(
             f"the tensor {shown(extra[0])}{_more(extra)} has no place in a decoder of this form"
