@@ -144,7 +144,7 @@ def generated(model: Any) -> np.ndarray:
             do_sample=False,
             eos_token_id=None,
         )
-    return whole[:, LENGTH:].numpy()
+    return np.ascontiguousarray(whole[:, LENGTH:].numpy())
 
 
 def cached(decoder: Decoder) -> np.ndarray:

@@ -91,13 +91,13 @@ def adapt(decoder: Decoder, lora: LoRA, key: PRNGKeyArray) -> Decoder:
 
     A is uniform within ±1/√in, as PEFT draws it.
     """
-    keys = dict(zip(LINEAR_MAPS, jax.random.split(key, len(LINEAR_MAPS)), strict=True))
+    keys = jax.random.split(key, len(LINEAR_MAPS))
 
     def adapted(name: str) -> AdaptedLinear:
         base = getattr(decoder.blocks, name)
         layers, out, inner = base.weight.shape
         bound, shape = inner**-0.5, (layers, lora.rank, inner)
-        a = jax.random.uniform(keys[name], shape, minval=-bound, maxval=bound)
+        a = jax.random.uniform(keys[LINEAR_MAPS.index(name)], shape, minval=-bound, maxval=bound)
         return AdaptedLinear(base, a, jnp.zeros((layers, out, lora.rank)), lora.scale)
 
     return _with_maps(decoder, {name: adapted(name) for name in lora.maps})

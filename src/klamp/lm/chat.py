@@ -29,9 +29,9 @@ class ChatTemplate:
         where the template cannot be rendered, or refuses the messages.
         """
         try:
-            from jinja2 import TemplateError  # noqa: PLC0415
-            from jinja2.ext import loopcontrols  # noqa: PLC0415
-            from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415
+            from jinja2 import TemplateError  # noqa: PLC0415  # pyright: ignore
+            from jinja2.ext import loopcontrols  # noqa: PLC0415  # pyright: ignore
+            from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415  # pyright: ignore
         except ImportError as error:
             raise ConfigError(
                 "Prompts of messages need the library `jinja2`, which is not installed. Install "

@@ -129,7 +129,7 @@ def read_tokenizer(files: Mapping[str, bytes]) -> Tokenizer | None:
     if TOKENIZER not in files:
         return None
     try:
-        import tokenizers  # noqa: PLC0415  # pyright: ignore[reportMissingImports]
+        import tokenizers  # noqa: PLC0415  # pyright: ignore
     except ImportError as error:
         raise ConfigError(
             "This model's tokenizer needs the library `tokenizers`, which is not installed. "

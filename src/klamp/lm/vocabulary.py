@@ -73,8 +73,13 @@ class VocabularyDistribution(eqx.Module):
         """Hᵀ(diag(p) − ppᵀ)H·tangent/T²: the Fisher matrix in the features."""
 
         def product(features: Array, direction: Array) -> Array:
-            metric = self._choice(features).fisher_metric(self._choice(direction))
-            return metric.logits @ self._head(features.dtype) / self.temperature
+            # ``Categorical`` has e to the log-probabilities, which is one pass of e more.
+            p, change = (
+                jax.nn.softmax(self._choice(features).logits),
+                self._choice(direction).logits,
+            )
+            metric = p * (change - jnp.sum(p * change))
+            return metric @ self._head(features.dtype) / self.temperature
 
         found = self._of_each(product, tangent.features)
         nothing = jax.tree.map(jnp.zeros_like, tangent.head)
