@@ -4,7 +4,12 @@ import pytest
 
 from klamp import PPO
 from klamp.errors import ConfigError
-from klamp.lm.presets import configure, refuse_idle
+from klamp.lm.presets import USUAL, configure, refuse_idle
+from klamp.lm.tasks.builtin import TASKS
+
+
+def test_every_built_in_task_has_its_usual_settings() -> None:
+    assert USUAL.keys() == TASKS.keys()
 
 
 def test_the_names_that_people_search_for() -> None:
