@@ -72,7 +72,8 @@ def test_the_folder_tells_what_happened(runs: Any) -> None:
     summary = json.loads((result.folder / "summary.json").read_text())
     assert {"reward_mean", "completion_length_mean", "truncated_share"} <= {*last}
     assert summary["kl"] == last["kl"]
-    lines = [json.loads(line) for line in (result.folder / "completions.jsonl").open()]
+    text = (result.folder / "completions.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
     assert [line["update"] for line in lines] == [
         update for update in (1, 2, 3, 4) for _ in range(8)
     ]
