@@ -45,10 +45,8 @@ class ChatTemplate:
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
         )
         environment.filters["tojson"] = _to_json
-        environment.globals |= {
-            "raise_exception": refuse,
-            "strftime_now": lambda form: datetime.datetime.now().strftime(form),
-        }
+        names: dict[str, Any] = environment.globals
+        names |= {"raise_exception": refuse, "strftime_now": _now}
         try:
             return environment.from_string(self.source).render(
                 messages=list(messages), add_generation_prompt=prompt, **self.special
@@ -60,6 +58,10 @@ class ChatTemplate:
                 f"{text} Expected messages with the roles and fields that the model was trained "
                 "with; or give the prompt as text."
             ) from error
+
+
+def _now(form: str) -> str:
+    return datetime.datetime.now().strftime(form)
 
 
 def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:

@@ -73,7 +73,7 @@ class VocabularyDistribution(eqx.Module):
         """Hᵀ(diag(p) − ppᵀ)H·tangent/T²: the Fisher matrix in the features."""
 
         def product(features: Array, direction: Array) -> Array:
-            # ``Categorical`` has e to the log-probabilities, which is one pass of e more.
+            # ``Categorical`` has e to the log-probabilities, which would be one more pass of e.
             p, change = (
                 jax.nn.softmax(self._choice(features).logits),
                 self._choice(direction).logits,
