@@ -203,7 +203,7 @@ def _make(out: Path) -> None:
     except OSError as error:
         raise RunFolderError(
             f"The folder {out} cannot be made ({error.strerror or error}). Choose another with "
-            "`--out`."
+            "`out=…`."
         ) from error
 
 
