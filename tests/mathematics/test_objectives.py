@@ -280,6 +280,8 @@ def test_effective_sample_size_is_the_share_that_is_left():
     assert effective_sample_size(jnp.ones(8)) == 1
     assert effective_sample_size(jnp.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(0.25)
     assert effective_sample_size(jnp.array([3.0, 1.0])) == pytest.approx(16 / 20)
+    for unit in (1e30, 1e-30):
+        assert effective_sample_size(unit * jnp.array([3.0, 1.0])) == pytest.approx(16 / 20)
 
 
 def test_the_gradient_of_the_reference_penalty_is_the_true_one() -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from klamp.mathematics.distributions import kl_divergence
+from klamp.mathematics.magnitude import power_of_two
 from klamp.mathematics.weighting import weighted_mean, weighted_variance, zeroed
 from klamp.types import Distribution, Reference
 
@@ -184,4 +185,6 @@ def explained_variance(
 def effective_sample_size(ratio: Float[Array, "*B"], weight: Weight = None) -> Float[Array, ""]:
     """(E r)² / E r², in (0, 1]: the share of the batch that its importance weights leave."""
     ratio = zeroed(ratio, weight)
+    # One ratio of 1e20 among others is a figure, not an overflow: in its units no square is.
+    ratio = ratio / power_of_two(jnp.max(ratio, initial=0))
     return jnp.square(weighted_mean(ratio, weight)) / weighted_mean(jnp.square(ratio), weight)
