@@ -73,6 +73,7 @@ def test_a_row_does_not_depend_on_its_neighbours(decoder) -> None:
     assert len({tuple(row) for row in others}) > 20
 
 
+@pytest.mark.slow
 def test_a_second_turn_goes_on_where_the_first_ended(decoder) -> None:
     """Observations of unlike lengths between turns; a row that is over says nothing more."""
     tokens, valid = padded(PROMPTS, 4)

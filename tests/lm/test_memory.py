@@ -21,10 +21,10 @@ def test_the_parameters_are_those_of_the_decoder() -> None:
 
 def test_what_does_not_fit_is_refused_with_what_to_lower() -> None:
     check_memory(configure("sort", "ppo", {}), tiny_decoder().config, 13, 6)
-    with pytest.raises(ConfigError, match=r"all 8,1.* parameters takes at least .*--adapter-rank"):
+    with pytest.raises(ConfigError, match=r"all 8,1.* parameters takes at least .*adapter_rank=16"):
         check_memory(configure("sort", "ppo", {}), LARGE, 13, 6)
     many = configure("sort", "ppo", {"prompts": 10**6, "adapter_rank": 4})
-    with pytest.raises(ConfigError, match=r"1,000,000 completions of up to 900 tokens.*--prompts"):
+    with pytest.raises(ConfigError, match=r"1,000,000 completions of up to 900 tokens.*`prompts`"):
         check_memory(many, tiny_decoder().config, 900, 300)
     alone = configure("sort", "ppo", {"adapter_rank": 4})
     whole = configure("sort", "ppo", {})

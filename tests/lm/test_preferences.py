@@ -57,6 +57,7 @@ def test_the_loss_is_its_equation(decoder) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_was_preferred_is_learnt_and_rewards_the_policy(decoder) -> None:
     def sequences(key, count):
         return jax.random.randint(key, (count, 2, 9), 1, 8)

@@ -42,7 +42,7 @@ class SweepPlan:
         if twice:
             raise ConfigError(
                 f"`{twice[0]}` is given as {shown(self.settings[twice[0]])}, but the sweep decides "
-                "over it. Leave it out, or take it out of the space (`--print-space`, `--space`)."
+                "over it. Leave it out, or take it out of the `space`."
             )
         self.config({}, self.seeds[0])
 
