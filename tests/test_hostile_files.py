@@ -95,6 +95,8 @@ def test_nothing_in_the_package_makes_code_of_data() -> None:
         ("envs/host/worker.py", "cloudpickle"),
         ("envs/host/subprocesses.py", "cloudpickle"),
         ("training/seeds_processes.py", "cloudpickle"),
+        ("training/sweep/workers.py", "cloudpickle"),
+        ("lm/__init__.py", "import_module"),
     }
 
 

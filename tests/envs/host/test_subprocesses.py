@@ -31,7 +31,9 @@ def walk(host: Any, steps: int) -> list[bytes]:
     seen = []
     for t in range(steps):
         after = host.step(np.array([t % 2, 1]))
-        seen.append(b"".join(np.asarray(part).tobytes() for part in after))
+        seen.append(
+            b"".join(np.asarray(part).tobytes() for part in after[:-1]) + repr(after[-1]).encode()
+        )
     return seen
 
 

@@ -62,9 +62,11 @@ class Recipe:
             named = ", ".join(f"`{wrapper.name}`" for wrapper in self.wrappers)
             remedy = f"Check the environment's own constructor, and its wrappers: {named}."
         if missing:
-            mujoco = "mujoco" in text or "imageio" in text
-            extra = "mujoco" if mujoco else "atari" if "opencv" in text else None
-            remedy = install_extra(extra) if extra else "Install what it names."
+            remedy = "Install what it names."
+            if "mujoco" in text or "imageio" in text:
+                remedy = install_extra("mujoco")
+            elif "opencv" in text:
+                remedy = install_extra("atari")
         return EnvironmentFault(
             f"The environment `{self.title}` could not be made: {type(error).__name__}: {text} "
             f"{remedy}"
