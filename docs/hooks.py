@@ -1,8 +1,8 @@
 """What `mkdocs build` does to the pages, so that the same files are read well in the repository.
 
-Pages link to each other and, by ``../``, to files of the repository. Of these some are pages of the
-site, too (``BESIDE``); the others are named, since the site has no copy of them. A link to a file that
-is not there is an error in either case.
+Pages link to each other and, by ``../``, to files of the repository. Of these some are pages of
+the site, too (``BESIDE``); the others are named, since the site has no copy of them. A link to a
+file that is not there is an error in either case.
 """
 
 import re
@@ -67,6 +67,7 @@ def _linked(text: str, folder: Path, name: str) -> str:
         place = BESIDE.get(place, place.removeprefix("docs/") if place.startswith("docs/") else "")
         if not place:
             return words
+        anchor = "" if place == WRITTEN else anchor
         up = "" if folder == ROOT else "../" * len(folder.relative_to(ROOT / "docs").parts)
         return f"{picture}[{words}]({up}{place}{anchor or ''})"
 

@@ -30,7 +30,9 @@ def defined(path: Path) -> frozenset[str]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         if isinstance(node, ast.ClassDef):
-            found |= {f"{node.name}.{of.name}" for of in node.body if isinstance(of, ast.FunctionDef)}
+            found |= {
+                f"{node.name}.{of.name}" for of in node.body if isinstance(of, ast.FunctionDef)
+            }
     return frozenset(found)
 
 
@@ -46,7 +48,9 @@ def test_every_function_of_the_map_is_there() -> None:
 
 def settings_table(module: str) -> str:
     """Name, default and docstring of each field of an algorithm's config."""
-    tree = ast.parse((SOURCE / "config" / "algorithms" / f"{module}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(
+        (SOURCE / "config" / "algorithms" / f"{module}.py").read_text(encoding="utf-8")
+    )
     (kind,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
     rows: list[str] = []
     for field, doc in zip(kind.body, kind.body[1:], strict=False):

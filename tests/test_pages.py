@@ -1,9 +1,9 @@
 """Every block of Python in README.md and docs/ runs, page by page, with fewer steps.
 
-The blocks of a page run one after the other in one module, as a reader would type them. What is not
-run says why on the page: ``<!-- not run: reason -->`` above the block. Blocks with the title of
-another library are not ours to run. ``BEFORE`` has what a page takes for granted, ``AFTER`` what must
-be true once a block has run.
+The blocks of a page run one after the other in one module, as a reader would type them. What is
+not run says why on the page: ``<!-- not run: reason -->`` above the block. Blocks with the title of
+another library are not ours to run. ``BEFORE`` has what a page takes for granted, ``AFTER`` what
+must be true once a block has run.
 """
 
 import re
@@ -20,7 +20,9 @@ import klamp
 from klamp.config.algorithms import ALGORITHMS
 
 ROOT = Path(__file__).parent.parent
-FENCE = re.compile(r"(?:^<!-- not run: (.+?) -->\n+)?^```python(.*)\n((?:.*\n)*?)^```", re.MULTILINE)
+FENCE = re.compile(
+    r"(?:^<!-- not run: (.+?) -->\n+)?^```python(.*)\n((?:.*\n)*?)^```", re.MULTILINE
+)
 OF_OTHERS = 'title="Stable-Baselines3"'
 
 SMALL: dict[str, Any] = {"steps": 192, "num_envs": 2, "rollout_length": 32}
@@ -95,8 +97,7 @@ AFTER: dict[tuple[str, int], str] = {
     ),
     ("callbacks.md", 3): "assert keep.step > 0 and isinstance(policy, klamp.TrainedPolicy)",
     ("callbacks.md", 4): (
-        "assert result.summary['update'] == 1\n"
-        "assert 'has reached 1' in result.summary['stopped']"
+        "assert result.summary['update'] == 1\nassert 'has reached 1' in result.summary['stopped']"
     ),
     ("custom-networks.md", 0): (
         "assert {line['outcome'] for line in result.metrics} <= {'ACCEPTED'}\n"
@@ -123,6 +124,8 @@ PAGES = {
     for path in [*ROOT.glob("README*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
     if blocks(path)
 }
+SLOW = {"jax-environments.md", "your-own.md"}
+"""Pages with programs that no other test has."""
 
 
 def fewer(call: Any) -> Any:
@@ -134,6 +137,8 @@ def fewer(call: Any) -> Any:
             algorithm = small(rest[0] if rest else given.pop("algorithm", "ppo"))
             network = {} if given.get("network") else {"hidden_sizes": (4,)}
             given |= asked | network | SMALL | {"quiet": True}
+            # A page shows calls that each stand for themselves, in the folder of that name.
+            given["overwrite"] = "out" not in given
             if "report" in given:
                 given["report"] = installed(given["report"])
             return call(env, algorithm, **given)
@@ -158,7 +163,10 @@ def installed(report: Any) -> Any:
 
 
 @pytest.mark.usefixtures("quick_updates")
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in PAGES],
+)
 def test_the_blocks_of_a_page_run(
     name: str, trained: klamp.Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
