@@ -75,6 +75,41 @@ def test_the_settings_of_an_algorithm_are_those_of_its_dataclass(name: str) -> N
         assert stands == wanted
 
 
+def test_the_api_page_has_every_public_name() -> None:
+    module = ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8"))
+    (table,) = (
+        node.value
+        for node in module.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_MODULES"
+    )
+    public = [name for names in ast.literal_eval(table).values() for name in names]
+    shown = re.findall(r"^::: klamp\.(\w+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
+    assert sorted(shown) == sorted(public)
+
+
+def test_troubleshooting_leads_to_every_finding_of_explain() -> None:
+    sources = (SOURCE / "reporting" / "anomalies").glob("*.py")
+    findings = {
+        name
+        for path in sources
+        for name in re.findall(r'finding\(\s*"([a-z-]+)"', path.read_text(encoding="utf-8"))
+    }
+    named = re.findall(r"`\[([a-z-]+)\]`", (DOCS / "troubleshooting.md").read_text())
+    assert set(named) == findings
+    assert len(findings) >= 17
+
+
+def test_the_chinese_readme_has_the_figures_and_the_commands_of_the_english_one() -> None:
+    english = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[0]
+    chinese = (ROOT / "README.zh.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    ((?:klamp|make) .*?)(?:\s+#.*)?$", english, re.MULTILINE)
+    figures = re.findall(r"\d[\d,.]*\d", english)
+    missing = [each for each in [*commands, *figures] if each not in chinese]
+    assert len(commands) > 15
+    assert len(figures) > 60
+    assert missing == []
+
+
 def test_every_page_is_in_the_navigation_and_every_entry_is_a_page() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
     entries = set(re.findall(r": ([\w/.-]+\.md)$", navigation, re.MULTILINE))

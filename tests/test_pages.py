@@ -124,8 +124,8 @@ PAGES = {
     for path in [*ROOT.glob("README*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
     if blocks(path)
 }
-SLOW = {"jax-environments.md", "your-own.md"}
-"""Pages with programs that no other test has."""
+SLOW = {"coming-from-sb3.md", "jax-environments.md", "your-own.md"}
+"""Pages with many runs, or with programs that no other test has."""
 
 
 def fewer(call: Any) -> Any:
@@ -149,10 +149,10 @@ def fewer(call: Any) -> Any:
 
 
 def small(algorithm: Any) -> Any:
-    """The algorithm with one epoch of small minibatches."""
+    """The algorithm with two epochs of small minibatches."""
     chosen = ALGORITHMS[algorithm]() if isinstance(algorithm, str) else algorithm
     has = {item.name for item in fields(chosen)}
-    wanted = {"epochs": 1, "minibatch_size": 32}
+    wanted = {"epochs": 2, "minibatch_size": 32}
     return replace(chosen, **{name: wanted[name] for name in has & set(wanted)})
 
 
