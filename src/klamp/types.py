@@ -125,8 +125,17 @@ class Rollout(NamedTuple):
         return np.asarray(self.weight) > 0
 
 
+class Reference(NamedTuple):
+    """A policy that the one being trained is held to: the loss is charged for the distance."""
+
+    distribution: Any
+    """What the reference would have chosen from, along the same axes as the samples."""
+    coefficient: Float[Array, "*B"]
+    """The price of a nat of KL(new‖reference), ≥ 0, of each sample."""
+
+
 class Batch(NamedTuple):
-    """Samples, ready for any update. The last two fields serve the critic, and may be None.
+    """Samples, ready for any update. The fields from ``value_target`` on may be None.
 
     The samples lie along the axes of ``advantage``, B: one axis of rows, or two, [S, A], of
     sequences and the places in each where an action may have been chosen. ``weight``, ``action``,
@@ -151,6 +160,8 @@ class Batch(NamedTuple):
     """Regression targets of the critic."""
     old_value: Any = None
     """V of the critic that computed the advantages."""
+    reference: Reference | None = None
+    """What the loss of updates by gradient descent holds the policy to."""
 
     def old_policy(self) -> Any:
         """The distribution that chose the actions, of all rows."""

@@ -18,7 +18,12 @@ from probe import (
 
 from klamp.algorithms import ppo
 from klamp.config.algorithms import PPO
-from klamp.mathematics.objectives import clipped_surrogate, clipped_value_loss
+from klamp.mathematics.objectives import (
+    clipped_surrogate,
+    clipped_value_loss,
+    sequence_ratio,
+    truncated_surrogate,
+)
 from klamp.trust_region.step import Outcome
 
 BASE = PPO(epochs=2, minibatch_size=32, learning_rate=3e-3)
@@ -218,3 +223,34 @@ def test_the_value_clip_holds_the_critic_back() -> None:
 
     far = replace(BASE, epochs=30, learning_rate=1e-2)
     assert moved(replace(far, value_clip=0.05)) < 0.5 * moved(far)
+
+
+def test_a_sequences_ratio_is_the_geometric_mean_of_its_samples() -> None:
+    old, new = (jax.random.normal(jax.random.key(seed), (3, 4)) for seed in (0, 1))
+    weight = jnp.asarray([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0.0]])
+    found = np.asarray(sequence_ratio(new.at[1, 1].set(jnp.nan), old, weight))
+    for row, kept in enumerate(np.asarray(weight) > 0):
+        ratios = np.exp(np.asarray(new - old)[row, kept])
+        mean = ratios.prod() ** (1 / max(kept.sum(), 1))
+        np.testing.assert_allclose(found[row], mean, rtol=1e-5)
+    # Of samples along one axis each is a sequence by itself.
+    np.testing.assert_allclose(sequence_ratio(new[0], old[0]), np.exp(new[0] - old[0]), rtol=1e-6)
+    plain, alone = one_update(BASE)[3], one_update(replace(BASE, ratio="sequence"))[3]
+    np.testing.assert_allclose(plain.theta, alone.theta, rtol=1e-5, atol=1e-6)
+    assert 0 <= float(alone.details["clip_fraction"]) < 1
+    assert "clip_fraction" not in plain.details
+
+
+def test_cispo_weighs_each_gradient_by_a_bounded_ratio() -> None:
+    """The gradient is E[clip(r)·Â·∇log π], of samples beyond the clip as well."""
+    log_prob, advantage = jnp.asarray([0.0, 1.0, -2.0]), jnp.asarray([1.0, 2.0, -1.0])
+    ratio = jnp.exp(log_prob)
+    gradient = jax.grad(
+        lambda x: truncated_surrogate(jnp.exp(x), x, advantage, 0.2, clip_upper=0.5)
+    )(log_prob)
+    bounded = np.clip(np.asarray(ratio), 0.8, 1.5)
+    np.testing.assert_allclose(gradient, bounded * np.asarray(advantage) / 3, rtol=1e-6)
+    # One step from the policy that collected is PPO's own: every ratio is 1.
+    once = replace(BASE, epochs=1, minibatch_size=64)
+    plain, other = one_update(once)[3], one_update(replace(once, objective="cispo"))[3]
+    np.testing.assert_allclose(plain.theta, other.theta, rtol=1e-5, atol=1e-6)

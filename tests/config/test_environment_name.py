@@ -16,6 +16,7 @@ from klamp.config.environment_name import module_of, title_of
         ("brax:ant", None),
         ("playground:CartpoleBalance", None),
         ("object:tests:Walk", None),
+        ("lm:sort", None),
         ("factory:a.b:Line", "a.b"),
         ("factory:__main__:Line", None),
         ("factory:a.b:f.<locals>.Line", None),
@@ -28,4 +29,5 @@ def test_only_a_users_own_module_is_named(name: str, module: str | None) -> None
 def test_code_has_its_own_name_in_messages_and_folders() -> None:
     assert title_of("gymnax:CartPole-v1") == "gymnax:CartPole-v1"
     assert title_of("factory:a.b:Line") == "Line"
+    assert [title_of(f"lm:{name}") for name in ("sort", "/a/b")] == ["lm:sort", "lm:b"]
     assert title_of("factory:a.b:f.<locals>.<lambda>") == "lambda"

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import POLICIES, as_arrays
 
+from klamp import Categorical
 from klamp.mathematics import objectives
 from klamp.mathematics.objectives import (
     clipped_surrogate,
@@ -20,15 +21,20 @@ from klamp.mathematics.objectives import (
     joint_loss,
     log_prob_surrogate,
     penalized_surrogate,
+    reference_penalty,
+    sequence_ratio,
+    truncated_surrogate,
     value_loss,
 )
 from klamp.mathematics.weighting import scrub
+from klamp.types import Reference
 
 # Each function of the module, with what it takes beside one number per sample and the weight.
 FUNCTIONS = {
     log_prob_surrogate: {},
     importance_surrogate: {},
     clipped_surrogate: {"clip": 0.2, "clip_upper": 0.3, "dual_clip": 3.0},
+    truncated_surrogate: {"clip": 0.2, "clip_upper": 0.3},
     penalized_surrogate: {"kl_coefficient": 0.5},
     value_loss: {},
     clipped_value_loss: {"clip": 0.2},
@@ -62,7 +68,8 @@ def test_every_objective_of_the_module_is_under_the_masking_test():
         and member.__module__ == objectives.__name__
         and not name.startswith("_")
     }
-    assert public - {importance_ratio, joint_loss} == set(FUNCTIONS)
+    others = {importance_ratio, sequence_ratio, joint_loss, reference_penalty}
+    assert public - others == set(FUNCTIONS)
 
 
 def draw(seed, count, size=16):
@@ -273,3 +280,28 @@ def test_effective_sample_size_is_the_share_that_is_left():
     assert effective_sample_size(jnp.ones(8)) == 1
     assert effective_sample_size(jnp.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(0.25)
     assert effective_sample_size(jnp.array([3.0, 1.0])) == pytest.approx(16 / 20)
+    for unit in (1e30, 1e-30):
+        assert effective_sample_size(unit * jnp.array([3.0, 1.0])) == pytest.approx(16 / 20)
+
+
+def test_the_gradient_of_the_reference_penalty_is_the_true_one() -> None:
+    """Against finite differences in float64; the policy and not its reference is differentiated."""
+    with jax.enable_x64(True):
+        new, far = (jax.random.normal(jax.random.key(seed), (2, 3, 5)) for seed in (0, 1))
+        weight = jnp.asarray([[1, 1, 0], [1, 0, 0.0]])
+        price = jnp.asarray([[0.5, 2.0, 1.0], [1.0, 1.0, 1.0]])
+
+        def penalty(logits):
+            return reference_penalty(
+                Categorical(logits), Reference(Categorical(far), price), weight
+            )
+
+        p, q = (np.asarray(jax.nn.softmax(x)) for x in (new, far))
+        kl = (p * np.log(p / q)).sum(-1)
+        expected = (0.5 * kl[0, 0] + 2 * kl[0, 1] + kl[1, 0]) / 3
+        np.testing.assert_allclose(penalty(new), expected, rtol=1e-12)
+        gradient, nudge = jax.grad(penalty)(new), jax.random.normal(jax.random.key(2), new.shape)
+        central = (penalty(new + 1e-5 * nudge) - penalty(new - 1e-5 * nudge)) / 2e-5
+        np.testing.assert_allclose(jnp.sum(gradient * nudge), central, rtol=1e-8)
+        np.testing.assert_array_equal(gradient[0, 2], 0)
+        assert float(reference_penalty(Categorical(new), None, weight)) == 0

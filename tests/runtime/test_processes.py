@@ -1,11 +1,14 @@
 """Processes of klamp's own are never forked from one that has threads, and import what is named."""
 
+import os
+import signal
 from importlib.util import find_spec
+from multiprocessing import forkserver
 
 import pytest
 
 from klamp.envs.host import subprocesses
-from klamp.runtime.processes import METHOD, process_context
+from klamp.runtime.processes import METHOD, process_context, start
 from klamp.training import seeds_processes
 
 
@@ -18,3 +21,27 @@ def test_what_is_imported_beforehand_exists(modules: tuple[str, ...]) -> None:
 def test_nothing_is_forked_from_a_process_with_threads() -> None:
     context = process_context(["colorsys"])
     assert context.get_start_method() == METHOD != "fork"
+
+
+@pytest.mark.skipif(METHOD != "forkserver", reason="there is no server here")
+def test_a_process_starts_although_the_server_is_killed_while_it_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The very moment: the server is there when it is looked for, and dies before it answers."""
+    context = process_context([])
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    server.ensure_running()
+    found = forkserver.connect_to_new_process
+
+    def killed_first(fds: list[int]) -> tuple[int, int]:
+        monkeypatch.setattr(forkserver, "connect_to_new_process", found)
+        os.kill(server._forkserver_pid, signal.SIGSTOP)
+        answer = found(fds)
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+        return answer
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", killed_first)
+    process = context.Process(target=os.getpid)
+    start(process)
+    process.join()
+    assert process.exitcode == 0

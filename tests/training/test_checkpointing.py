@@ -13,7 +13,8 @@ from klamp.runs.checkpoint import checkpoints, latest_checkpoint
 from klamp.runs.manifest import Spent
 from klamp.runs.metrics_log import MetricsLog, read_metrics
 from klamp.training.checkpointing import Saver, Standing
-from klamp.training.iteration import Boundary, start
+from klamp.training.iteration import start
+from klamp.training.state import Boundary
 
 SPENT = Spent(2.0, 1.0)
 CONFIG = klamp.RunConfig(

@@ -14,6 +14,7 @@ import pytest
 import klamp
 import klamp.training.train
 from klamp.errors import NonFiniteError, NotSaved
+from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.manifest import Spent
 from klamp.runs.metrics_log import read_metrics
@@ -42,7 +43,7 @@ def steps_saved(folder: Path) -> list[str]:
 
 def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
     run, state = begun(CONFIG)
-    running = RunRecorder(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters(), PeriodicEvaluation(run.config))
     assert steps_saved(tmp_path) == ["00"]
     counted = []
     while not running.done:
@@ -75,7 +76,14 @@ def test_lines_checkpoints_and_the_summary(tmp_path: Path) -> None:
 
 def test_a_run_gone_on_with_saves_nothing_at_its_start(tmp_path: Path) -> None:
     run, state = begun(CONFIG)
-    running = RunRecorder(run, state, tmp_path, Reporters(), Origin(0, Spent(), lambda: None))
+    running = RunRecorder(
+        run,
+        state,
+        tmp_path,
+        Reporters(),
+        PeriodicEvaluation(run.config),
+        Origin(0, Spent(), lambda: None),
+    )
     assert not list(tmp_path.iterdir())
     running.close()
     run.close()
@@ -94,7 +102,7 @@ def test_a_stop_that_could_not_be_saved_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, state = begun(CONFIG)
-    running = RunRecorder(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters(), PeriodicEvaluation(run.config))
     running.iterate(Signals())
     step = int(running.state.step)
     full_disk(monkeypatch)
@@ -114,7 +122,7 @@ def test_what_could_not_be_saved_is_tried_again_in_its_turn(
 ) -> None:
     settings = replace(SETTINGS, steps=1000, checkpoint_interval=64)
     run, state = begun(replace(CONFIG, settings=settings))
-    running = RunRecorder(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters(), PeriodicEvaluation(run.config))
     full_disk(monkeypatch)
     told = {"outcome": "ACCEPTED"}
     steps: list[int] = []
@@ -134,7 +142,7 @@ def test_a_run_that_ends_on_a_full_disk_has_its_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, state = begun(CONFIG)
-    running = RunRecorder(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters(), PeriodicEvaluation(run.config))
     running.iterate(Signals())
     full_disk(monkeypatch)
     result = running.finish()
@@ -151,7 +159,7 @@ def test_a_run_that_ends_on_a_full_disk_has_its_result(
 
 def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> None:
     run, state = begun(CONFIG)
-    running = RunRecorder(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters(), PeriodicEvaluation(run.config))
     for _ in range(2):
         running.iterate(Signals())
     first = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)[0]
@@ -168,7 +176,12 @@ def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> N
 def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
     run, state = begun(CONFIG)
     running = RunRecorder(
-        run, state, tmp_path, Reporters(), Origin(0, Spent(1000.0, 50.0), lambda: None)
+        run,
+        state,
+        tmp_path,
+        Reporters(),
+        PeriodicEvaluation(run.config),
+        Origin(0, Spent(1000.0, 50.0), lambda: None),
     )
     running.compiled(2.0)
     running.iterate(Signals())
@@ -182,7 +195,7 @@ def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) ->
 
 def test_refusals_in_a_row_end_it(tmp_path: Path) -> None:
     run, state = begun(CONFIG)
-    running = RunRecorder(run, state, tmp_path, Reporters())
+    running = RunRecorder(run, state, tmp_path, Reporters(), PeriodicEvaluation(run.config))
     told = {"non_finite": "the gradient"}
     running.record(state._replace(refused=(REFUSALS - 1, 0)), told, 1.0)
     refused = state._replace(refused=(REFUSALS, 0), step=state.step + 16)

@@ -23,9 +23,9 @@ from klamp.training.state import (
     action_std,
     count,
     dropout_keys,
-    note_refusal,
     observation_scaling,
     observe_rewards,
+    refusals,
     skip_rollout,
 )
 from klamp.types import Rollout
@@ -100,8 +100,8 @@ def test_a_skipped_rollout_counts_its_steps_and_nothing_else() -> None:
     assert int(after.episodes.finished) == 0
     assert after.theta is before.theta
     assert after.observation_moments is before.observation_moments
-    again = note_refusal(note_refusal(after, "NON_FINITE"), "ACCEPTED")
-    assert list(again.refused) == [0, 2]
+    again = refusals(refusals(after.refused, "NON_FINITE"), "ACCEPTED")
+    assert list(again) == [0, 2]
 
 
 def test_the_first_iteration_sees_observations_unscaled_and_clipped() -> None:

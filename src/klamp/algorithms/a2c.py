@@ -14,7 +14,13 @@ from klamp.algorithms.context import Context
 from klamp.config.algorithms import A2C
 from klamp.mathematics import adam
 from klamp.mathematics.advantages import standardize
-from klamp.mathematics.objectives import entropy_bonus, joint_loss, log_prob_surrogate, value_loss
+from klamp.mathematics.objectives import (
+    entropy_bonus,
+    joint_loss,
+    log_prob_surrogate,
+    reference_penalty,
+    value_loss,
+)
 from klamp.mathematics.schedules import scheduled
 from klamp.networks import ActorCritic, Model
 from klamp.networks.gradient import flat_gradient
@@ -31,6 +37,8 @@ def loss(network: ActorCritic, batch: Batch, config: A2C) -> Float[Array, ""]:
     """−E[log π·Â] + c₁·(V − target)² − c₂·H."""
     new, value = network.distribution_and_value(batch.inputs)
     surrogate = log_prob_surrogate(new.log_prob(batch.action), batch.advantage, batch.weight)
+    if batch.reference is not None:
+        surrogate = surrogate - reference_penalty(new, batch.reference, batch.weight)
     return joint_loss(
         surrogate,
         value_loss(value, batch.value_target, batch.weight),

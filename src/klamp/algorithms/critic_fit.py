@@ -10,7 +10,12 @@ from jaxtyping import Array, Float
 from klamp.algorithms.context import Context
 from klamp.mathematics import adam
 from klamp.mathematics.distributions import kl_divergence
-from klamp.mathematics.minibatches import minibatch_rows, number_of_rows, take_rows
+from klamp.mathematics.minibatches import (
+    minibatch_rows,
+    number_of_rows,
+    scan_minibatches,
+    take_rows,
+)
 from klamp.mathematics.objectives import value_loss
 from klamp.mathematics.weighting import weighted_mean, weighted_variance
 from klamp.networks import ActorCritic, Model
@@ -119,13 +124,13 @@ def _descend(
         sequence=settings.sequence,
     )
 
-    def minibatch(carry: tuple[Array, Any], part: Batch) -> tuple[tuple[Array, Any], None]:
+    def minibatch(carry: tuple[Array, Any], part: Batch) -> tuple[Array, Any]:
         at, state = carry
         gradient = section_gradient(lambda network: loss(network, part), section, at)
         direction, state = adam.update(gradient, state, at)
-        return (at - settings.critic_learning_rate * direction, state), None
+        return at - settings.critic_learning_rate * direction, state
 
     def epoch(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
-        return jax.lax.scan(minibatch, carry, take_rows(batch, chosen, total))
+        return scan_minibatches(minibatch, carry, take_rows(batch, chosen, total)), None
 
     return jax.lax.scan(epoch, (start, optimizer_state), rows)[0]

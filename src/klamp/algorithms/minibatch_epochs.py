@@ -15,7 +15,12 @@ from jaxtyping import Array, Bool, Float, Int
 from klamp.algorithms.context import Context
 from klamp.mathematics import adam
 from klamp.mathematics.advantages import standardize
-from klamp.mathematics.minibatches import minibatch_rows, number_of_rows, take_rows
+from klamp.mathematics.minibatches import (
+    minibatch_rows,
+    number_of_rows,
+    scan_minibatches,
+    take_rows,
+)
 from klamp.networks import ActorCritic
 from klamp.networks.gradient import flat_gradient
 from klamp.trust_region.projection import mean_kl
@@ -70,12 +75,12 @@ def descend(
     )
     old_log_prob = batch.old_policy().log_prob(batch.action)
 
-    def minibatch(carry: tuple[Array, Any], drawn: tuple[Batch, Array]) -> tuple[Any, None]:
+    def minibatch(carry: tuple[Array, Any], drawn: tuple[Batch, Array]) -> tuple[Array, Any]:
         (theta, moments), (part, old) = carry, drawn
         gradient = flat_gradient(loss, model, theta, part, old)
         gradient = adam.clip_norm(gradient, config.max_gradient_norm)
         direction, moments = optimizer.update(gradient, moments, theta)
-        return (theta - step_size * direction, moments), None
+        return theta - step_size * direction, moments
 
     def exceeded(theta: Array) -> Bool[Array, ""]:
         if stop_kl is None:
@@ -92,7 +97,7 @@ def descend(
         if settings.advantage_normalization == "minibatch":
             parts = parts._replace(advantage=jax.vmap(standardize)(parts.advantage, parts.weight))
         drawn = (parts, old_log_prob[rows[done]])
-        (theta, moments), _ = jax.lax.scan(minibatch, (theta, moments), drawn)
+        theta, moments = scan_minibatches(minibatch, (theta, moments), drawn)
         return done + 1, theta, moments, exceeded(theta)
 
     start = (jnp.asarray(0), theta, moments, jnp.asarray(False))

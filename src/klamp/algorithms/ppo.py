@@ -21,9 +21,13 @@ from klamp.mathematics.objectives import (
     entropy_bonus,
     importance_ratio,
     joint_loss,
+    reference_penalty,
+    sequence_ratio,
+    truncated_surrogate,
     value_loss,
 )
 from klamp.mathematics.schedules import scheduled
+from klamp.mathematics.weighting import weighted_mean
 from klamp.networks import ActorCritic, Model
 from klamp.trust_region.projection import Projection, kl_meter, mean_kl, project
 from klamp.trust_region.step import Outcome
@@ -58,14 +62,9 @@ def loss(
 ) -> Float[Array, ""]:
     """−L_clip + c₁·(V − target)² − c₂·H (eq. 9), on the rows given."""
     new, value = network.distribution_and_value(batch.inputs)
-    surrogate = clipped_surrogate(
-        importance_ratio(new.log_prob(batch.action), old_log_prob),
-        batch.advantage,
-        clip,
-        batch.weight,
-        clip_upper=config.clip_upper,
-        dual_clip=config.dual_clip,
-    )
+    surrogate = policy_surrogate(new.log_prob(batch.action), old_log_prob, batch, clip, config)
+    if batch.reference is not None:
+        surrogate = surrogate - reference_penalty(new, batch.reference, batch.weight)
     if config.value_clip is None:
         half_error = value_loss(value, batch.value_target, batch.weight)
     else:
@@ -79,6 +78,40 @@ def loss(
         value_coefficient=config.value_coefficient,
         entropy_coefficient=config.entropy_coefficient,
     )
+
+
+def policy_surrogate(
+    log_prob: Float[Array, "*B"],
+    old_log_prob: Float[Array, "*B"],
+    batch: Batch,
+    clip: Float[Array, ""],
+    config: PPO,
+) -> Float[Array, ""]:
+    """L_clip (eq. 7), or what ``config`` has in its place."""
+    ratio = ratios(log_prob, old_log_prob, batch.weight, config)
+    if config.objective == "cispo":
+        parts = (ratio, log_prob, batch.advantage, clip, batch.weight)
+        return truncated_surrogate(*parts, clip_upper=config.clip_upper)
+    return clipped_surrogate(
+        ratio,
+        batch.advantage,
+        clip,
+        batch.weight,
+        clip_upper=config.clip_upper,
+        dual_clip=config.dual_clip,
+    )
+
+
+def ratios(
+    log_prob: Float[Array, "*B"],
+    old_log_prob: Float[Array, "*B"],
+    weight: Float[Array, "*B"] | None,
+    config: PPO,
+) -> Float[Array, "*B"]:
+    """What is clipped: of each sample, or of the sequence that it is in."""
+    if config.ratio == "sequence":
+        return sequence_ratio(log_prob, old_log_prob, weight)
+    return importance_ratio(log_prob, old_log_prob)
 
 
 def update(
@@ -119,7 +152,20 @@ def update(
             "kl_before_projection": projection.kl,
             "kl_resolution": projection.resolution,
         }
+    if config.ratio == "sequence":
+        details["clip_fraction"] = clipped_share(config, model, new_theta, batch, clip)
     return Update(new_theta, State(moments, learning_rate), outcome, details)
+
+
+def clipped_share(
+    config: PPO, model: Model, theta: Float[Array, " n"], batch: Batch, clip: Float[Array, ""]
+) -> Float[Array, ""]:
+    """The share of samples whose clipped ratio, their sequence's, is outside 1 − ε … 1 + ε."""
+    log_prob = model.distribution(theta, batch.inputs).log_prob(batch.action)
+    ratio = ratios(log_prob, batch.old_policy().log_prob(batch.action), batch.weight, config)
+    upper = clip if config.clip_upper is None else config.clip_upper
+    outside = (ratio < 1 - clip) | (ratio > 1 + upper)
+    return weighted_mean(outside.astype(ratio.dtype), batch.weight)
 
 
 def step_sizes(

@@ -21,6 +21,7 @@ from klamp.mathematics.objectives import (
     importance_ratio,
     joint_loss,
     penalized_surrogate,
+    reference_penalty,
     value_loss,
 )
 from klamp.mathematics.schedules import scheduled
@@ -64,6 +65,8 @@ def loss(
         kl_coefficient,
         batch.weight,
     )
+    if batch.reference is not None:
+        surrogate = surrogate - reference_penalty(new, batch.reference, batch.weight)
     return joint_loss(
         surrogate,
         value_loss(value, batch.value_target, batch.weight),

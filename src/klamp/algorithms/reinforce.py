@@ -23,7 +23,7 @@ from klamp.algorithms.context import Context
 from klamp.config.algorithms import REINFORCE
 from klamp.mathematics import adam
 from klamp.mathematics.advantages import standardize
-from klamp.mathematics.objectives import entropy_bonus, log_prob_surrogate
+from klamp.mathematics.objectives import entropy_bonus, log_prob_surrogate, reference_penalty
 from klamp.mathematics.weighting import weighted_mean
 from klamp.networks import ActorCritic, Model
 from klamp.networks.gradient import flat_gradient
@@ -51,6 +51,8 @@ def loss(network: ActorCritic, batch: Batch, config: REINFORCE) -> Float[Array, 
     """−E[log π·(R − b)] − c₂·H."""
     new = network.distribution(batch.inputs)
     surrogate = log_prob_surrogate(new.log_prob(batch.action), batch.advantage, batch.weight)
+    if batch.reference is not None:
+        surrogate = surrogate - reference_penalty(new, batch.reference, batch.weight)
     return -surrogate - config.entropy_coefficient * entropy_bonus(new.entropy(), batch.weight)
 
 

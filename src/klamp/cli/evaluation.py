@@ -2,6 +2,7 @@
 
 from dataclasses import make_dataclass
 from pathlib import Path
+from typing import Any
 
 from klamp.cli.options import parse
 from klamp.errors import printable
@@ -14,6 +15,41 @@ def checkpoint_named(word: str) -> int | str:
 
 def evaluate(words: list[str]) -> int:
     """`klamp eval DIR`."""
+    given = _eval_options(words)
+    from klamp.runs.folder import of_language
+
+    chosen: Any = checkpoint_named(given.checkpoint)
+    if of_language(given.folder):
+        from klamp.cli.language import evaluated
+
+        print(evaluated(given, chosen))
+        return 0
+    from klamp.evaluation import evaluate as evaluation
+    from klamp.evaluation.video import check_video, record_video
+    from klamp.training.train import load
+
+    if given.video is not None:
+        check_video(given.video, given.video_episodes)
+    policy = load(given.folder, checkpoint=chosen, trust=given.trust)
+    result = evaluation.evaluate(
+        policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
+    ).summary()
+    print(
+        f"{printable(policy.config.env)}: "
+        f"mean return {result['return_mean']:.1f} ± {result['return_std']:.1f} "
+        f"over {result['episodes']} episodes (from {result['return_min']:.1f} to "
+        f"{result['return_max']:.1f}; mean length {result['length_mean']:.1f})"
+    )
+    if given.video is not None:
+        returns = record_video(policy, given.video, seed=given.seed, episodes=given.video_episodes)
+        what = "an episode" if len(returns) == 1 else f"{len(returns)} episodes"
+        listed = ", ".join(f"{total:.1f}" for total in returns)
+        print(f"Filmed {what} of return {listed} into {printable(str(given.video))}")
+    return 0
+
+
+def _eval_options(words: list[str]) -> Any:
+    """The options of `klamp eval`."""
     import tyro
 
     options = make_dataclass(
@@ -41,32 +77,9 @@ def evaluate(words: list[str]) -> int:
         video_episodes: How many episodes to film, one after the other in the file.
         trust: Import the module that config.json names, though no klamp of yours wrote it there.
     """
-    given = parse(
+    return parse(
         options,
         words,
         command="eval",
         description="Run whole episodes with a trained policy.",
     )
-    from klamp.evaluation import evaluate as evaluation
-    from klamp.evaluation.video import check_video, record_video
-    from klamp.training.train import load
-
-    if given.video is not None:
-        check_video(given.video, given.video_episodes)
-    chosen = checkpoint_named(given.checkpoint)
-    policy = load(given.folder, checkpoint=chosen, trust=given.trust)
-    result = evaluation.evaluate(
-        policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic
-    ).summary()
-    print(
-        f"{printable(policy.config.env)}: "
-        f"mean return {result['return_mean']:.1f} ± {result['return_std']:.1f} "
-        f"over {result['episodes']} episodes (from {result['return_min']:.1f} to "
-        f"{result['return_max']:.1f}; mean length {result['length_mean']:.1f})"
-    )
-    if given.video is not None:
-        returns = record_video(policy, given.video, seed=given.seed, episodes=given.video_episodes)
-        what = "an episode" if len(returns) == 1 else f"{len(returns)} episodes"
-        listed = ", ".join(f"{total:.1f}" for total in returns)
-        print(f"Filmed {what} of return {listed} into {printable(str(given.video))}")
-    return 0

@@ -11,6 +11,7 @@ from klamp.cli.compare import compare
 from klamp.cli.evaluation import evaluate
 from klamp.cli.explain import explain
 from klamp.cli.exporting import export
+from klamp.cli.language import language
 from klamp.cli.presets import presets
 from klamp.cli.sweep import sweep
 from klamp.cli.training import resume, train
@@ -68,6 +69,11 @@ COMMANDS = {
         "runs side by side: a table with intervals, and a page with plots",
     ),
     "board": Command(board, "[RUNS] [--port N]", "a local page that follows runs as they train"),
+    "lm": Command(
+        language,
+        "train TASK|MODEL [--algo NAME] [--max-kl NATS] … | generate DIR",
+        "train a language model by rewards, or let a trained one write",
+    ),
     "explain": Command(
         explain,
         "RUN [--update K]",

@@ -33,7 +33,7 @@ def train(words: list[str]) -> int:
     from klamp.config.presets import sources
     from klamp.config.settings_file import as_toml
 
-    values = _settings_of(given)
+    values = settings_of(given)
     options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
     config = _configured(env, given, file, options)
     if given.dry_run:
@@ -71,7 +71,7 @@ def train(words: list[str]) -> int:
             device=given.device,
             overwrite=given.overwrite,
         )
-    return _ended(result)
+    return ended(result)
 
 
 def _configured(env: str, given: Any, file: ConfigFile, options: dict[str, Any]) -> Any:
@@ -105,7 +105,6 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
     from klamp.config.algorithms import ALGORITHMS, short_name
     from klamp.config.presets import configure
     from klamp.config.settings import GROUPS
-    from klamp.envs.wrappers import KNOWN_IN_WORDS
 
     name = value_of("--algo", words) or file.data.get("algo", "ppo")
     first = words[0] if words and not words[0].startswith("-") else None
@@ -130,11 +129,21 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             ("log", tuple[str, ...], ()),
             ("start_from", Path | None, None),
             ("quiet", bool, False),
-            *(_section(heading, kind, defaults) for heading, kind in sections.items()),
+            *(section(heading, kind, defaults) for heading, kind in sections.items()),
         ],
         frozen=True,
     )
-    options.__doc__ = f"""Train a policy.
+    options.__doc__ = _train_help()
+    description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
+    others = {option: _listed(kinds) for option, kinds in _options_of_algorithms().items()}
+    return parse(options, words, command="train", description=description, elsewhere=others)
+
+
+def _train_help() -> str:
+    """What tyro shows of each option."""
+    from klamp.envs.wrappers import KNOWN_IN_WORDS
+
+    return f"""Train a policy.
 
     Args:
         env: A Gymnasium id such as CartPole-v1, or module:id where importing module registers id;
@@ -161,9 +170,6 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             observation normaliser this run begins with.
         quiet: Show no progress.
     """
-    description = f"Train a policy. Algorithms: {', '.join(ALGORITHMS)}. Defaults: the preset's."
-    others = {option: _listed(kinds) for option, kinds in _options_of_algorithms().items()}
-    return parse(options, words, command="train", description=description, elsewhere=others)
 
 
 def _options_of_algorithms() -> dict[str, list[str]]:
@@ -181,7 +187,7 @@ def _listed(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _section(heading: str, kind: type[Any], values: dict[str, Any]) -> tuple[str, type[Any], Any]:
+def section(heading: str, kind: type[Any], values: dict[str, Any]) -> tuple[str, type[Any], Any]:
     """A group of settings as a field of the options, which tyro shows under a heading."""
     unchecked = _unchecked(kind)
     defaults = {item.name: values[item.name] for item in fields(kind)}
@@ -203,7 +209,7 @@ def _unchecked(kind: type[Any]) -> type[Any]:
     )
 
 
-def _settings_of(given: Any) -> dict[str, Any]:
+def settings_of(given: Any) -> dict[str, Any]:
     """The values of all sections, side by side."""
     sections = [part for part in vars(given).values() if is_dataclass(part)]
     return {name: value for part in sections for name, value in vars(part).items()}
@@ -217,7 +223,7 @@ def resume(words: list[str]) -> int:
     where = f"go on with: klamp resume {given.folder}"
     nothing = leave_saying(f"nothing was trained since the last checkpoint; {where}")
     with Signals(nothing, on_the_command_line) as signals:
-        from klamp.runs.folder import runs_of_seeds
+        from klamp.runs.folder import of_language, runs_of_seeds
 
         if folders := runs_of_seeds(given.folder):
             from klamp.training.seeds import resume_seeds
@@ -234,17 +240,22 @@ def resume(words: list[str]) -> int:
             )
             return ended_together(folders)
         from klamp.training.callbacks import gather
-        from klamp.training.resume import go_on
 
-        result = go_on(
-            given.folder,
-            steps=given.steps,
-            reporters=gather(given.log, quiet=given.quiet),
-            signals=signals,
-            device=given.device,
-            trust=given.trust,
-        )
-    return _ended(result)
+        how: dict[str, Any] = {
+            "steps": given.steps,
+            "reporters": gather(given.log, quiet=given.quiet),
+            "signals": signals,
+            "device": given.device,
+        }
+        if of_language(given.folder):
+            from klamp.lm.training import go_on
+
+            result = go_on(given.folder, trust=given.trust, **how)
+        else:
+            from klamp.training.resume import go_on
+
+            result = go_on(given.folder, trust=given.trust, **how)
+    return ended(result)
 
 
 def _resume_options(words: list[str]) -> Any:
@@ -280,7 +291,7 @@ def _resume_options(words: list[str]) -> Any:
     )
 
 
-def _ended(result: Any) -> int:
+def ended(result: Any) -> int:
     """The exit code of a run that came to its end."""
     if result.unsaved is None:
         return _learnt(result.summary)

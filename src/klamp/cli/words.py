@@ -18,7 +18,7 @@ from klamp.errors import KlampWarning, printable
 
 BESIDE_SETTINGS = frozenset(
     {"out", "seeds", "device", "log", "start_from", "quiet", "trust", "overwrite"}
-    | {"env_kwargs", "wrappers", "episodes", "checkpoint"}
+    | {"env_kwargs", "wrappers", "episodes", "checkpoint", "reward", "data"}
 )
 """Arguments in Python that are options, besides the settings."""
 
@@ -50,9 +50,11 @@ def _options() -> frozenset[str]:
     """The settings that are options."""
     from klamp.config.algorithms import ALGORITHMS
     from klamp.config.settings import Settings
+    from klamp.lm.settings import Settings as LanguageSettings
 
     own = {item.name for kind in ALGORITHMS.values() for item in fields(kind)}
-    return BESIDE_SETTINGS | own | {item.name for item in fields(Settings)}
+    shared = {item.name for kind in (Settings, LanguageSettings) for item in fields(kind)}
+    return BESIDE_SETTINGS | own | shared
 
 
 def _option(name: str, value: str) -> str | None:

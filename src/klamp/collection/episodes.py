@@ -56,12 +56,24 @@ def add_rollout(
     time, index = np.nonzero(ended)
     # The newest first, as many as the window can show.
     done, goes_on = stretch[index, time + 1][::-1], ~ended[-1]
-    finished = int(statistics.finished) + len(done)
-    slots = (finished - 1 - np.arange(min(len(done), WINDOW))) % WINDOW
-    window, long = statistics.returns.copy(), statistics.lengths.copy()
-    window[slots], long[slots] = returns[done[: len(slots)]], lengths[done[: len(slots)]]
     running = (returns[stretch[:, -1]] * goes_on, lengths[stretch[:, -1]] * goes_on)
-    return EpisodeStatistics(np.asarray(finished, np.int64), window, long, *running)
+    counted = add_finished(statistics, returns[done], lengths[done])
+    return counted._replace(running_return=running[0], running_length=running[1])
+
+
+def add_finished(
+    statistics: EpisodeStatistics,
+    returns: Float[np.ndarray, " episodes"],
+    lengths: Float[np.ndarray, " episodes"],
+) -> EpisodeStatistics:
+    """Statistics with these episodes, which have ended since; the newest comes first."""
+    finished = int(statistics.finished) + len(returns)
+    slots = (finished - 1 - np.arange(min(len(returns), WINDOW))) % WINDOW
+    window, long = statistics.returns.copy(), statistics.lengths.copy()
+    window[slots], long[slots] = returns[: len(slots)], lengths[: len(slots)]
+    return statistics._replace(
+        finished=np.asarray(finished, np.int64), returns=window, lengths=long
+    )
 
 
 def _stretches(

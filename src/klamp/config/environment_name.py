@@ -10,6 +10,9 @@ FACTORY = "factory:"
 POOL = "envpool:"
 """How EnvPool's begin."""
 
+LANGUAGE = "lm:"
+"""How the name begins of what a language model is trained in."""
+
 LIBRARIES = ("gymnax", "brax", "playground")
 """What stands before the colon in the name of an environment of theirs."""
 
@@ -18,7 +21,7 @@ def module_of(env: str) -> str | None:
     """The module that is imported to make an environment; None where its name names none."""
     if env.startswith(FACTORY):
         return code_module(env.removeprefix(FACTORY))
-    if env.startswith((OBJECT, POOL, *(f"{library}:" for library in LIBRARIES))):
+    if env.startswith((OBJECT, POOL, LANGUAGE, *(f"{library}:" for library in LIBRARIES))):
         return None
     return env.rpartition(":")[0] or None
 
@@ -39,7 +42,12 @@ def can_be_imported(name: str) -> bool:
 
 
 def title_of(env: str) -> str:
-    """An environment's name in messages and folders: a class or function by its own name."""
+    """An environment's name in messages and folders: a class or function by its own name.
+
+    Of a language model's folder, the last part of its path.
+    """
+    if env.startswith(LANGUAGE):
+        return LANGUAGE + env.removeprefix(LANGUAGE).rstrip("/").rpartition("/")[2]
     if not env.startswith(FACTORY):
         return env
     own = env.rpartition(":")[2].rpartition("<locals>.")[2]

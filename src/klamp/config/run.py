@@ -1,7 +1,7 @@
 """A whole run: the environment, the algorithm and the settings, checked together."""
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 from klamp.config.algorithms import (
     AlgorithmConfig,
@@ -12,6 +12,7 @@ from klamp.config.algorithms import (
 )
 from klamp.config.algorithms.traits import traits_of
 from klamp.config.env_kwargs import checked_env_kwargs
+from klamp.config.environment_name import LANGUAGE
 from klamp.config.settings import BOOKKEEPING, Settings
 from klamp.config.validation import require
 from klamp.errors import ConfigError, closest, printable, shown
@@ -22,6 +23,78 @@ folder may have."""
 
 BESIDE = ("network", "start_from", "start_from_sha256")
 """What a configuration may hold besides settings, where it is not None."""
+
+
+class KeptSettings(Protocol):
+    """The settings by which any run is told of and kept, whatever it trains."""
+
+    @property
+    def steps(self) -> int:
+        """Steps to train for."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Where the run's random numbers come from."""
+        ...
+
+    @property
+    def schedule_steps(self) -> int | None:
+        """Steps over which what is scheduled goes to its end; None: all of the run's."""
+        ...
+
+    @property
+    def checkpoint_interval(self) -> int:
+        """Steps between two checkpoints."""
+        ...
+
+    @property
+    def keep_checkpoint_every(self) -> int:
+        """Of so many checkpoints one stays for good; 0: none."""
+        ...
+
+    @property
+    def eval_interval(self) -> int | None:
+        """Steps between two evaluations; None: none are made."""
+        ...
+
+    @property
+    def stop_at_return(self) -> float | None:
+        """The mean return that ends the run; None: none does."""
+        ...
+
+    @property
+    def stop_on_plateau(self) -> int | None:
+        """Mean returns in a row without a new highest one that end the run; None: none do."""
+        ...
+
+
+class Configuration(Protocol):
+    """A run's configuration, whatever it trains: what recorder, reporters and folders read."""
+
+    @property
+    def env(self) -> str:
+        """What the policy acts in, by name."""
+        ...
+
+    @property
+    def algorithm(self) -> AlgorithmConfig:
+        """The update and its settings."""
+        ...
+
+    @property
+    def settings(self) -> KeptSettings:
+        """What all algorithms share."""
+        ...
+
+    @property
+    def batch_in_words(self) -> str:
+        """How large a batch is, as the heading of a run says it."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `config.json` holds."""
+        ...
 
 
 def _is_name(value: Any) -> bool:
@@ -112,6 +185,11 @@ class RunConfig:
             object.__setattr__(self, "settings", replace(self.settings, **implied))
         check_sizes(self.algorithm, self.settings)
 
+    @property
+    def batch_in_words(self) -> str:
+        """How large a batch is, as the heading of a run says it."""
+        return f"{self.settings.num_envs} environments × {self.settings.rollout_length} steps"
+
     def to_dict(self) -> dict[str, Any]:
         """One flat JSON object: `env`, `algo`, then every setting under its own name."""
         flat: dict[str, Any] = {"env": self.env, "algo": algorithm_name(self.algorithm)}
@@ -137,6 +215,11 @@ class RunConfig:
         if not isinstance(env, str):
             raise ConfigError(
                 f"The configuration names the environment {shown(env)}; expected a string."
+            )
+        if env.startswith(LANGUAGE):
+            raise ConfigError(
+                f"This run, {shown(env)}, is of a language model, which `klamp.lm.load` and "
+                "`klamp.lm.resume` take."
             )
         for key, value in beside.items():
             if value is not None and not _is_name(value):

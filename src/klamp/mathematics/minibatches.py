@@ -1,5 +1,6 @@
 """Shuffled minibatches as a table of row numbers, so that a whole update is one scan."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -11,6 +12,9 @@ from klamp.types import Batch, Shared
 
 Rows = TypeVar("Rows")
 """A batch, or anything else whose leaves have one row per sample, or per sequence of samples."""
+
+Carry = TypeVar("Carry")
+"""What goes from minibatch to minibatch."""
 
 
 def permutations(key: PRNGKeyArray, count: int, rows: int) -> Int[Array, "count rows"]:
@@ -62,23 +66,34 @@ def minibatch_rows(
 def take_rows(batch: Batch, rows: Int[Array, "*S size"], total: int) -> Batch:
     """The chosen rows of a batch; a negative row number gives weight 0.
 
-    Each of the ``*S`` minibatches gets all of what is ``Shared``.
+    What is ``Shared`` stays as it is, once for all of the ``*S`` minibatches: ``scan_minibatches``.
     """
-
-    def for_each(part: Shared) -> Shared:
-        return Shared(
-            jax.tree.map(
-                lambda leaf: jnp.broadcast_to(leaf, (*rows.shape[:-1], *jnp.shape(leaf))),
-                part.value,
-            )
-        )
-
-    part: Batch = map_rows(lambda leaf: leaf[rows], batch, shared=for_each)
+    part: Batch = map_rows(lambda leaf: leaf[rows], batch)
     if total % rows.shape[-1] == 0:
         return part
     real: Bool[Array, "*S size"] = rows >= 0
     weight: Array = jnp.ones(part.advantage.shape) if part.weight is None else part.weight
     return part._replace(weight=jnp.where(along(real, weight), weight, 0))
+
+
+def scan_minibatches(step: Callable[[Carry, Any], Carry], carry: Carry, minibatches: Any) -> Carry:
+    """``carry`` after ``step(carry, minibatch)`` for each row of the first axis, in order.
+
+    Each minibatch gets what is ``Shared`` as it is: it is not copied for each of them.
+    """
+    parts, structure = jax.tree.flatten(minibatches, is_leaf=lambda x: isinstance(x, Shared))
+    is_shared = [isinstance(part, Shared) for part in parts]
+    own = [part for part, shared in zip(parts, is_shared, strict=True) if not shared]
+
+    def body(carry: Carry, rows: list[Array]) -> tuple[Carry, None]:
+        following = iter(rows)
+        whole = [
+            part if shared else next(following)
+            for part, shared in zip(parts, is_shared, strict=True)
+        ]
+        return step(carry, jax.tree.unflatten(structure, whole)), None
+
+    return jax.lax.scan(body, carry, own)[0]
 
 
 def every_kth(batch: Rows, k: int, *, sequence: int = 1) -> Rows:

@@ -3,10 +3,14 @@
 All take one number per sample and a weight per sample, and return a weighted mean.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from klamp.mathematics.distributions import kl_divergence
+from klamp.mathematics.magnitude import power_of_two
 from klamp.mathematics.weighting import weighted_mean, weighted_variance, zeroed
+from klamp.types import Distribution, Reference
 
 Weight = Float[Array, "*B"] | None
 
@@ -16,6 +20,22 @@ def importance_ratio(
 ) -> Float[Array, "*B"]:
     """R = π_new(a|s) / π_old(a|s); exactly 1 where the two are the same computation."""
     return jnp.exp(log_prob - old_log_prob)
+
+
+def sequence_ratio(
+    log_prob: Float[Array, "S *A"], old_log_prob: Float[Array, "S *A"], weight: Weight = None
+) -> Float[Array, "S *A"]:
+    """(Π_t r_t)^(1/n) of each sequence's n samples of weight, at each of them.
+
+    The ratio of Group Sequence Policy Optimisation (arXiv:2507.18071, eq. 7). Of samples along one
+    axis each is a sequence by itself.
+    """
+    change = zeroed(log_prob - old_log_prob, weight)
+    scored = jnp.ones_like(change) if weight is None else (weight > 0).astype(change.dtype)
+    along = tuple(range(1, change.ndim))
+    count = jnp.maximum(jnp.sum(scored, axis=along, keepdims=True), 1)
+    mean = jnp.sum(change, axis=along, keepdims=True) / count
+    return jnp.broadcast_to(jnp.exp(mean), change.shape)
 
 
 def log_prob_surrogate(
@@ -56,6 +76,38 @@ def clipped_surrogate(
         bounded = jnp.maximum(objective, dual_clip * advantage)
         objective = jnp.where(advantage < 0, bounded, objective)
     return weighted_mean(objective, weight)
+
+
+def truncated_surrogate(
+    ratio: Float[Array, "*B"],
+    log_prob: Float[Array, "*B"],
+    advantage: Float[Array, "*B"],
+    clip: float | Float[Array, ""],
+    weight: Weight = None,
+    *,
+    clip_upper: float | None = None,
+) -> Float[Array, ""]:
+    """E[clip(r, 1 − ε, 1 + ε_upper)·Â·log π], the clipped ratio a constant.
+
+    CISPO (arXiv:2506.13585, eq. 4): every sample keeps its gradient, of bounded weight.
+    """
+    ratio, log_prob, advantage = zeroed((ratio, log_prob, advantage), weight)
+    bounded = jnp.clip(ratio, 1 - clip, 1 + (clip if clip_upper is None else clip_upper))
+    return weighted_mean(jax.lax.stop_gradient(bounded) * advantage * log_prob, weight)
+
+
+def reference_penalty(
+    new: Distribution, reference: Reference | None, weight: Weight = None
+) -> Float[Array, ""]:
+    """E[β·KL(new‖reference)], exact in each state, so that its gradient is the true one; ≥ 0.
+
+    0 without a reference.
+    """
+    if reference is None:
+        return jnp.zeros(())
+    kl = kl_divergence(p=new, q=reference.distribution)
+    kl, coefficient = zeroed((kl, reference.coefficient), weight)
+    return weighted_mean(coefficient * kl, weight)
 
 
 def penalized_surrogate(
@@ -133,4 +185,6 @@ def explained_variance(
 def effective_sample_size(ratio: Float[Array, "*B"], weight: Weight = None) -> Float[Array, ""]:
     """(E r)² / E r², in (0, 1]: the share of the batch that its importance weights leave."""
     ratio = zeroed(ratio, weight)
+    # One ratio of 1e20 among others is a figure, not an overflow: in its units no square is.
+    ratio = ratio / power_of_two(jnp.max(ratio, initial=0))
     return jnp.square(weighted_mean(ratio, weight)) / weighted_mean(jnp.square(ratio), weight)

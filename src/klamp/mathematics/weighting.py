@@ -89,7 +89,8 @@ def scored(batch: Batch) -> Batch:
     action, old = scrub((batch.action, batch.old), batch.weight)
     numbers = (batch.advantage, batch.weight, batch.value_target, batch.old_value)
     advantage, weight, target, value = zeroed(numbers, batch.weight)
-    return Batch(inputs, action, advantage, old, weight, target, value)
+    reference = scrub(batch.reference, batch.weight)
+    return Batch(inputs, action, advantage, old, weight, target, value, reference)
 
 
 def zeroed(tree: Any, weight: Float[HostOrDevice, "*S"] | None) -> Any:

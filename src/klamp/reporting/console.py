@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from klamp.config.run import RunConfig
+from klamp.config.run import Configuration
 from klamp.reporting.format import (
     LINE_EVERY_S,
     Refusals,
@@ -34,7 +34,7 @@ class Lines:
         self._pace = Pace(1, clock=clock)
         self._refusals = Refusals()
 
-    def start(self, config: RunConfig, folder: Path) -> None:
+    def start(self, config: Configuration, folder: Path) -> None:
         """Name the run."""
         self._pace = Pace.of(config, self._clock)
         self._say(heading(config, str(folder)))

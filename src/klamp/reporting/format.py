@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from klamp.config.algorithms import short_name
-from klamp.config.run import RunConfig
+from klamp.config.run import Configuration
 from klamp.config.validation import is_number
 from klamp.errors import printable
 from klamp.runs.metrics_log import Metrics
@@ -18,13 +18,12 @@ MADE = ("ACCEPTED", "PROJECTED")
 """Outcomes of updates that were made; all others left θ as it was."""
 
 
-def heading(config: RunConfig, folder: str) -> str:
+def heading(config: Configuration, folder: str) -> str:
     """What is trained, and where it is kept."""
     settings = config.settings
     return printable(
         f"{config.env} · {short_name(config.algorithm).upper()} · seed {settings.seed} · "
-        f"{settings.steps:,} steps · {settings.num_envs} environments × "
-        f"{settings.rollout_length} steps · {folder}"
+        f"{settings.steps:,} steps · {config.batch_in_words} · {folder}"
     )
 
 

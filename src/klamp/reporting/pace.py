@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from klamp.config.run import RunConfig
+from klamp.config.run import Configuration
 
 HALF_LIFE_S = 10.0
 """Seconds after which a measurement counts half; a quarter of the run where that is longer."""
@@ -36,7 +36,7 @@ class Pace:
         self._evaluations, self._evaluating_s = 0, 0.0
 
     @classmethod
-    def of(cls, config: RunConfig, clock: Callable[[], float] = time.monotonic) -> "Pace":
+    def of(cls, config: Configuration, clock: Callable[[], float] = time.monotonic) -> "Pace":
         """Of one run."""
         return cls(config.settings.steps, config.settings.eval_interval, clock)
 

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from klamp.config.run import RunConfig
+from klamp.config.run import Configuration
 from klamp.reporting.format import (
     MADE,
     Refusals,
@@ -74,7 +74,7 @@ class RunPanel:
         self._courses = {name: Sparkline() for name in ("return_mean", "eval_return_mean", *CELLS)}
         self._kl = Sparkline()
 
-    def start(self, config: RunConfig, folder: Path) -> None:
+    def start(self, config: Configuration, folder: Path) -> None:
         """Name the run and show the panel."""
         self._steps, self._pace = config.settings.steps, Pace.of(config)
         self._bound = kl_bound(config)
@@ -199,7 +199,7 @@ class RunPanel:
         return Text(said if self._console.width < WIDE else f"{said} · {speed}", style="dim")
 
 
-def kl_bound(config: RunConfig) -> tuple[str, float | None]:
+def kl_bound(config: Configuration) -> tuple[str, float | None]:
     """What the KL of an update is held against: the trust region, or the target of a setting."""
     for field, name in (("max_kl", "≤"), ("target_kl", "target")):
         if (bound := getattr(config.algorithm, field, None)) is not None:

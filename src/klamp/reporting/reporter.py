@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from klamp.config.run import RunConfig
+from klamp.config.run import Configuration
 from klamp.errors import ConfigError, install_extra
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class Told(Protocol):
     """An update that was made, and of which run."""
 
     @property
-    def config(self) -> RunConfig:
+    def config(self) -> Configuration:
         """The run's configuration."""
         ...
 

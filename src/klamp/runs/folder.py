@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import re
-import sys
 from collections.abc import Generator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,8 +18,8 @@ import filelock
 
 from klamp.config.algorithms import AlgorithmConfig, short_name
 from klamp.config.algorithms.own import module_of_algorithm
-from klamp.config.environment_name import title_of
-from klamp.config.run import RunConfig
+from klamp.config.environment_name import LANGUAGE, title_of
+from klamp.config.run import Configuration, RunConfig
 from klamp.errors import (
     CheckpointError,
     ConfigError,
@@ -32,7 +31,7 @@ from klamp.runs.atomic_write import write_atomically
 from klamp.runs.bounded_read import Unreadable, read_object
 from klamp.runs.checkpoint import foreign, named_as_steps, verify
 from klamp.runs.metrics_log import Metrics
-from klamp.runs.trust import code_of, is_signed, signed
+from klamp.runs.trust import code_of, refuse_strange_code, signed
 from klamp.runtime.importing import import_named
 
 CONFIG_LIMIT = 2**20
@@ -45,14 +44,14 @@ _SEED = re.compile(r"seed-([0-9]{1,19})")
 _DEBRIS = re.compile(r"\..*\.\d+\.tmp")
 
 
-def folder_of(config: RunConfig, out: str | Path | None) -> Path:
+def folder_of(config: Configuration, out: str | Path | None) -> Path:
     """Where a run lies: in ``out``, or below `runs` by its environment, algorithm and seed."""
     env = title_of(config.env).replace(":", "-").replace("/", "-")
     name = f"{env}-{short_name(config.algorithm)}"
     return Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
 
 
-def choose_folder(config: RunConfig, out: str | Path | None) -> Path:
+def choose_folder(config: Configuration, out: str | Path | None) -> Path:
     """The folder that a run will get; an error where something lies there already."""
     folder = folder_of(config, out)
     if folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
@@ -131,7 +130,7 @@ def run_of(folder: Path) -> Path:
     return folder.parent.parent if inside else folder
 
 
-def write_config(folder: Path, config: RunConfig) -> None:
+def write_config(folder: Path, config: Configuration) -> None:
     """`config.json`, with the version that wrote it, and signed where it names code."""
     data = {"klamp_version": version("klamp")} | config.to_dict()
     if code_of(data):
@@ -145,7 +144,7 @@ def read_config(folder: Path, own_algorithm: type[Any] | None = None) -> RunConf
 
     ``own_algorithm`` is the class of a user's own algorithm, where no module holds it.
     """
-    return RunConfig.from_dict(_data_of(folder), own_algorithm)
+    return RunConfig.from_dict(config_data(folder), own_algorithm)
 
 
 def read_trusted_config(
@@ -161,16 +160,10 @@ def read_trusted_config(
     ``given`` says which of `environment`, `wrappers` and `network` the user gives again, so that
     their names lead to nothing; ``algorithm`` is the run's own, where it is given again.
     """
-    data = _data_of(folder)
-    again = [*given, *(["algorithm"] if algorithm is not None else [])]
-    code = code_of(data, again, imported=sys.modules)
-    if code and not trust and not is_signed(data):
-        raise ConfigError(
-            f"{folder / 'config.json'} names {code[0]}. No klamp of yours signed that: the run is "
-            "another's, its config.json was changed, or the module lies elsewhere now. Nothing was "
-            "imported. Look at it; if you trust it, give `trust=True`, or, in Python, the run's "
-            "own again: `environment=…`, `wrappers=[…]`, `algorithm=…`, `network=…`."
-        )
+    data = config_data(folder)
+    refuse_strange_code(
+        folder, data, trust, [*given, *(["algorithm"] if algorithm is not None else [])]
+    )
     module = module_of_algorithm(data.get("algo"))
     if module is not None and algorithm is None:
         import_named(module, f"The algorithm {shown(data['algo'])} of {folder}")
@@ -183,8 +176,13 @@ def read_trusted_config(
     return config
 
 
-def _data_of(folder: Path) -> dict[str, Any]:
-    """What `config.json` says."""
+def of_language(folder: Path) -> bool:
+    """Whether a run's folder, or that of one of its checkpoints, is of a language model."""
+    return str(config_data(run_of(folder)).get("env")).startswith(LANGUAGE)
+
+
+def config_data(folder: Path) -> dict[str, Any]:
+    """What `config.json` says, checked by nobody yet."""
     path = folder / "config.json"
     if not os.path.exists(path):
         raise CheckpointError(

@@ -2,19 +2,21 @@
 
 import contextlib
 import itertools
+import json
 import os
 import warnings
 from pathlib import Path
 
-from klamp.config.run import RunConfig
+from klamp.config.run import Configuration
+from klamp.config.settings import BOOKKEEPING
 from klamp.errors import KlampWarning
 from klamp.runs.atomic_write import sync, write_atomically
 from klamp.runs.checkpoint import later_than, step_of
-from klamp.runs.folder import read_config, write_config
+from klamp.runs.folder import config_data, write_config
 from klamp.runs.metrics_log import drop_metrics_after
 
 
-def begin_line(folder: Path, step: int, update: int, config: RunConfig, aside: Path) -> None:
+def begin_line(folder: Path, step: int, update: int, config: Configuration, aside: Path) -> None:
     """Make a folder end at a checkpoint, for a run that goes on from there with ``config``.
 
     What came later is moved to ``aside``. A run calls this before the first thing that it writes,
@@ -24,7 +26,8 @@ def begin_line(folder: Path, step: int, update: int, config: RunConfig, aside: P
     later = later_than(folder / "checkpoints", step)
     if later:
         _set_aside(folder, later, aside)
-    if read_config(folder, type(config.algorithm)) != config:
+    there = {key: value for key, value in config_data(folder).items() if key not in BOOKKEEPING}
+    if there != json.loads(json.dumps(config.to_dict())):
         write_config(folder, config)
     drop_metrics_after(folder / "metrics.jsonl", update)
     if later:

@@ -15,8 +15,9 @@ import json
 import os
 import secrets
 import site
+import sys
 import sysconfig
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from typing import Any
 from klamp.config.algorithms.own import module_of_algorithm
 from klamp.config.env_kwargs import has_text
 from klamp.config.environment_name import FACTORY, code_module, module_of
-from klamp.errors import printable, shown
+from klamp.errors import ConfigError, printable, shown
 from klamp.runs.atomic_write import sync
 from klamp.runs.bounded_read import Unreadable, read_bounded
 from klamp.runtime.open_flags import flags
@@ -39,10 +40,12 @@ _GIVEN_AS = {
     "algorithm": "algorithm",
     "network": "network",
     "wrapper": "wrappers",
+    "reward": "reward",
+    "text environment": "text_environment",
 }
 """The argument by which a user gives each part again."""
 
-CALLED = ("network", "wrapper")
+CALLED = ("network", "wrapper", "reward", "text environment")
 """What is made by calling code that a module holds, whether or not it is imported already."""
 
 KEYS = {"environment": "env", "algorithm": "algo", "network": "network"}
@@ -78,14 +81,19 @@ def code_of(
 
 def _named(data: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The code that a configuration names: what it is for, its name, and its module."""
-    wrappers = data.get("wrappers")
-    several: Any = wrappers if isinstance(wrappers, list | tuple) else ()
+    several, rewards = (_several(data.get(key)) for key in ("wrappers", "reward"))
     names = [("environment", _text(data.get("env")), module_of)]
     names += [("algorithm", _text(data.get("algo")), module_of_algorithm)]
     names += [("network", _text(data.get("network")), code_module)]
+    names += [("text environment", _text(data.get("text_environment")), code_module)]
     names += [("wrapper", _text(name), code_module) for name in several]
+    names += [("reward", _text(name), code_module) for name in rewards]
     found = [(what, name, find(name)) for what, name, find in names]
     return [(what, name, module) for what, name, module in found if module is not None]
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _text(value: Any) -> str:
@@ -105,6 +113,20 @@ def is_signed(data: dict[str, Any]) -> bool:
         return False
     rest = {name: value for name, value in data.items() if name != SIGNATURE}
     return hmac.compare_digest(said, _sum(key, rest))
+
+
+def refuse_strange_code(
+    folder: Path, data: dict[str, Any], trust: bool, given: Sequence[str] = ()
+) -> None:
+    """Raise ``ConfigError`` where a configuration names code that nobody vouches for."""
+    code = code_of(data, given, imported=sys.modules)
+    if code and not trust and not is_signed(data):
+        raise ConfigError(
+            f"{folder / 'config.json'} names {code[0]}. No klamp of yours signed that: the run is "
+            "another's, its config.json was changed, or the module lies elsewhere now. Nothing was "
+            "imported. Look at it; if you trust it, give `trust=True`, or, in Python, the run's "
+            "own again: `environment=…`, `wrappers=[…]`, `algorithm=…`, `network=…`."
+        )
 
 
 def _sum(key: bytes, data: dict[str, Any]) -> str:

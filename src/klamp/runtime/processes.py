@@ -20,6 +20,17 @@ def process_context(modules: Sequence[str]) -> Any:
     return context
 
 
+def start(process: Any) -> None:
+    """Start a process, also where the server that it is forked from is killed in this moment.
+
+    The server is started anew when it is found dead; one that dies while it is asked ends the pipe.
+    """
+    try:
+        process.start()
+    except (EOFError, ConnectionError):
+        process.start()
+
+
 def cores() -> int:
     """The processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

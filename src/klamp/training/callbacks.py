@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from klamp.config.run import RunConfig
+from klamp.config.run import Configuration
 from klamp.envs.host.serial import one_line
 from klamp.errors import ConfigError, KlampWarning, ReporterFault, shown
 from klamp.evaluation.policy import TrainedPolicy
@@ -43,7 +43,7 @@ class UpdateEvent:
     def __init__(
         self,
         metrics: Metrics,
-        config: RunConfig,
+        config: Configuration,
         folder: Path,
         policy: Callable[[], TrainedPolicy],
         episodes: Callable[[], list[Episode]] = list,
@@ -140,7 +140,11 @@ class Reporters:
     def __init__(self, callbacks: Sequence[Reporter] = (), logs: Sequence[Log] = ()) -> None:
         self._callbacks, self._logs = list(callbacks), list(logs)
 
-    def start(self, config: RunConfig, folder: Path) -> None:
+    def add(self, callback: Reporter) -> None:
+        """One more callback, told after the others."""
+        self._callbacks.append(callback)
+
+    def start(self, config: Configuration, folder: Path) -> None:
         """The run begins, or goes on."""
         self._call("start", config, folder)
 

@@ -3,20 +3,18 @@
 import threading
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from klamp.config.run import RunConfig
-from klamp.config.settings import Settings
+from klamp.config.run import Configuration, KeptSettings
 from klamp.errors import KlampWarning, NotSaved, resume_call
 from klamp.runs.checkpoint import load_checkpoint, restore_tensors, save_checkpoint
 from klamp.runs.manifest import Spent
 from klamp.runs.metrics_log import MetricsLog
-from klamp.training.iteration import Boundary
-from klamp.training.state import TrainState
+from klamp.training.state import Boundary, State
 
 
 class Standing(NamedTuple):
@@ -29,13 +27,13 @@ class Standing(NamedTuple):
     """Whether a checkpoint of it is to stay for good."""
 
 
-def stays(settings: Settings, step: int) -> bool:
+def stays(settings: KeptSettings, step: int) -> bool:
     """Whether ``keep_checkpoint_every`` keeps a checkpoint of this step for good."""
     every = settings.keep_checkpoint_every
     return bool(every) and step // settings.checkpoint_interval % every == 0
 
 
-def save(config: RunConfig, standing: Standing, folder: Path, spent: Spent) -> Path:
+def save(config: Configuration, standing: Standing, folder: Path, spent: Spent) -> Path:
     """A checkpoint of the whole state, and of where the environments stand."""
     state, position = standing.boundary
     step = int(state.step)
@@ -51,7 +49,7 @@ def save(config: RunConfig, standing: Standing, folder: Path, spent: Spent) -> P
     )
 
 
-def restore(fresh: TrainState, path: Path) -> tuple[TrainState, dict[str, np.ndarray]]:
+def restore(fresh: State, path: Path) -> tuple[State, dict[str, np.ndarray]]:
     """The state saved at ``path``, in the structure of a fresh one, and the position beside it."""
     tensors, _ = load_checkpoint(path)
     parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "position": {}}
@@ -62,12 +60,13 @@ def restore(fresh: TrainState, path: Path) -> tuple[TrainState, dict[str, np.nda
     return filled(fresh, parts["state"], path), position
 
 
-def filled(fresh: TrainState, tensors: dict[str, np.ndarray], where: Path) -> TrainState:
+def filled(fresh: State, tensors: dict[str, np.ndarray], where: Path) -> State:
     """A state of saved arrays; θ and the algorithm's own state are JAX's again."""
-    saved = restore_tensors(fresh, tensors, where)
-    return saved._replace(
-        theta=jnp.asarray(saved.theta), algorithm=jax.tree.map(jnp.asarray, saved.algorithm)
-    )
+
+    def placed(path: tuple[Any, ...], leaf: np.ndarray) -> Any:
+        return jnp.asarray(leaf) if path[0].name in ("theta", "algorithm") else leaf
+
+    return jax.tree_util.tree_map_with_path(placed, restore_tensors(fresh, tensors, where))
 
 
 ATTEMPTS = 3
@@ -78,7 +77,7 @@ class Saver:
     """Saves where a run stands; the loop and the thread of last resort take turns."""
 
     def __init__(
-        self, config: RunConfig, folder: Path, log: MetricsLog, saved_at: int | None = None
+        self, config: Configuration, folder: Path, log: MetricsLog, saved_at: int | None = None
     ) -> None:
         self._config, self._folder, self._log = config, folder, log
         self._turn = threading.Lock()

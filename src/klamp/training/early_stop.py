@@ -1,14 +1,14 @@
 """When a run is to end before its steps are made, by its own settings."""
 
 from klamp.collection.episodes import WINDOW
-from klamp.config.settings import Settings
+from klamp.config.run import KeptSettings
 from klamp.runs.metrics_log import Metrics
 
 
 class EarlyStop:
     """Watches the mean return of a run: of its evaluations, or of its training without them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: KeptSettings) -> None:
         self._settings = settings
         self._best: float | None = None
         self._since = 0

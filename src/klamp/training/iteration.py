@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -33,9 +33,9 @@ from klamp.training.state import (
     behavior_policy,
     count,
     fresh_state,
-    note_refusal,
     observation_scaling,
     observe_rewards,
+    refusals,
     scheduled_log_std,
     skip_rollout,
 )
@@ -43,13 +43,6 @@ from klamp.types import Episode
 
 Learnt = tuple[Any, Any, Any]
 """θ, the algorithm's state, and the report: what an update returns."""
-
-
-class Boundary(NamedTuple):
-    """Where a run stands between two iterations: all that a checkpoint holds."""
-
-    state: TrainState
-    position: Position
 
 
 class Iteration:
@@ -147,8 +140,9 @@ class Iteration:
         self.episodes = partial(_episodes, state, summary)
         if (std := action_std(self.config, state)) is not None:
             metrics["action_std"] = std
-        state = count(state._replace(theta=theta, algorithm=algorithm), summary)
-        return note_refusal(state, str(metrics["outcome"])), metrics
+        refused = refusals(state.refused, str(metrics["outcome"]))
+        state = state._replace(theta=theta, algorithm=algorithm, refused=refused)
+        return count(state, summary), metrics
 
     def position(self) -> Position:
         """Where the environments stand."""

@@ -5,12 +5,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, cast
 
 from klamp.collection.host import never
 from klamp.config.algorithms import algorithm_name
-from klamp.config.settings import Settings
-from klamp.envs.source import EnvironmentSource
+from klamp.config.run import KeptSettings
 from klamp.errors import (
     KlampWarning,
     NonFiniteError,
@@ -19,7 +18,6 @@ from klamp.errors import (
     Stopped,
     resume_call,
 )
-from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.reporting.format import MADE
 from klamp.runs.atomic_write import write_atomically
@@ -30,8 +28,8 @@ from klamp.runtime.signals import Signals, stop_line
 from klamp.training.callbacks import Reporters, UpdateEvent
 from klamp.training.checkpointing import Saver, Standing, stays
 from klamp.training.early_stop import EarlyStop
-from klamp.training.iteration import Boundary, Iteration
-from klamp.training.state import TrainState
+from klamp.training.interface import Evaluation, Run
+from klamp.training.state import Boundary, Progress, State
 
 REFUSALS = 10
 """Updates in a row that may be refused because something is not finite."""
@@ -71,24 +69,21 @@ class Origin(NamedTuple):
     """Makes the folder end at the checkpoint; called before the first write."""
 
 
-class RunRecorder:
+class RunRecorder(Generic[State]):
     """Keeps metrics, checkpoints and the summary of a run while it iterates."""
 
     def __init__(
         self,
-        run: Iteration,
-        state: TrainState,
+        run: Run,
+        state: State,
         folder: Path,
         reporters: Reporters,
+        evaluation: Evaluation,
         origin: Origin | None = None,
-        environment: EnvironmentSource | None = None,
     ) -> None:
-        """``origin``: the checkpoint that the run goes on from; None at its start.
-
-        ``environment`` is where the run's own come from; None: as it names them.
-        """
+        """``origin``: the checkpoint that the run goes on from; None at its start."""
         self._run, self._folder, self._reporters = run, folder, reporters
-        self._evaluation = PeriodicEvaluation(run.config, environment)
+        self._evaluation = evaluation
         self._stopped: str | None = None
         self._began = time.perf_counter()
         self._before = origin.spent if origin else NOTHING_SPENT
@@ -112,9 +107,9 @@ class RunRecorder:
                 raise
 
     @property
-    def state(self) -> TrainState:
+    def state(self) -> State:
         """The state after the last iteration."""
-        return self._standing.boundary.state
+        return cast(State, self._standing.boundary.state)
 
     @property
     def done(self) -> bool:
@@ -133,7 +128,7 @@ class RunRecorder:
         )
 
     @property
-    def _settings(self) -> Settings:
+    def _settings(self) -> KeptSettings:
         return self._run.config.settings
 
     def begin(self) -> None:
@@ -164,7 +159,7 @@ class RunRecorder:
 
     def record(
         self,
-        state: TrainState,
+        state: Progress,
         reported: Metrics,
         seconds: float,
         check: Callable[[], None] = never,
@@ -191,7 +186,7 @@ class RunRecorder:
         self._refuse_to_go_on(state, reported)
         self._save_where_due(event)
 
-    def _keep(self, event: UpdateEvent, state: TrainState) -> None:
+    def _keep(self, event: UpdateEvent, state: Progress) -> None:
         """Write an update's line, and stand there from now on.
 
         In this order: what is saved from another thread in between has all of its lines.
@@ -199,7 +194,7 @@ class RunRecorder:
         self._log.append(dict(event.metrics))
         self._standing = self._at(state, event)
 
-    def _at(self, state: TrainState, event: UpdateEvent | None = None) -> Standing:
+    def _at(self, state: Progress, event: UpdateEvent | None = None) -> Standing:
         """Where the run stands with a state, as it is saved."""
         score = state.episodes.return_mean
         if self._settings.eval_interval is not None:
@@ -219,7 +214,7 @@ class RunRecorder:
         standing = self._standing if due else self._standing._replace(kept=event.kept)
         self._saver.save(standing, self.spent)
 
-    def _refuse_to_go_on(self, state: TrainState, reported: Metrics) -> None:
+    def _refuse_to_go_on(self, state: Progress, reported: Metrics) -> None:
         """Raise where too many updates in a row were refused."""
         if int(state.refused[0]) >= REFUSALS:
             self._saver.attempt(self._standing, self.spent)
@@ -242,6 +237,8 @@ class RunRecorder:
         """The last checkpoint and the summary; the result says where the disk did not take them."""
         saved = self._saver.attempt(self._standing, self.spent)
         result = self.result()
+        last = self._evaluation.at_the_end(result.policy)
+        result = replace(result, summary=result.summary | last)
         if not saved:
             return replace(result, unsaved=self._unsaved("checkpoint", self._saver.trouble))
         try:
@@ -307,7 +304,7 @@ class RunRecorder:
         )
 
 
-def _counters(state: TrainState) -> Metrics:
+def _counters(state: Progress) -> Metrics:
     """What the state itself tells."""
     return {
         "step": int(state.step),
@@ -319,7 +316,7 @@ def _counters(state: TrainState) -> Metrics:
 
 
 def _metrics(
-    state: TrainState, reported: Metrics, time_s: float, spent: float, before: int
+    state: Progress, reported: Metrics, time_s: float, spent: float, before: int
 ) -> Metrics:
     """The line of one update: counters first."""
     speed = (int(state.step) - before) / spent

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from klamp.config.algorithms import AlgorithmConfig, final_values
-from klamp.config.run import RunConfig
+from klamp.config.run import Configuration, RunConfig
 from klamp.envs.source import EnvironmentSource, given_again, source_of
 from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError, KlampWarning
+from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.networks import NetworkBuilder
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import locked, nothing_trained, read_trusted_config, run_of, write_config
@@ -28,6 +29,9 @@ from klamp.training.recorder import Origin, Result, RunRecorder
 from klamp.training.start_from import started
 from klamp.training.state import TrainState
 from klamp.training.train import run_to_end, told
+
+Described = TypeVar("Described", bound=Configuration)
+"""The configuration of a run, whatever it trains."""
 
 
 @in_float32
@@ -138,7 +142,8 @@ def resume_one(
         run, fresh = start(config, network, compiled_by, environment)
         try:
             state, origin = begin_or_go_on(run, fresh, path)
-            running = RunRecorder(run, state, root, reporters, origin, environment)
+            evaluation = PeriodicEvaluation(config, environment)
+            running = RunRecorder(run, state, root, reporters, evaluation, origin)
             return run_to_end(running, signals or Signals()), run
         finally:
             run.close()
@@ -162,7 +167,7 @@ def begin_or_go_on(
     return state, Origin(facts.step, facts.spent, begin)
 
 
-def with_steps(config: RunConfig, steps: int, done: int) -> RunConfig:
+def with_steps(config: Described, steps: int, done: int) -> Described:
     """A run's configuration with another number of steps, of which ``done`` are made.
 
     What is scheduled keeps to the steps it was begun with: nothing jumps where the run goes on.
@@ -172,7 +177,9 @@ def with_steps(config: RunConfig, steps: int, done: int) -> RunConfig:
         return config
     ends, horizon = final_values(config.algorithm), settings.schedule_steps or settings.steps
     kept = horizon if ends and horizon != steps else None
-    changed = replace(config, settings=replace(settings, steps=steps, schedule_steps=kept))
+    whole: Any = config  # a frozen dataclass, and so are its settings
+    settings = replace(whole.settings, steps=steps, schedule_steps=kept)
+    changed: Described = replace(whole, settings=settings)
     refuse_fewer(steps, done)
     if steps > horizon and ends.get("learning_rate") == 0:
         raise ConfigError(

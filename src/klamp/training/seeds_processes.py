@@ -26,7 +26,7 @@ from klamp.reporting.seeds_progress import BEGUN, DONE, FAILED, REFUSED, UPDATE
 from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.device import use_device
-from klamp.runtime.processes import process_context
+from klamp.runtime.processes import process_context, start
 from klamp.runtime.signals import GRACE_S, Signals, StopAsked
 from klamp.training.callbacks import Reporters
 from klamp.training.resume import resume_one
@@ -71,7 +71,7 @@ class Member:
         context = process_context(PRELOADED)
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, device, environment, logs))
-        self.process.start()
+        start(self.process)
         theirs.close()
         self.ready = False
         """Whether it has come as far as to ask for a run."""

@@ -16,6 +16,7 @@ import numpy as np
 from klamp.collection.collector import Collected
 from klamp.config.run import RunConfig
 from klamp.errors import NonFiniteError, NotSaved, Stopped
+from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.runs.folder import locked
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.signals import Signals, StopAsked
@@ -40,7 +41,7 @@ def train_as_one(
     """
     with ExitStack() as held:
         runs: list[Iteration] = []
-        running: list[RunRecorder] = []
+        running: list[RunRecorder[TrainState]] = []
         for config, folder in plans:
             run, fresh = start(
                 config, compiled_by=runs[0] if runs else None, environment=environment
@@ -48,7 +49,8 @@ def train_as_one(
             held.enter_context(locked(folder))
             state, origin = begin_or_go_on(run, fresh, folder)
             runs.append(run)
-            running.append(RunRecorder(run, state, folder, reporters(config), origin, environment))
+            evaluation = PeriodicEvaluation(config, environment)
+            running.append(RunRecorder(run, state, folder, reporters(config), evaluation, origin))
             held.callback(running[-1].close)
             running[-1].begin()
 
@@ -66,7 +68,9 @@ def train_as_one(
             raise stopped from None
 
 
-def _iterate(runs: list[Iteration], running: list[RunRecorder], signals: Signals) -> list[str]:
+def _iterate(
+    runs: list[Iteration], running: list[RunRecorder[TrainState]], signals: Signals
+) -> list[str]:
     """Iterations of all runs at once until the steps of each are done."""
     began = time.perf_counter()
     collect, learn = _compiled(runs, running)
@@ -122,7 +126,7 @@ def _taken(
     return run.counted(scaled[0], summary, learnt)
 
 
-def _compiled(runs: list[Iteration], running: list[RunRecorder]) -> tuple[Any, Any]:
+def _compiled(runs: list[Iteration], running: list[RunRecorder[TrainState]]) -> tuple[Any, Any]:
     """Collection and update of all runs, each as one program."""
     arguments = _collect_arguments(runs, running)
     collect = jax.jit(side_by_side(runs[0].collector.program))
@@ -136,7 +140,9 @@ def _compiled(runs: list[Iteration], running: list[RunRecorder]) -> tuple[Any, A
     return collect.lower(arguments).compile(), learn.lower(learning).compile()
 
 
-def _collect_arguments(runs: list[Iteration], running: list[RunRecorder]) -> list[tuple[Any, ...]]:
+def _collect_arguments(
+    runs: list[Iteration], running: list[RunRecorder[TrainState]]
+) -> list[tuple[Any, ...]]:
     return [
         run.collector.arguments(behavior_policy(run.config, one.state))
         for run, one in zip(runs, running, strict=True)

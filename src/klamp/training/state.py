@@ -1,7 +1,7 @@
 """Everything that changes while a run trains: one pytree, and all that a checkpoint holds."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from klamp.algorithms import implementation
 from klamp.collection.collector import BehaviorPolicy, Summary
 from klamp.collection.episodes import EpisodeStatistics, add_rollout, no_episodes
 from klamp.config.run import RunConfig
+from klamp.envs.host.interface import Position
 from klamp.envs.spaces.joined import normalized_part
 from klamp.mathematics.normalization import (
     Moments,
@@ -26,6 +27,50 @@ from klamp.mathematics.schedules import decayed
 from klamp.networks import Model
 from klamp.runtime.seeding import Purpose, key
 from klamp.trust_region.step import Outcome
+
+
+class Progress(Protocol):
+    """What is kept and told of the state of any run; a pytree."""
+
+    @property
+    def theta(self) -> Any:
+        """The parameters that are trained."""
+        ...
+
+    @property
+    def algorithm(self) -> Any:
+        """The algorithm's own state."""
+        ...
+
+    @property
+    def episodes(self) -> EpisodeStatistics:
+        """Of finished and running episodes."""
+        ...
+
+    @property
+    def step(self) -> Any:
+        """Steps so far."""
+        ...
+
+    @property
+    def update(self) -> Any:
+        """Updates so far."""
+        ...
+
+    @property
+    def refused(self) -> Any:
+        """[2]: updates refused because something was not finite, in a row up to now, in all."""
+        ...
+
+
+State = TypeVar("State", bound=Progress)
+
+
+class Boundary(NamedTuple):
+    """Where a run stands between two iterations: all that a checkpoint holds."""
+
+    state: Progress
+    position: Position
 
 
 class TrainState(NamedTuple):
@@ -128,23 +173,21 @@ def skip_rollout(state: TrainState, steps: int) -> TrainState:
     """A rollout of ``steps`` that nothing is learnt from: they count, open episodes do not."""
     running = np.zeros_like(state.discounted_return)
     episodes = state.episodes._replace(running_return=running, running_length=running.copy())
-    return note_refusal(
-        state._replace(
-            discounted_return=running.copy(),
-            episodes=episodes,
-            step=state.step + steps,
-            update=state.update + 1,
-        ),
-        Outcome.NON_FINITE.name,
+    return state._replace(
+        discounted_return=running.copy(),
+        episodes=episodes,
+        step=state.step + steps,
+        update=state.update + 1,
+        refused=refusals(state.refused, Outcome.NON_FINITE.name),
     )
 
 
-def note_refusal(state: TrainState, outcome: str) -> TrainState:
-    """Count the updates that were refused because something was not finite."""
-    in_a_row, total = (int(n) for n in state.refused)
+def refusals(before: Any, outcome: str) -> np.ndarray:
+    """The counts of updates refused because something was not finite, after one more update."""
+    in_a_row, total = (int(n) for n in before)
     refused = outcome == Outcome.NON_FINITE.name
     counts = (in_a_row + 1, total + 1) if refused else (0, total)
-    return state._replace(refused=np.array(counts, np.int64))
+    return np.array(counts, np.int64)
 
 
 def count(state: TrainState, summary: Summary) -> TrainState:

@@ -14,7 +14,7 @@ from klamp.envs.source import EnvironmentSource, given_again, resolve, source_of
 from klamp.envs.spaces.masks import mask_sizes
 from klamp.envs.wrappers import Wrap
 from klamp.errors import KlampWarning, NotSaved, ReporterFault
-from klamp.evaluation.periodic import check_films
+from klamp.evaluation.periodic import PeriodicEvaluation, check_films
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import NetworkBuilder, flatten
 from klamp.networks.build import network_maker
@@ -168,7 +168,8 @@ def train_one(
                 remove_run(folder)
             # Another process may have been faster.
             write_config(choose_folder(config, folder), config)
-            running = RunRecorder(run, state, folder, reporters, environment=environment)
+            evaluation = PeriodicEvaluation(config, environment)
+            running = RunRecorder(run, state, folder, reporters, evaluation)
             return run_to_end(running, signals or Signals()), run
     finally:
         run.close()
@@ -218,7 +219,7 @@ def load(
         environments.close()
 
 
-def run_to_end(running: RunRecorder, signals: Signals) -> Result:
+def run_to_end(running: RunRecorder[Any], signals: Signals) -> Result:
     """Iterate until the steps are done; keep metrics, checkpoints and the summary."""
     signals.last_resort = running.stop
     try:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from klamp.mathematics.distributions import kl_divergence
-from klamp.mathematics.weighting import along, of_sequences, scrub, weighted_mean
+from klamp.mathematics.weighting import along, map_rows, of_sequences, scrub, weighted_mean
 from klamp.runtime.cpu_matmul import rows_first
 from klamp.types import Policy
 
@@ -47,10 +47,8 @@ def fisher_operator(
 
     def matvec(vector: Any) -> Any:
         cotangent = old.fisher_metric(pushforward(vector))
-        weighted = jax.tree.map(
-            lambda leaf: leaf * along(share.astype(leaf.dtype), leaf),
-            cotangent,
-        )
+        # What is Shared by all samples has no row to be weighed, and no curvature.
+        weighted = map_rows(lambda leaf: leaf * along(share.astype(leaf.dtype), leaf), cotangent)
         (product,) = pullback(weighted)
         return jax.tree.map(lambda f, v: f + damping * v, product, vector)
 

@@ -31,8 +31,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from klamp.mathematics.minibatches import every_kth
-from klamp.mathematics.weighting import weighted_maximum, weighted_mean, zeroed
-from klamp.types import Batch, Policy
+from klamp.mathematics.weighting import map_rows, weighted_maximum, weighted_mean, zeroed
+from klamp.types import Batch, Policy, Shared
 
 PARAMETERS = 0.5
 """Rounding errors of a distribution's own parameters, in ε times their size."""
@@ -122,7 +122,7 @@ def _size(
     thin: Callable[[Any], Any],
 ) -> Float[Array, ""]:
     """E: the root mean square over the rows of a policy's rounding error, in Fisher's metric."""
-    stored = _squared(distribution, jax.tree.map(_stored, distribution))
+    stored = _squared(distribution, map_rows(_stored, distribution))
     some, weights = thin((distribution, weight))
     network = jnp.mean(jax.vmap(lambda error: _squared(some, error))(of_network), axis=0)
     square = weighted_mean(stored, weight) + weighted_mean(network, weights)
@@ -141,9 +141,12 @@ def _squared(distribution: Any, error: Any) -> Float[Array, "*B"]:
     """EᵀMe of each sample; never negative."""
     product = distribution.fisher_metric(error)
     samples = jax.eval_shape(distribution.entropy).shape
-    terms = jax.tree.map(
-        lambda e, m: jnp.sum((e * m).reshape(*samples, -1), axis=-1), error, product
-    )
+
+    def term(e: Any, m: Any) -> Any:
+        # What is Shared is no parameter of a sample's own, and no direction of the metric.
+        return None if isinstance(e, Shared) else jnp.sum((e * m).reshape(*samples, -1), axis=-1)
+
+    terms = jax.tree.map(term, error, product, is_leaf=lambda part: isinstance(part, Shared))
     return jnp.maximum(sum(jax.tree.leaves(terms)), 0)
 
 

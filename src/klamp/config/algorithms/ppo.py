@@ -1,6 +1,7 @@
 """The settings of proximal policy optimisation with the clipped surrogate."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from klamp.config.algorithms.traits import Traits, Unused, joint_critic
 from klamp.config.dialects import answering_dialects
@@ -22,6 +23,12 @@ class PPO:
     """c > 1: no sample with Â < 0 counts for less than c·Â (arXiv:1912.09729)."""
     value_clip: float | None = None
     """The critic gains nothing by moving farther than this from its value before the update."""
+    ratio: Literal["token", "sequence"] = "token"
+    """What is clipped: the ratio of each sample (of language models, each token), or the geometric
+    mean over its sequence (GSPO, arXiv:2507.18071), whose ε is some hundred times smaller."""
+    objective: Literal["clip", "cispo"] = "clip"
+    """clip: the clipped surrogate; cispo: E[clip(r)·Â·log π] with the clipped ratio a constant
+    (arXiv:2506.13585), so that no sample loses its gradient."""
     epochs: int = 10
     """Passes over each batch."""
     minibatch_size: int = 64
@@ -70,6 +77,7 @@ class PPO:
                 "value_coefficient",
             ),
             counts=("epochs", "minibatch_size"),
+            choices={"ratio": ("token", "sequence"), "objective": ("clip", "cispo")},
             optional=(
                 "final_clip",
                 "clip_upper",
@@ -83,6 +91,8 @@ class PPO:
             ),
         )
         require(self.dual_clip is None or self.dual_clip > 1, self, "dual_clip", "a number > 1")
+        bounded = self.dual_clip is None or self.objective == "clip"
+        require(bounded, self, "dual_clip", "unset with the objective cispo")
         one_rule = self.adaptive_learning_rate is None or self.final_learning_rate is None
         require(one_rule, self, "final_learning_rate", "unset with an adaptive_learning_rate")
 

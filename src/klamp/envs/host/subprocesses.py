@@ -21,7 +21,7 @@ from gymnasium.vector.utils import (
 from klamp.envs.host.copies import Info, Replayed, Stepped
 from klamp.envs.host.worker import work
 from klamp.errors import CopyFault
-from klamp.runtime.processes import process_context
+from klamp.runtime.processes import process_context, start
 
 CONSTRUCTION_LIMIT_S = 300.0
 CLOSE_LIMIT_S = 2.0
@@ -115,7 +115,7 @@ class WorkerCopies:
         ours, theirs = self._context.Pipe()
         parts = (theirs, self._make, self._memory, index)
         process = self._context.Process(target=work, args=parts, daemon=True)
-        process.start()
+        start(process)
         theirs.close()
         self._processes[index], self._pipes[index] = process, ours
 

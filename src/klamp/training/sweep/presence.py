@@ -57,7 +57,7 @@ class FilePresence:
         except OSError as error:
             raise RunFolderError(
                 f"The folder {folder} cannot be written ({error.strerror or error}): the workers "
-                "of a sweep tell each other there that they are alive. Choose another with `--out`."
+                "of a sweep tell each other there that they are alive. Choose another with `out=…`."
             ) from error
 
     @contextlib.contextmanager

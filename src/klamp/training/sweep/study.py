@@ -95,7 +95,7 @@ class Study:
             raise ConfigError(
                 f"The storage {shown_url(url)} holds another sweep of that name, and nothing in it "
                 f"was touched: {what}. Give the settings that it has, to go on with it, or choose "
-                "another folder with `--out`."
+                "another folder with `out=…`."
             )
 
     def trials(self) -> list[Trial]:

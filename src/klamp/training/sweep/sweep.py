@@ -197,13 +197,13 @@ def _plan(
 def _make(out: Path) -> None:
     """The sweep's folder; ``RunFolderError`` where there is none to be had."""
     if (out / "config.json").exists():
-        raise RunFolderError(f"{out} is the folder of a run. Choose another with `--out`.")
+        raise RunFolderError(f"{out} is the folder of a run. Choose another with `out=…`.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunFolderError(
             f"The folder {out} cannot be made ({error.strerror or error}). Choose another with "
-            "`--out`."
+            "`out=…`."
         ) from error
 
 

@@ -19,7 +19,7 @@ import cloudpickle
 from klamp.envs.source import EnvironmentSource
 from klamp.errors import KlampError, Stopped, one_line
 from klamp.runtime.device import in_float32, use_device
-from klamp.runtime.processes import process_context
+from klamp.runtime.processes import process_context, start
 from klamp.runtime.signals import GRACE_S, Signals, StopAsked
 from klamp.runtime.streams import patient_stderr
 from klamp.training.sweep.plan import SweepPlan
@@ -79,7 +79,7 @@ class _Worker:
         context = process_context(PRELOADED)
         self.pipe, theirs = context.Pipe(duplex=False)
         self.process = context.Process(target=_work, args=(theirs, task))
-        self.process.start()
+        start(self.process)
         theirs.close()
         self.begun = False
         """Whether it has come as far as to take a trial."""

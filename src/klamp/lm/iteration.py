@@ -1,0 +1,176 @@
+"""One iteration of a language-model run: collect → learn → count; and the state between two."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from klamp.algorithms import implementation
+from klamp.collection.collector import never
+from klamp.collection.episodes import EpisodeStatistics, add_finished, no_episodes
+from klamp.lm.collection import Collector, Played
+from klamp.lm.config import Configuration
+from klamp.lm.decoder import Decoder
+from klamp.lm.learning import Learnt, make_learn
+from klamp.lm.policy import LanguagePolicy, Texts
+from klamp.networks import Model
+from klamp.runs.metrics_log import Metrics
+from klamp.runtime.seeding import Purpose, key
+from klamp.training.metrics import report_metrics
+from klamp.training.state import refusals
+from klamp.types import Episode
+
+
+class State(NamedTuple):
+    """Everything that changes while a run trains: one pytree, and all that a checkpoint holds."""
+
+    theta: Any
+    """θ = [decoder's trained part | critic]."""
+    algorithm: Any
+    """The algorithm's own state."""
+    reference_coefficient: Any
+    """β of the next update."""
+    episodes: EpisodeStatistics
+    step: Any
+    """Tokens sampled so far."""
+    update: Any
+    """Updates so far, those that warm up the critic included."""
+    refused: Any
+    """[2]: updates refused because something was not finite, in a row up to now, and in all."""
+
+
+class Nowhere:
+    """The position of a run that has nothing beside its state."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Nothing."""
+        return {}
+
+
+class Iteration:
+    """The parts of a run that do not change, and what they do to its state."""
+
+    def __init__(
+        self,
+        config: Configuration,
+        theta: Float[Array, " n"],
+        model: Model,
+        collector: Collector,
+        texts: Texts,
+    ) -> None:
+        """``theta`` is what the run begins with, and its reference."""
+        self.config, self.theta, self.model, self.collector = config, theta, model, collector
+        self._texts = texts
+        self._learn = make_learn(config.algorithm, config.settings)
+        self._compiled: dict[Any, Any] = {}
+        self._played: tuple[int, Played] | None = None
+        self.episodes: Callable[[], list[Episode]] = list
+        """The completions of the last update as episodes, made when asked for."""
+
+    def fresh_state(self) -> State:
+        """The state before the first update."""
+        settings, algorithm = self.config.settings, self.config.algorithm
+        return State(
+            theta=self.theta,
+            algorithm=implementation(algorithm).init(algorithm, self.model, self.theta),
+            reference_coefficient=np.asarray(settings.reference_coefficient, np.float32),
+            episodes=no_episodes(0),
+            step=np.zeros((), np.int64),
+            update=np.zeros((), np.int64),
+            refused=np.zeros(2, np.int64),
+        )
+
+    def compile(self, state: State) -> float:
+        """Compile what an iteration calls; the seconds it took, the first completions included."""
+        began = time.perf_counter()
+        self._program(state, self.collect(state))
+        return time.perf_counter() - began
+
+    def collect(self, state: State) -> Played:
+        """The completions of the next update: a function of θ, the seed and the update alone."""
+        update = int(state.update)
+        if self._played is None or self._played[0] != update:
+            played = self.collector.collect(self._decoder(state), update)
+            self._played = (update, played)
+        return self._played[1]
+
+    def advance(self, state: State, check: Callable[[], None] = never) -> tuple[State, Metrics]:
+        """One iteration. ``check`` is called wherever it can be left, and may raise."""
+        # Collect.
+        played = self.collect(state)
+        check()
+        # Learn.
+        learnt: Learnt = self._program(state, played)(*self._arguments(state, played))
+        # Count.
+        return self._counted(state, played, learnt)
+
+    def _arguments(self, state: State, played: Played) -> tuple[Any, ...]:
+        """What ``learn`` takes, after the word that says what is learnt."""
+        settings = self.config.settings
+        return (
+            self.model,
+            state.theta,
+            state.algorithm,
+            self.theta,
+            played.completions,
+            np.asarray(state.reference_coefficient, np.float32),
+            key(settings.seed, Purpose.SHUFFLE, int(state.update)),
+            np.asarray(settings.progress(int(state.step)), np.float32),
+        )
+
+    def _program(self, state: State, played: Played) -> Any:
+        """The compiled update for completions of these lengths."""
+        settings = self.config.settings
+        warming = settings.critic and int(state.update) < settings.critic_warmup
+        what = "critic" if warming else "all"
+        shapes = (what, played.completions.tokens.shape, played.completions.action.shape)
+        if shapes not in self._compiled:
+            arguments = self._arguments(state, played)
+            self._compiled[shapes] = self._learn.lower(what, *arguments).compile()
+        return self._compiled[shapes]
+
+    def _counted(self, state: State, played: Played, learnt: Learnt) -> tuple[State, Metrics]:
+        """The state after an update, and its metrics."""
+        metrics = report_metrics(learnt.report) | played.metrics()
+        self.episodes = partial(_episodes, int(state.step) + played.sampled, played)
+        episodes = add_finished(state.episodes, played.returns[::-1], played.lengths[::-1])
+        state = State(
+            theta=learnt.theta,
+            algorithm=learnt.algorithm,
+            reference_coefficient=np.asarray(learnt.reference_coefficient),
+            episodes=episodes,
+            step=state.step + played.sampled,
+            update=state.update + 1,
+            refused=refusals(state.refused, str(metrics["outcome"])),
+        )
+        return state, metrics
+
+    def position(self) -> Nowhere:
+        """There is nothing beside the state."""
+        return Nowhere()
+
+    def policy(self, state: State) -> LanguagePolicy:
+        """The policy of a state."""
+        return LanguagePolicy(self._decoder(state), self.config, self._texts)
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Some completions of the last update, as text."""
+        return [] if self._played is None else self._played[1].samples
+
+    def _decoder(self, state: State) -> Decoder:
+        return self.model.unravel(state.theta).actor.decoder
+
+
+def _episodes(step: int, played: Played) -> list[Episode]:
+    """Completions as episodes, by their places in the batch; they end with their update."""
+    cut = np.any(np.asarray(played.completions.truncated), axis=1)
+    found: list[Episode] = []
+    for number, (total, length) in enumerate(zip(played.returns, played.lengths, strict=True)):
+        told = {name: float(of[number]) for name, of in played.by_name.items()}
+        known = {name: value for name, value in told.items() if np.isfinite(value)}
+        terminated = not cut[number]
+        found.append(Episode(step, number, None, float(total), int(length), terminated, known))
+    return found

@@ -1,0 +1,39 @@
+"""The configuration of a language-model run: the way to a file and back."""
+
+import json
+
+import pytest
+
+from klamp import TRPO
+from klamp.errors import ConfigError
+from klamp.lm.config import Configuration
+from klamp.lm.presets import PRESETS, configure
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_preset_can_be_bounded_and_read_back(name: str) -> None:
+    bounded = name not in ("ppo-kl", "a2c", "reinforce")
+    config = configure("sort", name, {"max_kl": 0.02} if bounded else {})
+    assert not bounded or config.algorithm.max_kl == 0.02
+    data = json.loads(json.dumps(config.to_dict()))
+    assert Configuration.from_dict(data | {"klamp_version": "1"}) == config
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: Configuration.from_dict({"env": "lm:sort", "algo": "ppo", "colour": 1}),
+            "There is no setting 'colour'",
+        ),
+        (
+            lambda: configure("sort", TRPO(), {"reference_kl": "loss"}),
+            "must be 'reward' with TRPO and NPG",
+        ),
+        (lambda: Configuration.from_dict({"env": "CartPole-v1"}), "begins with `lm:`"),
+    ],
+)
+def test_what_cannot_work_is_said(make, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        make()
+    assert said in str(raised.value)

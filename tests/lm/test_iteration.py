@@ -1,0 +1,62 @@
+"""One iteration: what changes from update to update is in the state alone."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from lm.small_models import completions, tiny_decoder, tiny_model
+
+from klamp.lm.collection import Played, scores
+from klamp.lm.iteration import Iteration
+from klamp.lm.presets import configure
+
+ADVANTAGES = {"prompts": 8, "critic_warmup": 1, "critic_epochs": 1, "critic_minibatch_size": 8}
+LEARNER = {"epochs": 1, "minibatch_size": 8, "steps": 60}
+
+
+class Recorded:
+    """Completions made beforehand, a new batch for each update."""
+
+    exact = False
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def collect(self, decoder: Any, update: int) -> Played:
+        self.asked.append(update)
+        played = completions(seed=update)
+        returns, lengths = scores(played)
+        return Played(played, returns, lengths, int(lengths.sum()), {"own": returns}, None, [])
+
+    def evaluated(self, decoder: Any, count: int, **how: Any) -> Played:
+        raise AssertionError
+
+
+def test_a_state_leads_to_the_same_update_whatever_was_before() -> None:
+    theta, model = tiny_model()
+    texts: Any = SimpleNamespace()
+    config = configure("sort", "ppo", {**ADVANTAGES, **LEARNER})
+    run = Iteration(config, theta, model, Recorded(), texts)
+    first = run.fresh_state()
+    assert run.compile(first) > 0
+    one, warm = run.advance(first)
+    two, line = run.advance(one)
+    assert run.collector.asked == [0, 1]
+    # The warm-up fits the critic and leaves the policy.
+    np.testing.assert_array_equal(one.theta[: model.policy_end], theta[: model.policy_end])
+    assert np.any(one.theta[model.critic_start :] != theta[model.critic_start :])
+    assert warm["kl"] == 0 < line["kl"]
+    assert (int(two.step), int(two.update), int(two.episodes.finished)) == (24, 2, 16)
+    assert (
+        line["reward_mean"]
+        == line["reward_own"]
+        == pytest.approx(two.episodes.returns[8:16].mean())
+    )
+    assert two.episodes.length_mean == 1.5
+    # Another object, straight from the state between the updates.
+    again = Iteration(config, theta, model, Recorded(), texts).advance(one)[0]
+    np.testing.assert_array_equal(again.theta, two.theta)
+    assert run.position().arrays() == {}
+    policy = run.policy(two)
+    assert policy.decoder.config == tiny_decoder().config
