@@ -99,12 +99,19 @@ def test_troubleshooting_leads_to_every_finding_of_explain() -> None:
     assert len(findings) >= 17
 
 
-def test_the_chinese_readme_has_the_figures_and_the_commands_of_the_english_one() -> None:
+def code(page: str) -> list[str]:
+    """The blocks of Python, without what their comments say."""
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    return [re.sub(r"  #.*", "", block) for block in blocks]
+
+
+def test_the_chinese_readme_has_figures_commands_and_code_of_the_english_one() -> None:
     english = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[0]
     chinese = (ROOT / "README.zh.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    ((?:klamp|make) .*?)(?:\s+#.*)?$", english, re.MULTILINE)
     figures = re.findall(r"\d[\d,.]*\d", english)
     missing = [each for each in [*commands, *figures] if each not in chinese]
+    assert code(chinese) == code(english)
     assert len(commands) > 15
     assert len(figures) > 60
     assert missing == []

@@ -1,5 +1,6 @@
 """Every block of Python in README.md and docs/ runs, page by page, with fewer steps.
 
+(README.zh.md has those of README.md: ``test_docs_map.py``.)
 The blocks of a page run one after the other in one module, as a reader would type them. What is
 not run says why on the page: ``<!-- not run: reason -->`` above the block. Blocks with the title of
 another library are not ours to run. ``BEFORE`` has what a page takes for granted, ``AFTER`` what
@@ -17,7 +18,9 @@ from typing import Any, NamedTuple
 import pytest
 
 import klamp
+import klamp.lm
 from klamp.config.algorithms import ALGORITHMS
+from klamp.lm.training import train as train_tokens
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(
@@ -79,11 +82,27 @@ theta, seen = jnp.zeros((2, 3)), jnp.eye(2)
 action, advantage = jnp.array([0, 1]), jnp.array([1.0, -1.0])
 batch = klamp.Batch(seen, action, advantage, policy(theta, seen), jnp.ones(2), None, None)
 """
+A_MODEL = """
+from pathlib import Path
+import jax, numpy as np
+from klamp.lm.decoder import DecoderConfig, random_decoder
+from klamp.lm.pretrained import Pretrained
+from klamp.lm.tokenizer import SymbolTokenizer
+
+decoder = random_decoder(DecoderConfig(13, 8, 1, 2, 1, 4, 12, context=32), jax.random.key(0))
+own = Pretrained(decoder, SymbolTokenizer(tuple("0123456789+=")), form={"eos_token_id": 0})
+own.save(Path("Qwen3-0.6B"))
+Path("train.jsonl").write_text('{"prompt": "2+2=", "answer": "4"}')
+tokens = np.zeros((1, 3), int)
+
+def correct(prompts, completions, answer, **columns):
+    return [float(said == right) for said, right in zip(completions, answer)]
+"""
 BEFORE: dict[tuple[str, int], str] = {
     ("README.md", 0): OWN_ENVIRONMENTS,
     ("README.md", 1): A_BATCH,
-    ("README.zh.md", 0): OWN_ENVIRONMENTS,
-    ("README.zh.md", 1): A_BATCH,
+    ("README.md", 2): A_MODEL,
+    ("language-models.md", 0): A_MODEL,
     ("coming-from-sb3.md", 0): OWN_ENVIRONMENTS + A_NETWORK,
 }
 AFTER: dict[tuple[str, int], str] = {
@@ -121,10 +140,16 @@ def blocks(page: Path) -> list[Block]:
 
 PAGES = {
     path.relative_to(ROOT).as_posix().removeprefix("docs/"): path
-    for path in [*ROOT.glob("README*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     if blocks(path)
 }
-SLOW = {"coming-from-sb3.md", "jax-environments.md", "your-own.md"}
+SLOW = {
+    "README.md",
+    "coming-from-sb3.md",
+    "jax-environments.md",
+    "language-models.md",
+    "your-own.md",
+}
 """Pages with many runs, or with programs that no other test has."""
 
 
@@ -146,6 +171,15 @@ def fewer(call: Any) -> Any:
         return call(env, *rest, **given | asked | quiet)
 
     return called
+
+
+def fewer_tokens(task: str, algorithm: Any, **given: Any) -> Any:
+    """``klamp.lm.train``, for a few completions."""
+    if not isinstance(algorithm, str):
+        algorithm = replace(algorithm, epochs=2, minibatch_size=2)
+    more = {"supervised_steps": 1} if task == "sort" else {"max_new_tokens": 4}
+    few: dict[str, Any] = {"prompts": 2, "generations": 2, "steps": 16, "quiet": True}
+    return train_tokens(task, algorithm, **given, **more, **few)
 
 
 def small(algorithm: Any) -> Any:
@@ -177,6 +211,7 @@ def test_the_blocks_of_a_page_run(
         (tmp_path / "runs" / "CartPole-v1-ppo-0").symlink_to(trained.folder)
     for function in ("train", "train_seeds", "resume", "evaluate"):
         monkeypatch.setattr(klamp, function, fewer(getattr(klamp, function)))
+    monkeypatch.setattr(klamp.lm, "train", fewer_tokens)
     page = ModuleType("page")
     monkeypatch.setitem(sys.modules, "page", page)
     before, after = EARLIER.get(name, ("", ""))
