@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # The shapes in the annotations of these rooms are checked while the tests run.
 SHAPES := --jaxtyping-packages=klamp.mathematics,klamp.trust_region,klamp.networks,klamp.algorithms,klamp.collection,klamp.training.prepare,klamp.training.learning,beartype.beartype
 
-.PHONY: train test test-slow compiled check bench release setup setup-dev clean
+.PHONY: train test test-slow compiled check bench docs release setup setup-dev clean
 train: setup ## install, then train CartPole-v1 with PPO and say what it learned
 	$(BIN)/klamp train CartPole-v1 --out runs/CartPole-v1-$$(date +%Y%m%d-%H%M%S)
 
@@ -36,6 +36,9 @@ check: setup-dev ## style and types
 bench: setup-dev ## speed beside other libraries (builds their environments)
 	$(BIN)/python benchmarks/speed.py
 
+docs: .venv-docs/.installed ## the pages of docs/ as a site, in site/
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+
 # Upload what then lies in dist/: `.venv-release/bin/twine upload dist/*`.
 release: ## all of a release but the upload: clean tree, changelog, checks, tests, build, a try elsewhere
 	$(PYTHON) tools/release.py ready
@@ -61,5 +64,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt --editable '.[mujoco]' --requirement requirements/dev.txt
 	touch $@
 
+# It reads the package without importing it, and needs nothing of what klamp needs.
+.venv-docs/.installed: requirements/docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --requirement requirements/docs.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) .venv-release .bench build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-docs site .venv-release .bench build dist .pytest_cache .ruff_cache

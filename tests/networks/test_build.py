@@ -1,7 +1,6 @@
 """Networks of the settings, networks of the user's own, and the recipe in the documentation."""
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -34,7 +33,6 @@ from klamp.runtime.seeding import Purpose
 from klamp.types import Inputs
 
 BOX, ACTIONS = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(3)
-RECIPE = Path(__file__).parents[2] / "docs" / "custom-networks.md"
 
 
 def own(observation_space: spaces.Box, action_space: spaces.Space, key: jax.Array) -> ActorCritic:
@@ -148,18 +146,6 @@ def test_the_command_line_makes_networks_by_their_name(
 def test_a_network_where_none_is_wanted_is_refused(trained: klamp.Result) -> None:
     with pytest.raises(klamp.ConfigError, match="leave `network` out"):
         klamp.load(trained.folder, network=own)
-
-
-@pytest.mark.slow
-def test_the_recipe_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page's own code, with fewer steps."""
-    (code,) = re.findall(r"```python\n(.*?)```", RECIPE.read_text(encoding="utf-8"), re.DOTALL)
-    assert "steps=20_000" in code
-    monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {"__name__": "recipe"}
-    exec(code.replace("steps=20_000", "steps=2_048, quiet=True"), scope)
-    assert isinstance(scope["policy"], klamp.TrainedPolicy)
-    assert {line["outcome"] for line in scope["result"].metrics} == {"ACCEPTED"}
 
 
 def test_networks_of_ones_own_are_needed_again_and_only_they() -> None:
