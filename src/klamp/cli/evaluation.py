@@ -16,8 +16,11 @@ def checkpoint_named(word: str) -> int | str:
 def evaluate(words: list[str]) -> int:
     """`klamp eval DIR`."""
     given = _eval_options(words)
+    from klamp.evaluation.video import check_video, record_video
     from klamp.runs.folder import of_language
 
+    if given.video is not None:
+        check_video(given.video, given.video_episodes)
     chosen: Any = checkpoint_named(given.checkpoint)
     if of_language(given.folder):
         from klamp.cli.language import evaluated
@@ -25,11 +28,8 @@ def evaluate(words: list[str]) -> int:
         print(evaluated(given, chosen))
         return 0
     from klamp.evaluation import evaluate as evaluation
-    from klamp.evaluation.video import check_video, record_video
     from klamp.training.train import load
 
-    if given.video is not None:
-        check_video(given.video, given.video_episodes)
     policy = load(given.folder, checkpoint=chosen, trust=given.trust)
     result = evaluation.evaluate(
         policy, episodes=given.episodes, seed=given.seed, deterministic=not given.stochastic

@@ -43,7 +43,7 @@ class Dense(eqx.Module):
         self.weight = jax.nn.initializers.orthogonal(gain)(key, (size_in, size_out))
         self.bias = jnp.zeros(size_out)
 
-    def __call__(self, x: Float[Array, "B i"]) -> Float[Array, "B o"]:
+    def __call__(self, x: Float[Array, "*B i"]) -> Float[Array, "*B o"]:
         """One row in, one row out."""
         return x @ self.weight + self.bias
 

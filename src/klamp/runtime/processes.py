@@ -2,11 +2,16 @@
 
 import multiprocessing
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """Not fork: JAX has threads, whose locks a forked child would wait for for ever."""
+
+
+PAUSES_S = (0.01, 0.1, 0.5, 1.0)
+"""Seconds to wait before a process is started again."""
 
 
 def process_context(modules: Sequence[str]) -> Any:
@@ -23,12 +28,15 @@ def process_context(modules: Sequence[str]) -> Any:
 def start(process: Any) -> None:
     """Start a process, also where the server that it is forked from is killed in this moment.
 
-    The server is started anew when it is found dead; one that dies while it is asked ends the pipe.
+    The server is started anew when it is found dead; one that dies while it is asked ends the pipe,
+    and refuses connections until the system has taken it away.
     """
-    try:
-        process.start()
-    except (EOFError, ConnectionError):
-        process.start()
+    for pause_s in PAUSES_S:
+        try:
+            return process.start()
+        except (EOFError, ConnectionError):
+            time.sleep(pause_s)
+    process.start()
 
 
 def cores() -> int:
