@@ -33,9 +33,11 @@ def start(process: Any) -> None:
     """
     for pause_s in PAUSES_S:
         try:
-            return process.start()
+            process.start()
         except (EOFError, ConnectionError):
             time.sleep(pause_s)
+        else:
+            return
     process.start()
 
 
