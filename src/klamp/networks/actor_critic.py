@@ -28,7 +28,7 @@ class Critic(eqx.Module):
     torso: Callable[[Inputs], Array]
     dense: Dense
 
-    def __call__(self, inputs: Inputs) -> Float[Array, " B"]:
+    def __call__(self, inputs: Inputs) -> Float[Array, "*B"]:
         """One value per row."""
         return self.dense(self.torso(inputs))[:, 0]
 
@@ -81,15 +81,15 @@ class ActorCritic(eqx.Module):
         recurrent = isinstance(self.encoder, RecurrentEncoder)
         return self.encoder.initial_state(rows) if recurrent else None
 
-    def value(self, inputs: Inputs) -> Float[Array, " B"]:
+    def value(self, inputs: Inputs) -> Float[Array, "*B"]:
         """V(inputs), one row per sample."""
         return self.critic(self.encoder(inputs))
 
-    def step_value(self, inputs: Inputs) -> Float[Array, " B"]:
+    def step_value(self, inputs: Inputs) -> Float[Array, "*B"]:
         """V for one step of each row by itself."""
         return self.critic(encoded_step(self.encoder, inputs)[0])
 
-    def next_value(self, inputs: Inputs, following: Inputs) -> Float[Array, " B"]:
+    def next_value(self, inputs: Inputs, following: Inputs) -> Float[Array, "*B"]:
         """V of what followed each row, with the hidden state that the row left."""
         if not isinstance(self.encoder, RecurrentEncoder):
             return self.value(following)
@@ -98,7 +98,7 @@ class ActorCritic(eqx.Module):
             following._replace(hidden_state=after, episode_start=inputs.episode_start & False)
         )
 
-    def distribution_and_value(self, inputs: Inputs) -> tuple[Any, Float[Array, " B"]]:
+    def distribution_and_value(self, inputs: Inputs) -> tuple[Any, Float[Array, "*B"]]:
         """Both, encoding once."""
         encoded = self.encoder(inputs)
         return conditioned(self.actor(encoded), inputs), self.critic(encoded)
