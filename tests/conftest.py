@@ -1,12 +1,14 @@
 """Shared by all tests: no display, no leftovers, one small trained run."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
-from lent_programs import lent_programs
+from lent_programs import Lender, lent_programs
 
 import klamp
 import klamp.training.iteration
@@ -21,10 +23,29 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def lent() -> Iterator[None]:
+def lent() -> Iterator[Lender]:
     """No program of a run is traced and compiled twice in one process."""
-    with lent_programs():
-        yield
+    with lent_programs() as lender:
+        yield lender
+
+
+MAPPINGS = 20_000
+"""Of memory, that a process of the tests may have between two modules.
+
+A compiled program has some of its own; Linux grants a process 65,530, and JAX does not survive the
+first that is refused.
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_mappings(lent: Lender) -> Iterator[None]:
+    """Compiled programs are given up before there are too many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAPPINGS:
+        lent.forget()
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,10 @@ class Lender:
                 return programs
         return None
 
+    def forget(self) -> None:
+        """Keep nothing of all runs so far."""
+        self._kept.clear()
+
     def keep(self, kind: str, config: RunConfig, environments: Any, programs: Any) -> None:
         """Keep what a run has compiled."""
         made = made_of(config, environments)
@@ -104,7 +108,7 @@ class Lender:
 
 
 @contextmanager
-def lent_programs() -> Iterator[None]:
+def lent_programs() -> Iterator[Lender]:
     """Within it, runs borrow what earlier ones have compiled."""
     lender, compile_alone, maker_alone = Lender(), loop.Iteration.compile, loop.network_maker
     together_alone = seeds_vmapped._compiled
@@ -144,4 +148,4 @@ def lent_programs() -> Iterator[None]:
         patch.setattr(seeds_vmapped, "_compiled", together)
         patch.setattr(loop.Iteration, "compile", compile_or_borrow)
         patch.setattr(loop, "network_maker", maker)
-        yield
+        yield lender
