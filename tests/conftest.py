@@ -70,6 +70,9 @@ class Quick:
     def __init__(self, learn: Any) -> None:
         self._learn = learn
 
+    def __call__(self, *parts: Any) -> Any:
+        return self._learn(*parts)
+
     def lower(self, *parts: Any) -> "Quick":
         return Quick(self._learn.lower(*parts))
 

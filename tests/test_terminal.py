@@ -34,6 +34,9 @@ class Terminal:
     def _tmux(self, *words: str) -> str:
         command = ["tmux", "-L", self._server, "-f", "/dev/null", *words]
         environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+        # The window says how wide it is, not what the tests are run in.
+        environment.pop("COLUMNS", None)
+        environment.pop("LINES", None)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return done.stdout
 

@@ -5,6 +5,7 @@ time. A sequence starts from the state that acting had there, and the state is z
 row begins an episode, so a sequence may hold several episodes and needs no padding.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -12,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from klamp.networks.layers import MLP
 from klamp.types import Inputs
 
 
@@ -57,12 +57,18 @@ def encoded_step(encoder: Any, inputs: Inputs) -> tuple[Inputs, Any]:
 class Recurrent(eqx.Module):
     """The encoder of a recurrent network: a torso, then a GRU (Cho et al., arXiv:1406.1078)."""
 
-    torso: MLP
+    torso: Callable[[Inputs], Float[Array, "B h"]]
     cell: eqx.nn.GRUCell
     length: int = eqx.field(static=True)
 
     def __init__(
-        self, torso: MLP, size_in: int, size: int, length: int, *, key: PRNGKeyArray
+        self,
+        torso: Callable[[Inputs], Float[Array, "B h"]],
+        size_in: int,
+        size: int,
+        length: int,
+        *,
+        key: PRNGKeyArray,
     ) -> None:
         self.torso, self.length = torso, length
         self.cell = eqx.nn.GRUCell(size_in, size, key=key)

@@ -67,13 +67,15 @@ def test_killed_at_random_moments_and_continued(tmp_path: Path) -> None:
             stdout=subprocess.DEVNULL,
         )
 
+    began = time.monotonic()
     assert command("calm").wait() == 0
+    length = time.monotonic() - began
     draw = random.Random(0)
     kills = 0
     while True:
         running = command("killed")
         try:
-            code = running.wait(draw.uniform(4.0, 12.0) if kills < 5 else None)
+            code = running.wait(draw.uniform(0.3, 0.8) * length if kills < 5 else None)
         except subprocess.TimeoutExpired:
             kills += 1
             os.killpg(running.pid, signal.SIGKILL)
@@ -92,6 +94,8 @@ def test_killed_at_random_moments_and_continued(tmp_path: Path) -> None:
 def test_ctrl_c_saves_and_says_what_to_type(tmp_path: Path) -> None:
     words = f"sweep CartPole-v1 --trials 2 --jobs 1 --out s --steps 1000000 --space {SPACE_FILE}"
     (tmp_path / SPACE_FILE).write_text(as_toml(SPACE))
+    # Where the tests run in the background, Ctrl-C is ignored, also by what they start: not here.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(
         [sys.executable, "-m", "klamp", *words.split()],
         cwd=tmp_path,
@@ -99,6 +103,7 @@ def test_ctrl_c_saves_and_says_what_to_type(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     while not list((tmp_path / "s").glob("trials/0000/seed-1000/metrics.jsonl")):
         time.sleep(0.1)
         assert running.poll() is None
