@@ -1,6 +1,5 @@
 """Training language models: the same loop, recorder and folder as every run of klamp."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from klamp.config.algorithms import AlgorithmConfig
-from klamp.errors import KlampWarning
 from klamp.lm.collection import Played
 from klamp.lm.completions_log import CompletionsLog
 from klamp.lm.config import Configuration
@@ -19,7 +17,6 @@ from klamp.lm.policy import LanguagePolicy
 from klamp.lm.rewards import RewardFunction
 from klamp.lm.setup import configured, start
 from klamp.lm.sources import Rows, Sources
-from klamp.reporting.format import mostly_refused
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
 from klamp.runs.folder import (
@@ -42,8 +39,8 @@ from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.recorder import Origin, RunRecorder
 from klamp.training.recorder import Result as Recorded
-from klamp.training.resume import with_steps
-from klamp.training.train import run_to_end
+from klamp.training.resume import warn_where_inexact, with_steps
+from klamp.training.train import run_to_end, told
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ def train(
     sources = Sources(data, functions, weights, environment)
     config = configured(task, algorithm, settings, sources)
     reporters = gather(report, quiet=quiet)
-    return _told(train_config(config, sources, out=out, reporters=reporters, device=device))
+    return told(train_config(config, sources, out=out, reporters=reporters, device=device))
 
 
 @in_float32
@@ -135,7 +132,7 @@ def resume(
     ``sources`` are the run's own, where no name in its `config.json` leads to them. ``trust`` has
     the modules be imported that it names, whoever wrote them there.
     """
-    return _told(
+    return told(
         go_on(
             folder,
             steps=steps,
@@ -204,13 +201,7 @@ def _put_back(run: Iteration, root: Path, at: Path) -> tuple[State, Origin]:
     """The state of a checkpoint, and what goes on there."""
     state, _ = restore(run.fresh_state(), at)
     facts, update = verify(at), int(state.update)
-    if problems := differences(facts.made_with, fingerprint()):
-        warnings.warn(
-            f"{root} goes on from {at.name}, but perhaps not to the last bit as if it had never "
-            f"been stopped: {'; '.join(problems)}.",
-            KlampWarning,
-            stacklevel=6,
-        )
+    warn_where_inexact(root, at, differences(facts.made_with, fingerprint()), stacklevel=7)
     metrics_until(root / "metrics.jsonl", update)
     begin = partial(begin_line, root, facts.step, update, config=run.config, aside=aside_of(root))
     return state, Origin(facts.step, facts.spent, begin)
@@ -259,11 +250,3 @@ def _standing(
     run = start(_trusted(root, sources, trust), root, sources)
     state, _ = restore(run.fresh_state(), chosen_checkpoint(Path(folder), checkpoint))
     return run, run.policy(state)
-
-
-def _told(result: Result) -> Result:
-    """Warn of a result that is not all in its folder, or of updates that were mostly refused."""
-    for problem in (result.unsaved, mostly_refused(result.summary)):
-        if problem is not None:
-            warnings.warn(problem, KlampWarning, stacklevel=3)
-    return result

@@ -215,12 +215,20 @@ def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> Trai
     if problems:
         problems = [f"{'; '.join(problems)} (the environment does not repeat itself)"]
     problems += differences(verify(path).made_with, fingerprint())
+    warn_where_inexact(root, path, problems, stacklevel=9)
+    metrics_until(root / "metrics.jsonl", int(state.update))
+    return state
+
+
+def warn_where_inexact(root: Path, path: Path, problems: list[str], *, stacklevel: int) -> None:
+    """Warn of what may keep a run that goes on from a checkpoint from being the one never stopped.
+
+    ``stacklevel`` counts from here, as in ``warnings.warn``.
+    """
     if problems:
         warnings.warn(
             f"{root} goes on from {path.name}, but perhaps not to the last bit as if it had never "
             f"been stopped: {'; '.join(problems)}.",
             KlampWarning,
-            stacklevel=8,
+            stacklevel=stacklevel,
         )
-    metrics_until(root / "metrics.jsonl", int(state.update))
-    return state

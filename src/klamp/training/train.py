@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from klamp.config.algorithms import AlgorithmConfig
 from klamp.config.presets import configure, usual_wrappers
@@ -21,6 +21,7 @@ from klamp.networks.build import network_maker
 from klamp.reporting.format import mostly_refused
 from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
 from klamp.runs.folder import choose_folder, locked, read_trusted_config, run_of, write_config
+from klamp.runs.metrics_log import Metrics
 from klamp.runs.overwrite import remove_run, replaceable
 from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.qualified_name import qualified_name
@@ -175,7 +176,24 @@ def train_one(
         run.close()
 
 
-def told(result: Result) -> Result:
+class Ended(Protocol):
+    """What a run leaves behind, of a control task or a language model."""
+
+    @property
+    def unsaved(self) -> str | None:
+        """What could not be saved, and why; None where all was."""
+        ...
+
+    @property
+    def summary(self) -> Metrics:
+        """What `summary.json` holds."""
+        ...
+
+
+AnyResult = TypeVar("AnyResult", bound=Ended)
+
+
+def told(result: AnyResult) -> AnyResult:
     """Warn of a result that is not all in its folder, or of updates that were mostly refused."""
     for problem in (result.unsaved, mostly_refused(result.summary)):
         if problem is not None:
