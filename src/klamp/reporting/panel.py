@@ -55,17 +55,22 @@ def terminal(file: TextIO) -> Console:
     return Console(file=patient(file), highlight=False, markup=False, emoji=False)
 
 
+def redrawn(console: Console, panel: RenderableType) -> Live:
+    """A panel that is drawn anew in place, and leaves nothing behind."""
+    return Live(
+        console=console,
+        get_renderable=lambda: panel,
+        refresh_per_second=REDRAWN,
+        transient=True,
+    )
+
+
 class RunPanel:
     """The figures of the last update, redrawn in place; above it what happened, below what next."""
 
     def __init__(self, file: TextIO) -> None:
         self._console = terminal(file)
-        self._live = Live(
-            console=self._console,
-            get_renderable=lambda: self,
-            refresh_per_second=REDRAWN,
-            transient=True,
-        )
+        self._live = redrawn(self._console, self)
         self._refusals, self._refused = Refusals(), 0
         self._pace = Pace(1)
         self._steps, self._bound = 1, ("", None)

@@ -5,13 +5,12 @@ from typing import Any, TextIO
 
 from rich.box import ROUNDED
 from rich.console import Console, ConsoleOptions, Group, RenderResult
-from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from klamp.reporting.format import duration, number
-from klamp.reporting.panel import REDRAWN, WIDE, print_next, progress, terminal
+from klamp.reporting.panel import WIDE, print_next, progress, redrawn, terminal
 from klamp.reporting.seeds_progress import (
     BEGUN,
     DONE,
@@ -35,12 +34,7 @@ class SeedsPanel:
     def __init__(self, progress: Progress, file: TextIO) -> None:
         self.progress = progress
         self._console = terminal(file)
-        self._live = Live(
-            console=self._console,
-            get_renderable=lambda: self,
-            refresh_per_second=REDRAWN,
-            transient=True,
-        )
+        self._live = redrawn(self._console, self)
 
     def start(self) -> None:
         """Show the panel."""
