@@ -100,12 +100,16 @@ def broken(case: Case, run: Path) -> str:
     """Something is written into the numbers, and named first or second."""
     lines = read_metrics(run)
     half = len(lines) // 2
+    # A critic with hardly anything left to explain is no finding: it is given its largest loss.
+    loss = max(line["value_loss"] or 0.0 for line in lines)
     kinds = {
         "not-finite": lambda line: line | {"outcome": "NON_FINITE", "non_finite": "the loss"},
         "updates-refused": lambda line: line | {"outcome": "LINE_SEARCH_EXHAUSTED"},
         "updates-too-long": lambda line: line | {"kl": 0.7, "clip_fraction": 0.8},
         "no-signal": lambda line: line | {"return_mean": 3.0},
-        "critic-worse-than-constant": lambda line: line | {"explained_variance": -3.0},
+        "critic-worse-than-constant": lambda line: (
+            line | {"explained_variance": -3.0, "value_loss": loss}
+        ),
         "no-episode-ended": lambda line: line | {"episodes": 0, "return_mean": None},
         "return-fell": lambda line: (
             line | {"return_mean": -5000.0 if line["update"] > half else line["return_mean"]}
