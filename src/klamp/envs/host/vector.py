@@ -206,9 +206,10 @@ class VectorEnvironments:
 
         The `final_info` of SAME_STEP is an info of arrays, or, before Gymnasium 1.0, one of each.
         """
-        rows = np.flatnonzero(ended)
-        if not rows.size:
+        # An info that tells nothing, as most do at each step, is not looked at.
+        if not len(info) or not ended.any():
             return None
+        rows = np.flatnonzero(ended)
         if isinstance(info, dict):
             return numbers_of_rows(info, rows)
         return {int(i): numbers_of(info[i] or {}) for i in rows}
