@@ -27,7 +27,7 @@ from klamp.networks import (
     build_network,
     check_network,
 )
-from klamp.networks.build import network_maker
+from klamp.networks.build import network_maker, network_to_fill
 from klamp.runtime.qualified_name import qualified_name
 from klamp.runtime.seeding import Purpose
 from klamp.types import Inputs
@@ -156,4 +156,18 @@ def test_networks_of_ones_own_are_needed_again_and_only_they() -> None:
     own = klamp.RunConfig("CartPole-v1", klamp.PPO(), settings, network="module:build")
     with pytest.raises(klamp.ConfigError, match=r"network `module:build` needs the module `mod"):
         network_maker(own, spaces, None)
+    spaces.close()
+
+
+@pytest.mark.parametrize("sizes", [{}, {"recurrent_size": 4, "sequence_length": 4}])
+def test_a_network_to_fill_is_the_drawn_one_with_zeros(sizes: dict[str, int]) -> None:
+    spaces = resolve("CartPole-v1").host(1, seed=0, purpose=Purpose.CHECK)
+    settings = klamp.Settings(hidden_sizes=(3,), **sizes)
+    config, key = klamp.RunConfig("CartPole-v1", klamp.PPO(), settings), jax.random.key(3)
+    drawn = network_maker(config, spaces, None)(key)
+    to_fill = network_to_fill(config, spaces, None, key)
+    assert eqx.tree_equal(to_fill, jax.tree.map(np.zeros_like, drawn))
+    plain = klamp.RunConfig("CartPole-v1", klamp.PPO(), klamp.Settings(), network="module:build")
+    built = network_maker(plain, spaces, own)(key)
+    assert eqx.tree_equal(network_to_fill(plain, spaces, own, key), built)
     spaces.close()

@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from gymnasium import spaces
 from jaxtyping import PRNGKeyArray
 
@@ -158,6 +160,27 @@ def network_maker(
         raise ConfigError("The run has the built-in networks; leave `network` out.")
     # As one program: drawn layer by layer, the first weights take longer than all the rest.
     return compile_cheaply(lambda key: build_network(seen, actions, config.settings, key=key))
+
+
+def network_to_fill(
+    config: RunConfig, environments: Spaces, network: NetworkBuilder | None, key: PRNGKeyArray
+) -> ActorCritic:
+    """The network of ``network_maker`` for parameters that come from a file.
+
+    A built-in one is not drawn, which takes a second, but has zeros in every place. A user's own
+    may hold arrays that are no parameters, and is built.
+    """
+    make = network_maker(config, environments, network)
+    if config.network is not None:
+        return make(key)
+    seen, actions = environments.policy_observation_space, environments.action_space
+    form: Any = eqx.filter_eval_shape(build_network, seen, actions, config.settings, key=key)
+
+    def zeros(leaf: Any) -> Any:
+        array = isinstance(leaf, jax.ShapeDtypeStruct)
+        return np.zeros(leaf.shape, leaf.dtype) if array else leaf
+
+    return jax.tree.map(zeros, form)
 
 
 def _built(

@@ -17,7 +17,7 @@ from klamp.errors import KlampWarning, NotSaved, ReporterFault
 from klamp.evaluation.periodic import PeriodicEvaluation, check_films
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import NetworkBuilder, flatten
-from klamp.networks.build import network_maker
+from klamp.networks.build import network_to_fill
 from klamp.reporting.format import mostly_refused
 from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
 from klamp.runs.folder import choose_folder, locked, read_trusted_config, run_of, write_config
@@ -226,8 +226,8 @@ def load(
     source = source_of(config, environment, wrappers)
     environments = source.host(1, seed=0, purpose=Purpose.EVALUATE)
     try:
-        draw = network_maker(config, environments, network)
-        theta, model = flatten(draw(key(config.settings.seed, Purpose.INITIALISE)))
+        first = key(config.settings.seed, Purpose.INITIALISE)
+        theta, model = flatten(network_to_fill(config, environments, network, first))
         fresh = fresh_state(config, environments.policy_observation_space, theta, model)
         state, _ = restore(fresh, path)
         if mask_sizes(environments.action_space) and environments.action_mask is None:
