@@ -22,7 +22,8 @@ def encoded(space: Any, batch: Any) -> np.ndarray:
         return np.concatenate([encoded(part, batch[key]) for key, part in inner], axis=1)
     flat = np.asarray(batch).reshape(len(batch), -1)
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
-        sizes, start = np.ravel(getattr(space, "nvec", space.n)), np.ravel(space.start)
+        sizes = np.ravel(space.n if isinstance(space, spaces.Discrete) else space.nvec)
+        start = np.ravel(space.start)
         columns = [np.eye(n)[flat[:, i] - start[i]] for i, n in enumerate(sizes)]
         return np.concatenate(columns, axis=1)
     return flat.astype(np.float64) / (255 if space.dtype == np.uint8 else 1)
