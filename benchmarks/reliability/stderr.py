@@ -37,7 +37,7 @@ settings = json.loads(sys.argv[2])
 if sys.argv[3] == "Python":
     klamp.train("CartPole-v1", out=sys.argv[1], **settings)
     sys.exit(0)
-from klamp.cli import main
+from klamp.cli.main import main
 options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
 sys.exit(main(["train", "CartPole-v1", "--out", sys.argv[1], *options]))
 """
