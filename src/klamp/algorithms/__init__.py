@@ -35,8 +35,8 @@ class Algorithm(Protocol):
 def implementation(config: AlgorithmConfig) -> Algorithm:
     """The two functions of a config, which both take it first.
 
-    Of klamp's own they stand in the module that has the name of the config's module; a user's own
-    class has them as its methods.
+    For klamp's own algorithms they are in the module with the name of the config's module; for a
+    user's own class they are its methods.
     """
     kind: Any = type(config)
     if kind not in ALGORITHMS.values():

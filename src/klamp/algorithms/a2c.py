@@ -37,8 +37,7 @@ def loss(network: ActorCritic, batch: Batch, config: A2C) -> Float[Array, ""]:
     """−E[log π·Â] + c₁·(V − target)² − c₂·H."""
     new, value = network.distribution_and_value(batch.inputs)
     surrogate = log_prob_surrogate(new.log_prob(batch.action), batch.advantage, batch.weight)
-    if batch.reference is not None:
-        surrogate = surrogate - reference_penalty(new, batch.reference, batch.weight)
+    surrogate -= reference_penalty(new, batch.reference, batch.weight)
     return joint_loss(
         surrogate,
         value_loss(value, batch.value_target, batch.weight),

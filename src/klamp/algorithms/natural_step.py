@@ -18,12 +18,12 @@ from klamp.trust_region.step import trust_region_step
 from klamp.types import Batch, Update
 
 COMMON = ("outcome", "surrogate_before", "surrogate_after", "kl")
-"""What every update's report tells, whatever the algorithm."""
+"""What the report of every update has, whatever the algorithm."""
 
 
 @runtime_checkable
 class NaturalStep(Protocol):
-    """What of an algorithm's config the step goes by."""
+    """The fields of an algorithm's config that the step uses."""
 
     @property
     def max_kl(self) -> float:

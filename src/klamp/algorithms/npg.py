@@ -1,9 +1,9 @@
 """The natural policy gradient (Kakade 2001), as arXiv:1502.05477, §6 compares it with TRPO.
 
 TRPO without its line search: the step √(2δ/xᵀ(F + λI)x)·x is taken as it is, with a KL of δ in the
-quadratic model and whatever it comes to in truth. Kakade's own step has a fixed size; this length
-is the "truncated" form of arXiv:1604.06778. Where there is no such step, or it leads to NaN or
-infinity, the policy stays bit-identical. Then the critic is fitted.
+quadratic model; its true KL is not checked. Kakade's own step has a fixed size; this length is the
+"truncated" form of arXiv:1604.06778. Where there is no such step, or it leads to NaN or infinity,
+the policy stays bit-identical. Then the critic is fitted.
 """
 
 from typing import Any

@@ -2,8 +2,8 @@
 
 Calling a compiled program costs a small policy more than its arithmetic: 18 µs for eight rows and
 two layers of 64, where numpy needs 10. The environment's own numpy code then runs at half its
-speed, too: the two together no longer fit what the processor keeps of code and branches, and a step
-of CartPole's vector environment with its action takes 105 µs in place of 54.
+speed, too: the two together no longer fit the processor's caches of instructions and branches, and
+a step of CartPole's vector environment with its action takes 105 µs in place of 54.
 """
 
 from collections.abc import Callable

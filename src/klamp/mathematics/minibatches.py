@@ -14,7 +14,7 @@ Rows = TypeVar("Rows")
 """A batch, or anything else whose leaves have one row per sample, or per sequence of samples."""
 
 Carry = TypeVar("Carry")
-"""What goes from minibatch to minibatch."""
+"""What is carried from minibatch to minibatch."""
 
 
 def permutations(key: PRNGKeyArray, count: int, rows: int) -> Int[Array, "count rows"]:

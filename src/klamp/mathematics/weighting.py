@@ -1,8 +1,8 @@
 """Means under per-sample weights: the one place where samples are masked.
 
-Every sample carries a weight; padding, phantom rows and masked tokens weigh 0. Whatever stands
-under weight 0 (NaN included) must change neither values nor gradients, so it is replaced by
-``where`` and never multiplied away: ``0 * NaN`` is NaN, and so is its gradient.
+Every sample has a weight; padding, the extra step of an autoreset and masked tokens have weight 0.
+The content of a sample of weight 0 (NaN included) must change neither values nor gradients, so it
+is replaced by ``where`` and never multiplied away: ``0 * NaN`` is NaN, and so is its gradient.
 """
 
 from collections.abc import Callable
@@ -62,15 +62,15 @@ def scrub(tree: Any, weight: Float[HostOrDevice, "*B"] | None) -> Any:
 
 
 def along(samples: Array, leaf: Array) -> Array:
-    """One number per sample, shaped so that it meets each sample's part of a leaf."""
+    """One number per sample, shaped to broadcast against each sample's part of a leaf."""
     return samples.reshape(*samples.shape, *(1,) * (leaf.ndim - samples.ndim))
 
 
 def of_sequences(weight: Float[HostOrDevice, "S *A"] | None) -> Float[HostOrDevice, " S"] | None:
     """The largest weight of each row of the first axis: 0 where nothing in it is scored.
 
-    This is the weight of ``inputs``, whose rows are those of the first axis. A place of weight 0 in
-    a sequence that has others is not scored, but it is seen.
+    This is the weight of ``inputs``, whose rows are those of the first axis. A sample of weight 0
+    in a sequence with others is not scored, but the policy still sees it.
     """
     if weight is None or weight.ndim == 1:
         return weight

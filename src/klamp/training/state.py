@@ -30,7 +30,7 @@ from klamp.trust_region.step import Outcome
 
 
 class Progress(Protocol):
-    """What is kept and told of the state of any run; a pytree."""
+    """What is saved and reported of the state of any run; a pytree."""
 
     @property
     def theta(self) -> Any:
@@ -142,7 +142,7 @@ def dropout_keys(config: RunConfig, state: TrainState) -> np.ndarray | None:
 
 
 def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:
-    """How this iteration sees observations; None where they are not normalised.
+    """How this iteration normalises observations; None where they are not normalised.
 
     The first iteration, which knows no moments yet, only clips them to ±10, as all others do.
     """

@@ -14,7 +14,7 @@ from klamp.trust_region.rounding import ceiling, resolution, rounding_of
 from klamp.types import Batch, Policy
 
 HALVINGS = 24
-"""Of the interval that holds the edge: as many as float32 has digits."""
+"""Halvings of the interval that holds the edge: as many as float32 has binary digits."""
 
 CLOSE = 1e-3
 """A point whose KL is below the bound by less than this share of it counts as on the edge."""
@@ -28,7 +28,7 @@ class MeasuredKL(NamedTuple):
     ceiling: Float[Array, ""]
     """The largest true one that the measured one may stand for."""
     resolution: Float[Array, ""]
-    """The smallest ceiling that there is: that of no change at all."""
+    """The smallest possible ceiling: that of no change at all."""
 
 
 class Projection(NamedTuple):

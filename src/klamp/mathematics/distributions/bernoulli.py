@@ -17,7 +17,7 @@ class Bernoulli(eqx.Module):
         self.logits = jnp.asarray(logits)
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S n"]:
-        """Logistic noise, one number an action."""
+        """Logistic noise, one number per action."""
         return jax.random.logistic(key, (*sample_shape, *self.logits.shape), self.logits.dtype)
 
     def sample_from(self, noise: Float[Array, "*S n"]) -> Int[Array, "*S n"]:

@@ -41,7 +41,7 @@ class ScaledBeta(eqx.Module):
         return squash(log_odds, low, high, 0.5)
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> UInt32[Array, "*S 2"]:
-        """A key's data a row: gamma variates are drawn by rejection, from as much as needed."""
+        """One key per row, as gamma variates are drawn by rejection."""
         return jax.random.bits(key, (*sample_shape, *self.alpha.shape[:-1], 2), jnp.uint32)
 
     def sample_from(self, noise: UInt32[Array, "*S 2"]) -> Float[Array, "*S a"]:

@@ -22,7 +22,7 @@ class Categorical(eqx.Module):
         return jax.nn.log_softmax(self.logits)
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S n"]:
-        """Gumbel noise, one number an action."""
+        """Gumbel noise, one number per action."""
         return jax.random.gumbel(key, (*sample_shape, *self.logits.shape), self.logits.dtype)
 
     def sample_from(self, noise: Float[Array, "*S n"]) -> Int[Array, "*S"]:

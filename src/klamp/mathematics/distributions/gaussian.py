@@ -20,7 +20,7 @@ class DiagonalGaussian(eqx.Module):
         self.mean, self.log_std = jnp.broadcast_arrays(jnp.asarray(mean), jnp.asarray(log_std))
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S a"]:
-        """Standard normal noise, one number an action dimension."""
+        """Standard normal noise, one number per action dimension."""
         return jax.random.normal(key, (*sample_shape, *self.mean.shape), self.mean.dtype)
 
     def sample_from(self, noise: Float[Array, "*S a"]) -> Float[Array, "*S a"]:
@@ -58,5 +58,5 @@ class DiagonalGaussian(eqx.Module):
         return type(self)(jnp.exp(-2 * self.log_std) * tangent.mean, 2 * tangent.log_std)
 
     def with_log_std(self, log_std: Float[Array, " B"]) -> "DiagonalGaussian":
-        """The same mean with this log σ a row: the scale of a schedule."""
+        """The same mean with this log σ in every row: the scale that a schedule sets."""
         return type(self)(self.mean, log_std[:, None].astype(self.mean.dtype))

@@ -14,7 +14,7 @@ from klamp.mathematics.distributions.squashed import SquashedGaussian
 
 
 class Joint(eqx.Module):
-    """Independent distributions, one a part. An action is a tuple with one action a part.
+    """Independent distributions, one per part. An action is a tuple with one action per part.
 
     Log-probability, entropy and KL divergence are sums over the parts, so one ``max_kl`` bounds
     them together, and the Fisher matrix is block diagonal.
@@ -69,7 +69,7 @@ class Joint(eqx.Module):
         return type(self)(parts)
 
     def with_log_std(self, log_std: Float[Array, " B"]) -> "Joint":
-        """The same with this log σ a row in every Gaussian part."""
+        """The same with this log σ in every Gaussian part."""
         scaled = (DiagonalGaussian, SquashedGaussian, Joint)
         return type(self)(
             part.with_log_std(log_std) if isinstance(part, scaled) else part for part in self.parts
@@ -77,7 +77,7 @@ class Joint(eqx.Module):
 
 
 def mask_size(distribution: Any) -> int:
-    """Entries in a row of a distribution's action mask: one an action that can be chosen."""
+    """Entries in a row of a distribution's action mask: one per action that can be chosen."""
     match distribution:
         case Categorical() | MultiCategorical():
             return int(jnp.shape(distribution.logits)[-1])

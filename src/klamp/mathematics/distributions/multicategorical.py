@@ -14,7 +14,7 @@ from klamp.mathematics.distributions.categorical import Categorical
 class MultiCategorical(eqx.Module):
     """Independent categoricals over ``sizes`` actions each, by their logits in one row.
 
-    An action is one integer a part, [*B, parts].
+    An action is one integer per part, [*B, parts].
     """
 
     logits: Float[Array, "*B n"]
@@ -32,7 +32,7 @@ class MultiCategorical(eqx.Module):
         )
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S n"]:
-        """Gumbel noise, one number an action of every part."""
+        """Gumbel noise, one number per action of every part."""
         return jax.random.gumbel(key, (*sample_shape, *self.logits.shape), self.logits.dtype)
 
     def sample_from(self, noise: Float[Array, "*S n"]) -> Int[Array, "*S parts"]:

@@ -1,4 +1,4 @@
-"""A Gaussian pressed into the bounds of a Box by tanh, with its exact log-probability."""
+"""A Gaussian squashed into the bounds of a Box by tanh, with its exact log-probability."""
 
 import math
 from typing import Any
@@ -71,7 +71,7 @@ class SquashedGaussian(eqx.Module):
         """H[u] + Σ E[log da/du], in nats.
 
         There is no closed form. The expectation is the trapezoidal rule over μ ± 5σ with 33 points,
-        a fixed and differentiable sum. Its error falls with exp(−32/σ): below 1e-5 nats a
+        a fixed and differentiable sum. Its error falls with exp(−32/σ): below 1e-5 nats per
         dimension up to σ = 2, 1e-3 at 4, 2e-2 at 7.
         """
         z = np.linspace(-REACH, REACH, NODES)
@@ -92,7 +92,7 @@ class SquashedGaussian(eqx.Module):
         return type(self)(self.base.fisher_metric(tangent.base), self.low, self.high)
 
     def with_log_std(self, log_std: Float[Array, " B"]) -> "SquashedGaussian":
-        """The same mean with this log σ a row, before squashing."""
+        """The same mean with this log σ in every row, before squashing."""
         return type(self)(self.base.with_log_std(log_std), self.low, self.high)
 
     def _half(self, dtype: Any) -> Float[Array, " a"]:
