@@ -1,7 +1,7 @@
 """What an ``env`` is, decided once: from a name, a class, a function or an object to its source.
 
-Everything that makes, steps, checks, films or records environments asks the source, and knows no
-kind of them.
+Code that makes, steps, checks, films or records environments asks the source, and does not
+distinguish kinds of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ LIBRARIES: dict[str, Callable[[str, Mapping[str, Any]], DeviceEnvironment]] = {
     "brax": brax,
     "playground": playground,
 }
-"""What makes the environments of a JAX library, by what stands before the colon of their names."""
+"""Makers of the environments of JAX libraries, by the prefix of their names."""
 
 
 class EnvironmentSource(Protocol):
@@ -60,12 +60,12 @@ class EnvironmentSource(Protocol):
 
     @property
     def exact(self) -> bool:
-        """Whether it is expected to be put back exactly where it stood."""
+        """Whether its position is expected to be restored exactly."""
         ...
 
     @property
     def rows(self) -> int | None:
-        """How many are stepped together, where it is not for the settings to say."""
+        """The number stepped together, where the settings do not decide it."""
         ...
 
     @property

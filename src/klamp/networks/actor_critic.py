@@ -42,7 +42,7 @@ class NoEncoder(eqx.Module):
 
 
 class Trunk(eqx.Module):
-    """The encoder of a shared network: hidden layers that policy and critic both see."""
+    """The encoder of a shared network: hidden layers that policy and critic both use."""
 
     torso: Callable[[Inputs], Array]
 
@@ -90,7 +90,7 @@ class ActorCritic(eqx.Module):
         return self.critic(encoded_step(self.encoder, inputs)[0])
 
     def next_value(self, inputs: Inputs, following: Inputs) -> Float[Array, "*B"]:
-        """V of what followed each row, with the hidden state that the row left."""
+        """V of each row's next observation, with the hidden state after the row."""
         if not isinstance(self.encoder, RecurrentEncoder):
             return self.value(following)
         after = self.encoder.hidden_states(inputs)
@@ -105,9 +105,9 @@ class ActorCritic(eqx.Module):
 
 
 def conditioned(distribution: Any, inputs: Inputs) -> Any:
-    """The distribution under what the inputs say of it: an action mask, a scheduled scale.
+    """The distribution as the inputs condition it: by an action mask, by a scheduled scale.
 
-    Applied here and not in the heads, so that every actor gets it, a user's own included.
+    Applied here and not in the heads, so that it holds for every actor, a user's own included.
     """
     if inputs.action_mask is not None:
         distribution = distribution.masked(inputs.action_mask)

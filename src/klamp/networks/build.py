@@ -34,17 +34,17 @@ class Spaces(Protocol):
 
     @property
     def observation_space(self) -> Any:
-        """What the environment shows."""
+        """The environment's observations."""
         ...
 
     @property
     def action_space(self) -> Any:
-        """What it takes."""
+        """The environment's actions."""
         ...
 
     @property
     def policy_observation_space(self) -> Any:
-        """What the networks see of what it shows."""
+        """The part of an observation that the networks get, as one array."""
         ...
 
 
@@ -53,7 +53,7 @@ def build_network(
 ) -> ActorCritic:
     """Actor and critic with equal hidden layers, or with the same, as ``settings`` describe them.
 
-    ``observation`` is the Box of what the networks see, or the length of a vector. Images (bytes
+    ``observation`` is the Box of the networks' inputs, or the length of a vector. Images (bytes
     with three axes) get convolutions; those of a Dict or Tuple (``JoinedBox``) as well, each its
     own, whose features join the other numbers before the hidden layers.
     """
@@ -105,7 +105,7 @@ def build_network(
         trunk = Trunk(torso(keys[0], settings.dropout))
         return ActorCritic(Actor(Features(), head), trunk, Critic(Features(), value))
     actor = Actor(torso(keys[0], settings.dropout), head)
-    # No dropout in a critic of its own: noise in V is noise in the advantage.
+    # No dropout in a separate critic: noise in V is noise in the advantage.
     return ActorCritic(actor, NoEncoder(), Critic(torso(keys[2], 0.0), value))
 
 
@@ -163,7 +163,7 @@ def network_maker(
 def _built(
     build: NetworkBuilder, config: RunConfig, seen: Any, actions: Any, key: PRNGKeyArray
 ) -> ActorCritic:
-    """A user's network, whose exceptions become a paragraph."""
+    """A user's network; its exceptions become a ``ConfigError``."""
     try:
         return check_network(build(seen, actions, key), seen, actions)
     except KlampError:

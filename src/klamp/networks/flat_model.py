@@ -72,7 +72,7 @@ class Model(eqx.Module):
         return self.critic(theta[self.critic_start :], inputs)
 
     def act(self, theta: Float[Array, " n"], inputs: Inputs) -> tuple[Any, Any]:
-        """π_θ for one step of each row, and what to remember (None without a memory)."""
+        """π_θ for one step of each row, and the hidden state after it (None without)."""
         return self.unravel_policy(theta[: self.policy_end]).act(inputs)
 
     def initial_state(self, theta: Float[Array, " n"], rows: int) -> Any:
@@ -82,7 +82,7 @@ class Model(eqx.Module):
     def next_value(
         self, theta: Float[Array, " n"], inputs: Inputs, following: Inputs
     ) -> Float[Array, "*B"]:
-        """V_θ of what followed each row."""
+        """V_θ of each row's next observation."""
         return self.unravel_critic(theta[self.critic_start :]).next_value(inputs, following)
 
     def step_value(self, theta: Float[Array, " n"], inputs: Inputs) -> Float[Array, "*B"]:
@@ -91,17 +91,17 @@ class Model(eqx.Module):
 
     @cached_property
     def sample(self) -> Callable[..., tuple[Any, Any]]:
-        """Compiled once for all θ: θ, scaling, raw inputs, key → actions, what to remember."""
+        """Compiled once for all θ: θ, scaling, raw inputs, key → actions, hidden state."""
         return self._decide(lambda distribution, key: distribution.sample(key))
 
     @cached_property
     def mode(self) -> Callable[..., tuple[Any, Any]]:
-        """``sample``, but the likeliest actions, whatever the key."""
+        """``sample`` with the most probable actions; the key is not used."""
         return self._decide(lambda distribution, _: distribution.mode())
 
     @cached_property
     def describe(self) -> Callable[..., tuple[Any, Any]]:
-        """``sample``, but the distribution itself, whatever the key."""
+        """``sample`` with the distribution in place of actions; the key is not used."""
         return self._decide(lambda distribution, _: distribution)
 
     @cached_property

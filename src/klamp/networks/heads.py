@@ -26,15 +26,15 @@ from klamp.networks.layers import Dense
 LOG_STD_RANGE = (-20.0, 2.0)
 """Deviations from 2e-9 to 7.4: in float32 neither σ nor 1/σ² comes near 0 or infinity."""
 SHARPNESS = 8.0
-"""The bounds of log σ are felt from about half a nat before them."""
+"""The bounds of log σ have an effect from about half a nat before them."""
 
 
 def bounded_log_std(raw: Float[Array, "*S"]) -> Float[Array, "*S"]:
     """Log σ within [−20, 2]: the identity in between, bending smoothly towards either bound.
 
-    A hard clip has no gradient beyond the bound, so that what has run out of the range stays
-    there; here the derivative is ½ at the bound and positive everywhere, and the Fisher matrix
-    knows of it. More than 2 nats away from a bound the result is ``raw`` itself, bit for bit.
+    A hard clip has no gradient beyond the bound, so that log σ cannot come back from there; here
+    the derivative is ½ at the bound and positive everywhere, and the Fisher matrix contains it.
+    More than 2 nats away from a bound the result is ``raw`` itself, bit for bit.
     """
     low, high = LOG_STD_RANGE
     above = jax.nn.softplus(SHARPNESS * (raw - high)) / SHARPNESS
@@ -122,7 +122,7 @@ class StateGaussianHead(eqx.Module):
 class MeanHead(eqx.Module):
     """Features to the mean of a Gaussian whose scale follows a schedule.
 
-    The scale comes with the inputs (``Inputs.log_std``); what stands here is overwritten.
+    The scale comes with the inputs (``Inputs.log_std``) and replaces the one given here.
     """
 
     dense: Dense

@@ -1,8 +1,9 @@
 """Encoders that carry a hidden state from step to step, and the gated recurrent unit among them.
 
 Rows of a recurrent network come in sequences: each run of ``length`` rows is one, in the order of
-time. A sequence starts from the state that acting had there, and the state is zero again where a
-row begins an episode, so a sequence may hold several episodes and needs no padding.
+time. A sequence starts from the hidden state that the policy had there when it acted, and the state
+is zero again where a row begins an episode, so a sequence may hold several episodes and needs no
+padding.
 """
 
 from collections.abc import Callable
@@ -100,7 +101,7 @@ class Recurrent(eqx.Module):
     def advance(
         self, hidden_state: Float[Array, "B m"], inputs: Inputs
     ) -> tuple[Inputs, Float[Array, "B m"]]:
-        """One step of each row by itself, as in acting; the hidden state after it comes too."""
+        """One step of each row by itself, as in acting; returns the hidden state after it, too."""
         after = self._next(hidden_state, self.torso(inputs), inputs.episode_start)
         return inputs._replace(observation=after), after
 

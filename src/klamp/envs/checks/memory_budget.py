@@ -1,4 +1,4 @@
-"""What a run will take at least, reckoned before anything is allocated."""
+"""The least memory that a run takes, computed before anything is allocated."""
 
 import os
 from itertools import pairwise
@@ -59,7 +59,7 @@ def machine_memory() -> int:
 
 
 def in_words(size: float) -> str:
-    """Bytes in the unit that suits them, powers of 1000."""
+    """Bytes in words, in kB, MB, … (powers of 1000)."""
     for unit in ("bytes", "kB", "MB", "GB", "TB", "PB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

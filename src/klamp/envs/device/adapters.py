@@ -1,8 +1,8 @@
 """Environments of other JAX libraries behind ``DeviceEnvironment``, imported when asked for.
 
 ``gymnax:ID``, ``brax:ID`` and ``playground:ID``, and Gymnasium's own functional environments
-(``phys2d/…``, ``tabular/…``). None of their own resets is used: they begin new episodes in place of
-the final observation, and Brax's begin always in the same state.
+(``phys2d/…``, ``tabular/…``). Their automatic resets are not used: they replace the final
+observation, and Brax's always start in the same state.
 """
 
 import warnings
@@ -39,7 +39,7 @@ def _made(env: str, make: Callable[[str], DeviceEnvironment]) -> DeviceEnvironme
     """What ``make`` returns of the name behind the colon; whatever it raises, as a fault."""
     try:
         with warnings.catch_warnings():
-            # What these libraries say of themselves when imported is not about the run.
+            # What these libraries print when imported is not about the run.
             warnings.simplefilter("ignore")
             return make(env.partition(":")[2])
     except EnvironmentFault:
@@ -173,7 +173,7 @@ class Gymnax:
             key, state, action, self.parameters
         )
         truncated = self.environment.is_truncated(state, self.parameters)
-        # Its `discount` says again what `terminated` does.
+        # Its `discount` repeats `terminated`.
         told = {name: info[name] for name in info if name != "discount"}
         return DeviceStep(state, observation, reward, terminated, truncated, told)
 

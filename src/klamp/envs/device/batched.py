@@ -1,4 +1,4 @@
-"""Environments written in JAX: the protocol, and N of them under one reading of how episodes end.
+"""N copies of an environment written in JAX, stepped together.
 
 Everything here is pure and can be traced: a rollout is a scan over ``BatchedEnvironment.step``.
 """
@@ -19,12 +19,12 @@ from klamp.errors import CheckpointError
 
 
 class BatchedState(NamedTuple):
-    """Where N environments stand."""
+    """The state of N environments."""
 
     state: Any
     """[N, …]: what the environment calls its state."""
     observation: Any
-    """[N, …]: what the policy sees next."""
+    """[N, …]: the observation to act on next."""
     mask: Any
     """[N, entries]: the actions allowed next; None where the environment does not tell."""
 
@@ -72,7 +72,7 @@ class BatchedEnvironment:
     def step(
         self, keys: PRNGKeyArray, stand: BatchedState, action: Any
     ) -> tuple[BatchedState, DeviceTransition]:
-        """One step of every row, by actions of the action space; rows that ended begin anew."""
+        """One step of every row, by actions of the action space; a new episode where one ended."""
         after = jax.vmap(self._step)(keys[0], stand.state, action)
         led_to, mask = self._see(after.observation)
         reward = jnp.asarray(after.reward, jnp.float32)
@@ -94,7 +94,7 @@ class BatchedEnvironment:
         return BatchedState(state, *self._see(observation))
 
     def _see(self, shown: Any) -> tuple[Array, Array | None]:
-        """What N environments show as arrays of the seen space, and the masks that come with it."""
+        """The observations of N environments as arrays, and their action masks."""
         encode, kind = encoder(self.observation_space), self.policy_observation_space.dtype
         seen = jnp.asarray(shown if encode is None else encode(shown))
         floating = np.issubdtype(kind, np.floating)
@@ -146,7 +146,7 @@ def _is_key(leaf: Any) -> bool:
 def typed(state: Any) -> Any:
     """A state whose every leaf is an array with a dtype of its own, Python's numbers included.
 
-    Nothing is weakly typed, so that a scan finds what it left.
+    Nothing is weakly typed, so that a scan's carry keeps its types.
     """
 
     def strong(leaf: Any) -> Any:

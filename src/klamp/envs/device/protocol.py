@@ -19,7 +19,8 @@ class DeviceStep(NamedTuple):
     terminated: Any
     """Whether the state is terminal: nothing follows, and its value is 0."""
     truncated: Any
-    """Whether the episode is cut off here (a time limit): its future counts, but is not seen."""
+    """Whether the episode is cut off here (a time limit): what follows counts, and is estimated by
+    V."""
     info: Any = None
     """Numbers by their names, such as whether the task is solved: those of an episode's last step
     are averaged per update. None where nothing is told."""

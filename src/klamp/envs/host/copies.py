@@ -1,4 +1,4 @@
-"""Copies of an environment: what they answer, whatever process they live in."""
+"""Copies of an environment: what they return, in whatever process they run."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -7,7 +7,7 @@ import numpy as np
 
 Info = dict[str, Any]
 FLAGS = (bool, np.bool_)
-"""What an end may be told by."""
+"""The types that an end flag may have."""
 
 
 def check_end(terminated: Any, truncated: Any, info: Any) -> None:

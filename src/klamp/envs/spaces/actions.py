@@ -36,9 +36,9 @@ def observation_size(space: spaces.Box) -> int:
 def to_environment(space: Any) -> Callable[[Any], Any]:
     """The map from sampled actions [N, …] to what the environment's ``step`` takes.
 
-    It takes arrays of numpy or of JAX, traced ones included. Box actions are cut off at the bounds
-    here, on the way out: the stored action stays as sampled, so that its log-probability is that of
-    the distribution that chose it.
+    It takes arrays of numpy or of JAX, traced ones included. Box actions are clipped to the bounds
+    here, just before ``step``: the stored action stays as sampled, so that its log-probability is
+    that of the distribution that chose it.
     """
     match space:
         case spaces.Dict():
@@ -69,7 +69,7 @@ def _shifted(space: Any, start: Any) -> Callable[[HostOrDevice], HostOrDevice]:
 
 
 def _clipped(space: spaces.Box) -> Callable[[HostOrDevice], HostOrDevice]:
-    """Numbers, cut off at the bounds."""
+    """Numbers, clipped to the bounds."""
     low, high, shape = space.low, space.high, space.shape
 
     def box(action: HostOrDevice) -> HostOrDevice:

@@ -1,4 +1,4 @@
-"""What a policy sees of a Dict or Tuple with images among its parts."""
+"""The policy's observation of a Dict or Tuple with images among its parts."""
 
 import math
 from typing import Any

@@ -12,7 +12,7 @@ from klamp.errors import EnvironmentFault
 def mask_sizes(space: Any) -> tuple[int, ...]:
     """The number of actions of each choice in an action space, in the order of its mask.
 
-    A mask is one row of booleans: Discrete has one entry an action, MultiDiscrete the entries of
+    A mask is one row of booleans: Discrete has one entry per action, MultiDiscrete the entries of
     its choices one after another, Dict (in the order of its keys) and Tuple those of their parts.
     What is no choice among finitely many actions (Box, MultiBinary) has none.
     """
@@ -32,8 +32,8 @@ def mask_sizes(space: Any) -> tuple[int, ...]:
 def mask_rows(value: Any, num_envs: int) -> np.ndarray:
     """A mask as an environment gives it, as booleans [N, entries].
 
-    Either an array with one row per environment, or, a row per environment, a sequence of arrays
-    (as ``MultiDiscrete.sample(mask)`` takes them); None where an environment gave none.
+    Either an array with one row per environment, or per environment a sequence of arrays (as
+    ``MultiDiscrete.sample(mask)`` takes them); None where an environment gave none.
     """
     array = np.asarray(value)
     if array.dtype != object:
@@ -61,7 +61,7 @@ class ActionMasks:
         """[N, entries]: True where an action may be taken next."""
 
     def begin(self) -> None:
-        """A step begins: no environment has told its mask yet."""
+        """A step begins: no environment has given its mask yet."""
         self._given[:] = False
 
     def read(self, value: Any, given: Any = None) -> None:
@@ -91,7 +91,7 @@ class ActionMasks:
     def settle(self, step: int, ended: np.ndarray) -> None:
         """The step is over: every mask is there and allows something.
 
-        An environment that has ``ended`` and ignores the next action may say anything.
+        The mask of an environment that has ``ended``, and ignores the next action, is not checked.
         """
         self.allowed[ended] = True
         some = choices_left(self.allowed, self.sizes)

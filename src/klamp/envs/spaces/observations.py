@@ -1,6 +1,6 @@
 """Observations of any space as one array per environment, on the host and on the device.
 
-A Box passes as it is. Everything else becomes one vector of float32: Discrete and MultiDiscrete
+A Box stays as it is. Everything else becomes one vector of float32: Discrete and MultiDiscrete
 one-hot, MultiBinary as 0 and 1, bytes divided by 255, the parts of a Dict (in the order of its
 keys) or Tuple one after another, images after all others. A Dict's entry ``action_mask`` is no
 observation; a Dict of one part besides it is that part, and so is a Dict or Tuple of one image.
@@ -79,7 +79,7 @@ def encoder(space: Any) -> Callable[[Any], Any] | None:
 
 
 def host_encoder(space: Any) -> Callable[[Any], np.ndarray] | None:
-    """``encoder`` for what an environment on the host shows.
+    """``encoder`` for the observations of an environment on the host.
 
     Raises ``EnvironmentFault`` where a discrete value lies outside of its space.
     """
@@ -196,7 +196,7 @@ def _check_choices(space: Any, batch: Any) -> None:
 
 
 def as_batch(space: Any, observation: Any) -> tuple[Any, bool] | None:
-    """One observation, or a batch, as a batch; and whether it was one. None if it fits neither."""
+    """An observation or a batch as a batch, and whether it was one; None if it is neither."""
     leaves = _leaves(space, observation)
     if leaves is None:
         return None

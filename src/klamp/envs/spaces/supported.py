@@ -60,7 +60,7 @@ def leaves_of(space: Any) -> list[Any]:
 
 
 def form(space: Any) -> list[Any]:
-    """What two spaces of observations have in common where a policy of one can see the other.
+    """What two observation spaces must have in common for one policy to take both.
 
     The bounds of a Box are no part of it: nothing is scaled by them.
     """
@@ -71,7 +71,7 @@ def form(space: Any) -> list[Any]:
 
 
 def limits(space: Any) -> list[Any]:
-    """The bounds of each Box of a space of actions, which are clipped or scaled to them."""
+    """The bounds of each Box of an action space."""
     boxes = [part for _, part in _leaves(space, "") if isinstance(part, spaces.Box)]
     return [(part.low.tolist(), part.high.tolist()) for part in boxes]
 
@@ -88,13 +88,13 @@ def parts_of(space: Any) -> list[Any] | None:
 
 
 def _has_network(space: Any) -> bool:
-    """Whether some network sees what is no Dict or Tuple."""
+    """Whether there is a network for a space that is no Dict or Tuple."""
     known = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
     return isinstance(space, known) and 0 not in space.shape
 
 
 def _has_distribution(space: Any) -> bool:
-    """Whether some distribution covers what is no Dict or Tuple."""
+    """Whether there is a distribution for a space that is no Dict or Tuple."""
     match space:
         case spaces.Discrete():
             return True
