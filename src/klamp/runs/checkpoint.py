@@ -37,7 +37,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def named_as_steps(folder: Path) -> list[Path]:
-    """What has the name of a checkpoint, oldest first: a folder, or what takes its place."""
+    """Entries with the name of a checkpoint, oldest first, whether they are folders or not."""
     if not os.path.isdir(folder):
         return []
     try:
@@ -50,13 +50,13 @@ def named_as_steps(folder: Path) -> list[Path]:
 
 
 def later_than(folder: Path, step: int) -> list[Path]:
-    """Whatever has the name of a checkpoint of a later step, whole or not, oldest first."""
+    """Entries with the name of a checkpoint of a later step, whole or not, oldest first."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return sorted(folder / name for name in names if _NAME.fullmatch(name) and step_of(name) > step)
 
 
 def step_of(name: str) -> int:
-    """The step that the name of a checkpoint tells."""
+    """The step in the name of a checkpoint."""
     return int(name.removeprefix("step_"))
 
 
@@ -153,7 +153,7 @@ def latest_checkpoint(folder: Path) -> Path:
 
 
 def foreign(path: Path) -> str:
-    """What a file is that was given in place of a folder."""
+    """The kind of a file that was given in place of a folder, in words."""
     try:
         kind = recognise(first_bytes(path)) if os.path.isfile(path) else None
     except Unreadable:

@@ -1,4 +1,4 @@
-"""Writing checkpoints: each is complete or absent, and older ones make way for it.
+"""Writing checkpoints: each is complete or absent; older ones are pruned.
 
 A checkpoint is written under a temporary name, synced, renamed and read back, so a folder with a
 step's name is complete whenever the process or the machine stops.
@@ -26,7 +26,7 @@ from klamp.runs.manifest import NOTHING_SPENT, FileFacts, Manifest, Spent, read_
 from klamp.runs.tensors import tensors_of
 
 KEEP = 3
-"""Last checkpoints that stay, besides the best one and those that are marked to be kept."""
+"""The number of last checkpoints that stay, besides the best one and those with ``keep``."""
 
 _DEBRIS = re.compile(r"\.(tmp|trash)-.*")
 
@@ -46,7 +46,7 @@ def save_checkpoint(
     ``score`` is the policy's mean return: the checkpoint with the best one is never pruned.
     Checkpoints saved with ``keep=True`` are never pruned. ``spent`` is the time that the run has
     taken. Older ones are removed after this one has been read back. Raises ``OSError`` where the
-    disk does not take it, and leaves nothing of it then.
+    disk does not take it, and then removes what it wrote.
     """
     if not folder.exists():
         folder.mkdir(parents=True)
@@ -85,13 +85,13 @@ def save_checkpoint(
     if replaced.exists():
         shutil.rmtree(replaced, ignore_errors=True)
     with contextlib.suppress(OSError):
-        # What cannot be removed now is removed after a later one.
+        # What cannot be removed now is removed after a later checkpoint.
         _prune(folder, final)
     return final
 
 
 def _read_back(new: Path) -> None:
-    """Read what was written; where the disk gives back something else, it is an ``OSError``."""
+    """Read what was written; ``OSError`` where the disk returns something else."""
     try:
         verify(new)
     except CheckpointError as error:
@@ -103,12 +103,12 @@ def _trash(path: Path) -> Path:
 
 
 def _discard(path: Path) -> None:
-    """Remove a folder, by a rename first: none is ever there in parts."""
+    """Remove a folder, after a rename, so that none is ever incomplete under its name."""
     shutil.rmtree(path.rename(_trash(path)), ignore_errors=True)
 
 
 def _remove_debris(folder: Path) -> None:
-    """What writers that were killed have left; only one process writes below a run's folder."""
+    """Remove what killed writers have left; only one process writes below a run's folder."""
     for path in folder.iterdir():
         if _DEBRIS.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

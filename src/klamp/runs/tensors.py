@@ -1,4 +1,4 @@
-"""The arrays of a pytree by name: what a checkpoint has in its tensor file."""
+"""The arrays of a pytree by name, as the tensor file of a checkpoint has them."""
 
 from pathlib import Path
 from typing import Any, TypeVar
