@@ -1,7 +1,7 @@
 """Checks of settings, with errors that name the setting, its value and what was expected.
 
-The type of a field says what its values may be: ``steps: Count``, ``discount: Share``. Of a
-``Literal`` they are its words, and ``Count | None`` may also be None.
+The type of a field says what its values may be: ``steps: Count``, ``discount: Share``. A
+``Literal`` allows its words, ``Count | None`` also None.
 """
 
 import math
@@ -38,7 +38,7 @@ def is_integer(value: Any, at_least: int) -> bool:
 
 
 class Allowed(NamedTuple):
-    """What the values of a setting may be; stands in the ``Annotated`` type of its field."""
+    """The allowed values of a setting, in the ``Annotated`` type of its field."""
 
     expected: str
     """In words, after "must be"."""
@@ -71,7 +71,7 @@ def check_fields(config: Any, kind: type[Any]) -> None:
 
 
 def _allowed(kind: Any) -> list[Allowed]:
-    """What the type of a field says that its values may be."""
+    """The allowed values by the type of a field."""
     if get_origin(kind) is Literal:
         words = get_args(kind)
         return [Allowed(f"one of {', '.join(map(repr, words))}", lambda value: value in words)]

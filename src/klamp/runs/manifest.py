@@ -78,7 +78,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """A manifest, in exactly the form in which it is written; else ``Unreadable`` names the part."""
+    """A manifest in exactly the form in which it is written; else ``Unreadable`` names the part."""
     text = read_bounded(path, LIMIT)
     data = parse_object(text, path.name)
     if data.get("format") != FORMAT:

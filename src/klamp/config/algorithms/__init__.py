@@ -1,4 +1,4 @@
-"""The settings of each algorithm's update alone: frozen dataclasses, checked when made.
+"""The settings of each algorithm: frozen dataclasses, checked when made.
 
 ``config/algorithms/NAME.py`` says what can be set, ``algorithms/NAME.py`` what is done with it.
 """
@@ -46,7 +46,7 @@ def algorithm_name(algorithm: AlgorithmConfig) -> str:
 
 
 def short_name(algorithm: AlgorithmConfig) -> str:
-    """As a person and a folder's name call it."""
+    """The name in messages and folder names."""
     return algorithm_name(algorithm).rpartition(":")[2].rpartition(".")[2]
 
 

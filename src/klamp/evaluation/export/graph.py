@@ -1,7 +1,7 @@
-"""A function as a graph of few kinds of operations, which each form of export writes in its way.
+"""A function as a graph of few kinds of operations, from which every format is written.
 
-Kinds and parameters are those of ``runtime.numpy_policy``; None in a shape is the number of rows,
-which is open.
+Kinds and parameters are those of ``runtime.numpy_policy``; None in a shape stands for any number of
+rows.
 """
 
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ Shape = tuple[int | None, ...]
 
 
 class Value(NamedTuple):
-    """What is known of a value before there are inputs."""
+    """Shape and dtype of a value."""
 
     shape: Shape
     dtype: np.dtype[Any]
@@ -40,12 +40,12 @@ class Graph:
         self.outputs: dict[str, int] = {}
 
     def input(self, name: str, value: Value) -> int:
-        """A value that is given."""
+        """An input."""
         self.inputs[name] = self._new(value)
         return self.inputs[name]
 
     def constant(self, array: Any) -> int:
-        """A value that is known."""
+        """A constant."""
         array = np.asarray(array)
         number = self._new(Value(array.shape, array.dtype))
         self.constants[number] = array
@@ -86,7 +86,7 @@ class Graph:
         return self.add("convert", [x], Value(here.shape, dtype), dtype=dtype.name)
 
     def pruned(self) -> "Graph":
-        """Without what no output needs."""
+        """The graph without nodes that no output needs."""
         needed = set(self.outputs.values())
         kept: list[Node] = []
         for node in reversed(self.nodes):

@@ -1,7 +1,6 @@
-"""Primitives of JAX as the few operations of a ``Graph``.
+"""From a function to a ``Graph``: its JAX primitives as a few kinds of operations.
 
-An operation that is neither computed for each number by itself nor in ``primitives`` is refused by
-its name.
+An operation that is neither elementwise nor in ``primitives`` is refused by its name.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from klamp.runtime.traced import Program, UntranslatableError, means_the_same, t
 
 
 def rows() -> Any:
-    """The number of rows, while it is open."""
+    """The number of rows, as a symbol."""
     return export.symbolic_shape("rows")[0]
 
 
@@ -75,7 +74,7 @@ def _lower(graph: Graph, program: Program, known: dict[int, int]) -> None:
         fixed = all(number in graph.constants for number in operands)
         known_now = fixed and not any(None in value.shape for value in values)
         if known_now and operation.name != "dim_as_value":
-            # Whatever it is: nothing of it is left.
+            # Computed now, whatever it is.
             arrays = [graph.constants[number] for number in operands]
             found = operation.primitive.bind(*arrays, **operation.parameters)
             several = operation.primitive.multiple_results

@@ -36,11 +36,11 @@ MASK, HIDDEN, START, NEXT_HIDDEN = (
 """Names of inputs, and of the output that is the next step's hidden state."""
 
 _PARAMETERS = {"mean": "action_mean"}
-"""Outputs that are not called like the field of the distribution."""
+"""Outputs whose names differ from the fields of the distribution."""
 
 
 class Exportable(Protocol):
-    """What is needed of a trained policy."""
+    """The parts of a trained policy that are exported."""
 
     model: Model
     theta: Any
@@ -57,7 +57,7 @@ class Exportable(Protocol):
 
 
 class ExportedPolicy(NamedTuple):
-    """A policy as a graph, and where the parts of observations and actions are found."""
+    """A policy as a graph, with the names of the parts of observations and actions."""
 
     graph: Graph
     observation: Any
@@ -65,7 +65,7 @@ class ExportedPolicy(NamedTuple):
     action: Any
     """The same of an action and the outputs."""
     about: dict[str, str]
-    """Where the policy comes from, and what it takes and gives, in words."""
+    """The origin of the policy, its inputs and its outputs, in words."""
 
 
 @in_float32

@@ -237,4 +237,4 @@ RULES: dict[str, Rule] = {
     "stack": _stack,
     "transpose": _transpose,
 }
-"""What is not computed for each number by itself."""
+"""The rules of all primitives that are not elementwise, by name."""
