@@ -106,7 +106,7 @@ def resume_call(folder: object) -> str:
     return f"klamp.resume({str(folder)!r})"
 
 
-def shown(value: Any, letters: int = 80) -> str:
+def shown(value: object, letters: int = 80) -> str:
     """A value in a message: on one line, printable, and shortened."""
     return printable(repr(value), letters)
 

@@ -5,13 +5,16 @@ finished episode is described by an ``Episode``.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 HostOrDevice = Array | np.ndarray
 """An array of the host or of the device."""
+
+PyTree: TypeAlias = Any
+"""Arrays in any structure of containers, or a single array, for which JAX has no type."""
 
 
 @runtime_checkable
@@ -55,7 +58,7 @@ class Distribution(Protocol):
 class Policy(Protocol):
     """A policy in mathematics: from parameters and inputs to a distribution."""
 
-    def __call__(self, theta: Any, inputs: Any, /) -> Distribution:
+    def __call__(self, theta: PyTree, inputs: PyTree, /) -> Distribution:
         """One row per sample. ``theta`` is any pytree, a flat vector included."""
         ...
 
@@ -68,7 +71,7 @@ class Shared(NamedTuple):
     ``Shared`` and reach the policy unchanged, still wrapped.
     """
 
-    value: Any
+    value: PyTree
     """Any pytree."""
 
 
@@ -84,7 +87,7 @@ class Inputs(NamedTuple):
     log_std: Any = None
     """One number per row: the scheduled log σ of the Gaussian, in nats, in place of a learned
     one."""
-    hidden_state: Any = None
+    hidden_state: PyTree = None
     """One per row: the hidden state of a recurrent network before this row."""
     episode_start: Any = None
     """True where a row begins an episode, so that the hidden state is reset before it."""
@@ -114,7 +117,7 @@ class Rollout(NamedTuple):
     """[T, N, 2]: see ``Inputs.dropout_key``."""
     log_std: Any = None
     """[T, N]: see ``Inputs.log_std``."""
-    hidden_state: Any = None
+    hidden_state: PyTree = None
     """[T, N, size]: see ``Inputs.hidden_state``."""
     episode_start: Any = None
     """[T, N]: see ``Inputs.episode_start``."""
@@ -145,7 +148,7 @@ class Batch(NamedTuple):
     those of a sequence may hold more than its actions (the tokens of a prompt).
     """
 
-    inputs: Any
+    inputs: PyTree
     """The policy's inputs; one row for each row, or sequence, of samples."""
     action: Any
     """The actions taken."""
@@ -202,7 +205,7 @@ class Update(NamedTuple):
     """What every algorithm's ``update`` returns."""
 
     theta: Float[Array, " n"]
-    state: Any
+    state: PyTree
     """The algorithm's own state: optimiser moments, coefficients."""
     outcome: Int[Array, ""]
     """An ``Outcome``, as its integer."""

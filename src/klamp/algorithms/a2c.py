@@ -5,8 +5,6 @@ The advantage is the run's own estimator (GAE by default), where the paper has n
 ``trace_decay`` = 1 gives; Adam takes the place of its shared RMSProp.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -25,10 +23,10 @@ from klamp.mathematics.schedules import scheduled
 from klamp.networks import ActorCritic, Model
 from klamp.networks.gradient import flat_gradient
 from klamp.trust_region.step import Outcome
-from klamp.types import Batch, Update
+from klamp.types import Batch, PyTree, Update
 
 
-def init(config: A2C, model: Model, theta: Float[Array, " n"]) -> Any:
+def init(config: A2C, model: Model, theta: Float[Array, " n"]) -> PyTree:
     """Adam's moments at zero."""
     return adam.init(theta)
 
@@ -51,7 +49,7 @@ def update(
     config: A2C,
     context: Context,
     theta: Float[Array, " n"],
-    state: Any,
+    state: PyTree,
     batch: Batch,
 ) -> Update:
     """One step of Adam on the whole batch."""

@@ -24,7 +24,7 @@ from klamp.mathematics.minibatches import (
 from klamp.networks import ActorCritic
 from klamp.networks.gradient import flat_gradient
 from klamp.trust_region.projection import mean_kl
-from klamp.types import Batch
+from klamp.types import Batch, PyTree
 
 Loss = Callable[[ActorCritic, Batch, Float[Array, "*B"]], Float[Array, ""]]
 """(network, rows, log π_old of their actions) → what the minibatches descend."""
@@ -55,13 +55,13 @@ def descend(
     config: Epochs,
     context: Context,
     theta: Float[Array, " n"],
-    moments: Any,
+    moments: PyTree,
     batch: Batch,
     *,
     step_size: float | Float[Array, ""] | Float[Array, " n"],
     stop_kl: float | None = None,
     optimizer: adam.Optimizer = adam,
-) -> tuple[Float[Array, " n"], Any, Int[Array, ""]]:
+) -> tuple[Float[Array, " n"], PyTree, Int[Array, ""]]:
     """θ and the optimiser's moments after the epochs, and the number of epochs made.
 
     ``moments`` began as ``optimizer.init(theta)``. ``step_size`` is one number, or one for each

@@ -13,7 +13,7 @@ With a shared trunk the fit of V moves the policy too, and nothing bounds that: 
 use A2C, which trains both together.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -28,7 +28,7 @@ from klamp.mathematics.weighting import weighted_mean
 from klamp.networks import ActorCritic, Model
 from klamp.networks.gradient import flat_gradient
 from klamp.trust_region.step import Outcome
-from klamp.types import Batch, Update
+from klamp.types import Batch, PyTree, Update
 
 
 class State(NamedTuple):
@@ -36,7 +36,7 @@ class State(NamedTuple):
 
     moments: adam.AdamState
     """Adam's, of the policy."""
-    critic: Any
+    critic: PyTree
     """Adam's, of the critic; absent where nothing uses V."""
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 from klamp.envs.host.interface import Position
 from klamp.mathematics.normalization import Moments, Scaling
 from klamp.networks import Model
-from klamp.types import HostOrDevice, Rollout
+from klamp.types import HostOrDevice, PyTree, Rollout
 
 
 def never() -> None:
@@ -160,7 +160,7 @@ def summarize(
     return Summary(reward, ended, valid, observation, fault, terminated, numbers, episode_seed)
 
 
-def empty_hidden_state(model: Model, theta: Float[Array, " n"], rows: int) -> Any:
+def empty_hidden_state(model: Model, theta: Float[Array, " n"], rows: int) -> PyTree:
     """Zeros in the form of a policy's hidden state; None where it has none.
 
     An episode begins with the encoder's own initial state, whatever stands here.

@@ -31,14 +31,14 @@ from klamp.networks import Model
 from klamp.networks.action_decoder import action_decoder
 from klamp.runtime.device import on_host
 from klamp.runtime.seeding import Purpose, key
-from klamp.types import Inputs, Rollout
+from klamp.types import Inputs, PyTree, Rollout
 
 
 class CollectorState(NamedTuple):
     """What is carried from one rollout to the next."""
 
     environments: BatchedState
-    hidden_state: Any
+    hidden_state: PyTree
     """[N, …]: what a recurrent policy carries to the next step; None without."""
     episode_start: Any
     """[N]: True where the hidden state is reset before the next step; None without."""

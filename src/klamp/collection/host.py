@@ -29,14 +29,14 @@ from klamp.errors import CheckpointError
 from klamp.mathematics.normalization import kept_moments
 from klamp.networks import Model
 from klamp.networks.action_decoder import action_decoder
-from klamp.types import Inputs, Rollout
+from klamp.types import Inputs, PyTree, Rollout
 
 
 class CollectorPosition(NamedTuple):
     """Where collection stands between two iterations."""
 
     environments: Position
-    hidden_state: Any
+    hidden_state: PyTree
     """[N, …]: what a recurrent policy carries to the next step; None without."""
     episode_start: np.ndarray | None
     """[N]: True where the hidden state is reset before the next step."""
@@ -57,7 +57,7 @@ class HostCollector:
         self,
         environments: HostEnvironments,
         model: Model,
-        theta: Any,
+        theta: PyTree,
         settings: Settings,
         compiled_by: "HostCollector | None" = None,
     ) -> None:

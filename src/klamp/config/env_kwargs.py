@@ -55,7 +55,7 @@ def env_kwargs_of(words: Sequence[str]) -> dict[str, Any]:
     return checked_env_kwargs(found)
 
 
-def has_text(value: Any) -> bool:
+def has_text(value: object) -> bool:
     """Whether a JSON value contains text, which a constructor may take for a file name."""
     if isinstance(value, dict):
         return any(map(has_text, value.values()))

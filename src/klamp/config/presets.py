@@ -87,7 +87,7 @@ def preset(env: str, algo: str | None) -> Values:
     return SHARED.get(task, NORMALIZED) | own
 
 
-def usual_wrappers(env: Any) -> tuple[str, ...]:
+def usual_wrappers(env: object) -> tuple[str, ...]:
     """The wrappers of an environment unless others are given; only a name has any."""
     return WRAPPERS.get(task_of(env), ()) if isinstance(env, str) else ()
 

@@ -107,9 +107,9 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value  # pyright: ignore
 
 
-def check_environment_name(env: Any) -> None:
-    """Raise ``ConfigError`` where an environment is not given by its name."""
-    if not _is_name(env):
+def check_environment_name(env: object) -> str:
+    """The name of an environment; ``ConfigError`` where it is not given by its name."""
+    if not isinstance(env, str) or not _is_name(env):
         found = printable(" ".join(repr(env).split()), NAME_LIMIT)
         raise ConfigError(
             f"The environment is {found}, but must be a name: a Gymnasium id such as "
@@ -117,6 +117,7 @@ def check_environment_name(env: Any) -> None:
             "function that makes one, so that each copy is made anew; or register it by "
             "`gymnasium.register(id=…, entry_point=…)`, and give its id."
         )
+    return env
 
 
 def _check_wrapper_names(names: Any) -> None:

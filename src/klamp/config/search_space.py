@@ -125,7 +125,7 @@ def search_space(env: str, algo: str, given: Space | None = None) -> dict[str, I
     return {name: part.with_value(held(preset[name])) for name, part in space.items()}
 
 
-def held(value: Any) -> Any:
+def held(value: object) -> Any:
     """A list of JSON as the tuple that a setting is."""
     return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
 

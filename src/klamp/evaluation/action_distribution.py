@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from klamp.config.choices import ActionBounds
+from klamp.envs.spaces.supported import Space
 from klamp.mathematics.distributions import (
     Bernoulli,
     Categorical,
@@ -34,7 +35,7 @@ class ActionDistribution:
 
     parameters: Any
     """The distribution as `klamp.distributions` has it, one row for each observation."""
-    action_space: Any
+    action_space: Space
     bounds: ActionBounds
     single: bool
     """Whether it is of one observation, so that results have no axis of rows."""

@@ -45,7 +45,7 @@ class Evaluation(NamedTuple):
 @in_float32
 def evaluate(
     policy: TrainedPolicy,
-    env: Any = None,
+    env: object = None,
     *,
     episodes: int = 20,
     seed: int = 0,

@@ -13,6 +13,7 @@ from klamp.config.run import RunConfig
 from klamp.envs import MASK_KEY
 from klamp.envs.spaces.masks import choices_left, mask_rows, mask_sizes
 from klamp.envs.spaces.observations import as_batch, host_encoder, masks_in_observation
+from klamp.envs.spaces.supported import Space
 from klamp.evaluation.action_distribution import ActionDistribution
 from klamp.mathematics.normalization import Scaling
 from klamp.networks import Model
@@ -30,8 +31,8 @@ class TrainedPolicy:
         model: Model,
         theta: Array,
         scaling: Scaling | None,
-        observation_space: Any,
-        action_space: Any,
+        observation_space: Space,
+        action_space: Space,
         config: RunConfig,
         log_std: float | None = None,
         masked: bool = False,

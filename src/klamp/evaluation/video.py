@@ -48,7 +48,7 @@ def check_pictures(source: EnvironmentSource) -> None:
 
 
 def record_video(
-    policy: TrainedPolicy, path: Path, *, env: Any = None, seed: int = 0, episodes: int = 1
+    policy: TrainedPolicy, path: Path, *, env: object = None, seed: int = 0, episodes: int = 1
 ) -> list[float]:
     """Film so many episodes into ``path`` (.mp4 or .gif), one after the other; their returns.
 

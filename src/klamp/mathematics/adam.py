@@ -8,10 +8,12 @@ used with a step size of −1.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from klamp.types import PyTree
 
 FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
 """β₁ and β₂, of the paper."""
@@ -25,12 +27,12 @@ class Optimizer(Protocol):
     """From gradients to directions: this module, or a transformation of optax."""
 
     @property
-    def init(self) -> Callable[[Any], Any]:
+    def init(self) -> Callable[[PyTree], PyTree]:
         """The state before the first step."""
         ...
 
     @property
-    def update(self) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
+    def update(self) -> Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]:
         """From gradient, state and parameters to the direction and the next state."""
         ...
 

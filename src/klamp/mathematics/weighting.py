@@ -12,15 +12,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from klamp.types import Batch, HostOrDevice, Shared
+from klamp.types import Batch, HostOrDevice, PyTree, Shared
 
 
 def map_rows(
     function: Callable[[Array], Array],
-    tree: Any,
+    tree: PyTree,
     *,
     shared: Callable[[Shared], Shared] = lambda part: part,
-) -> Any:
+) -> PyTree:
     """``function`` of each leaf that has one row per sample; ``shared`` of the ``Shared`` parts."""
 
     def apply(part: Any) -> Any:
@@ -29,7 +29,7 @@ def map_rows(
     return jax.tree.map(apply, tree, is_leaf=lambda part: isinstance(part, Shared))
 
 
-def scrub(tree: Any, weight: Float[HostOrDevice, "*B"] | None) -> Any:
+def scrub(tree: PyTree, weight: Float[HostOrDevice, "*B"] | None) -> PyTree:
     """Replace every sample of weight 0 by the first sample that has weight.
 
     Done once, before anything is computed from the rows: a ``where`` applied to a *result* keeps
@@ -93,7 +93,7 @@ def scored(batch: Batch) -> Batch:
     return Batch(inputs, action, advantage, old, weight, target, value, reference)
 
 
-def zeroed(tree: Any, weight: Float[HostOrDevice, "*S"] | None) -> Any:
+def zeroed(tree: PyTree, weight: Float[HostOrDevice, "*S"] | None) -> PyTree:
     """Numbers with 0 in place of those of weight 0."""
     if weight is None:
         return tree

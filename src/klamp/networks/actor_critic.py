@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from klamp.networks.layers import Dense
 from klamp.networks.recurrent import RecurrentEncoder, encoded_step
-from klamp.types import Inputs
+from klamp.types import Inputs, PyTree
 
 
 class Actor(eqx.Module):
@@ -66,17 +66,19 @@ class ActorCritic(eqx.Module):
     """Inputs to inputs whose observation is a shared feature vector."""
     critic: Any
     """Encoded inputs to values."""
+    trainable: PyTree = eqx.field(static=True, default=eqx.is_inexact_array)
+    """What θ is made of, as ``flatten`` takes it; by default all arrays of real numbers."""
 
     def distribution(self, inputs: Inputs) -> Any:
         """π(·|inputs), one row per sample."""
         return conditioned(self.actor(self.encoder(inputs)), inputs)
 
-    def act(self, inputs: Inputs) -> tuple[Any, Any]:
+    def act(self, inputs: Inputs) -> tuple[PyTree, PyTree]:
         """π(·|inputs) for one step of each row, and the hidden state after it (None without)."""
         encoded, hidden_state = encoded_step(self.encoder, inputs)
         return conditioned(self.actor(encoded), inputs), hidden_state
 
-    def initial_state(self, rows: int) -> Any:
+    def initial_state(self, rows: int) -> PyTree:
         """The hidden state before the first step of so many rows; None without."""
         recurrent = isinstance(self.encoder, RecurrentEncoder)
         return self.encoder.initial_state(rows) if recurrent else None

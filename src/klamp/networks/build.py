@@ -14,7 +14,7 @@ from klamp.config.run import RunConfig
 from klamp.config.settings import NetworkSettings
 from klamp.config.unused import Decided, by_spaces, refuse_unused
 from klamp.envs.spaces.joined import JoinedBox, is_image
-from klamp.envs.spaces.supported import leaves_of
+from klamp.envs.spaces.supported import Space, leaves_of
 from klamp.errors import ConfigError, EnvironmentFault, KlampError, one_line
 from klamp.networks.actor_critic import Actor, ActorCritic, Critic, NoEncoder, Trunk
 from klamp.networks.heads import action_head, has_gaussian
@@ -33,12 +33,12 @@ class Spaces(Protocol):
     """The spaces that networks and policies are built from."""
 
     @property
-    def observation_space(self) -> Any:
+    def observation_space(self) -> Space:
         """The environment's observations."""
         ...
 
     @property
-    def action_space(self) -> Any:
+    def action_space(self) -> Space:
         """The environment's actions."""
         ...
 
@@ -49,7 +49,7 @@ class Spaces(Protocol):
 
 
 def build_network(
-    observation: Any, action_space: Any, settings: NetworkSettings, *, key: PRNGKeyArray
+    observation: Any, action_space: Space, settings: NetworkSettings, *, key: PRNGKeyArray
 ) -> ActorCritic:
     """Actor and critic with equal hidden layers, or with the same, as ``settings`` describe them.
 
@@ -109,7 +109,9 @@ def build_network(
     return ActorCritic(actor, NoEncoder(), Critic(torso(keys[2], 0.0), value))
 
 
-def check_network(network: Any, observation_space: Any, action_space: Any) -> ActorCritic:
+def check_network(
+    network: object, observation_space: spaces.Box, action_space: Space
+) -> ActorCritic:
     """A user's network, if it is an ``ActorCritic`` whose outputs fit the spaces; else an error.
 
     What its policy samples must have the shapes that the built-in policy's samples have.

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.config.choices import ActionBounds, ActionScale, MeanActivation
+from klamp.envs.spaces.supported import Space
 from klamp.errors import ConfigError
 from klamp.mathematics.distributions import (
     Bernoulli,
@@ -188,7 +189,7 @@ class JointHead(eqx.Module):
 
 
 def action_head(
-    space: Any,
+    space: Space,
     size_in: int,
     *,
     initial_log_std: float = 0.0,
@@ -256,7 +257,7 @@ def _box_head(
     return SquashedHead(head, low, high) if bounds == "tanh" else head
 
 
-def has_gaussian(space: Any, bounds: ActionBounds) -> bool:
+def has_gaussian(space: Space, bounds: ActionBounds) -> bool:
     """Whether any part of an action space gets a Gaussian, whose scale a schedule can set."""
     match space:
         case spaces.Box():

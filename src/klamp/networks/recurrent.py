@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from klamp.types import Inputs
+from klamp.types import Inputs, PyTree
 
 
 @runtime_checkable
@@ -24,7 +24,7 @@ class RecurrentEncoder(Protocol):
     The hidden state is any pytree of arrays with one row per environment.
     """
 
-    def initial_state(self, rows: int) -> Any:
+    def initial_state(self, rows: int) -> PyTree:
         """The hidden state of so many rows before their first step."""
         ...
 
@@ -36,11 +36,11 @@ class RecurrentEncoder(Protocol):
         """
         ...
 
-    def hidden_states(self, inputs: Inputs) -> Any:
+    def hidden_states(self, inputs: Inputs) -> PyTree:
         """Whole sequences: the hidden state after each row."""
         ...
 
-    def advance(self, hidden_state: Any, inputs: Inputs) -> tuple[Inputs, Any]:
+    def advance(self, hidden_state: PyTree, inputs: Inputs) -> tuple[Inputs, PyTree]:
         """One step of each row by itself, as in acting; and the hidden state after it.
 
         Where ``inputs.episode_start`` is True the step starts from the initial state instead.
@@ -48,7 +48,7 @@ class RecurrentEncoder(Protocol):
         ...
 
 
-def encoded_step(encoder: Any, inputs: Inputs) -> tuple[Inputs, Any]:
+def encoded_step(encoder: Any, inputs: Inputs) -> tuple[Inputs, PyTree]:
     """One step of each row through any encoder, and its hidden state after it (None without)."""
     if isinstance(encoder, RecurrentEncoder):
         return encoder.advance(inputs.hidden_state, inputs)

@@ -34,7 +34,7 @@ _DEBRIS = re.compile(r"\.(tmp|trash)-.*")
 def save_checkpoint(
     folder: Path,
     step: int,
-    tree: Any,
+    tree: object,
     state: dict[str, Any],
     *,
     score: float | None = None,

@@ -1,7 +1,7 @@
 """The arrays of a pytree by name, as the tensor file of a checkpoint has them."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from klamp.errors import CheckpointError, shown
 Tree = TypeVar("Tree")
 
 
-def tensors_of(tree: Any) -> dict[str, np.ndarray]:
+def tensors_of(tree: object) -> dict[str, np.ndarray]:
     """Every leaf of a pytree as a numpy array, by its path."""
     import jax  # noqa: PLC0415 - `klamp explain` and `compare` read folders without it
 

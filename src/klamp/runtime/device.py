@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from klamp.errors import ConfigError
+from klamp.types import PyTree
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,7 +28,7 @@ def in_float32(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def on_host(tree: Any) -> Any:
+def on_host(tree: object) -> PyTree:
     """The arrays of a tree as numpy's, all fetched from the device at once.
 
     On a CPU they are in this memory already, and reading them directly is faster than a fetch.

@@ -8,7 +8,7 @@ from klamp.errors import EnvironmentFault, closest, one_line
 from klamp.runtime.importing import import_here
 
 
-def qualified_name(code: Any) -> str:
+def qualified_name(code: object) -> str:
     """``module:name`` of a callable, by which `config.json` records it.
 
     One that cannot be imported by this name (a lambda, a local function, an object with

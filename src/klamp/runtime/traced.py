@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.extend.core import Literal
+from numpy.typing import DTypeLike
 
 INLINED = {
     "jit": "jaxpr",
@@ -48,7 +49,7 @@ class Program(NamedTuple):
     """The structure of what the function returns."""
 
 
-def trace(function: Callable[..., Any], *arguments: Any) -> Program:
+def trace(function: Callable[..., Any], *arguments: object) -> Program:
     """The program of ``function(*arguments)``; arguments may be shapes only, symbolic ones too."""
     closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
     program = Program([], [], [], {}, [], jax.tree.structure(shape))
@@ -93,7 +94,7 @@ def _read(program: Program, jaxpr: Any, constants: Any, inputs: list[int]) -> li
     return [find(variable) for variable in jaxpr.outvars]
 
 
-def is_floating(dtype: Any) -> bool:
+def is_floating(dtype: DTypeLike) -> bool:
     """Whether a dtype is one of floating-point numbers."""
     return bool(np.issubdtype(dtype, np.floating))
 

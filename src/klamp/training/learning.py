@@ -27,7 +27,7 @@ from klamp.mathematics.weighting import scored, weighted_maximum, weighted_mean
 from klamp.networks import Model
 from klamp.training.prepare import prepare
 from klamp.trust_region.step import Outcome
-from klamp.types import Batch, Rollout, Update, UpdateReport
+from klamp.types import Batch, PyTree, Rollout, Update, UpdateReport
 
 CLIP_REPORTED = 0.2
 """The ε of the metric `clip_fraction` for algorithms that do not clip."""
@@ -104,7 +104,7 @@ def _all_finite(tree: Any) -> Bool[Array, ""]:
     return jnp.all(jnp.stack([jnp.asarray(True), *leaves]))
 
 
-def refuse_non_finite(theta: Array, state: Any, batch: Batch, update: Update) -> Update:
+def refuse_non_finite(theta: Array, state: PyTree, batch: Batch, update: Update) -> Update:
     """The update where all of it is finite; else the old θ and state, with NON_FINITE."""
     first = first_non_finite(batch, update)
     finite = first < 0
@@ -120,9 +120,9 @@ def learn_from_batch(
     algorithm: AlgorithmConfig,
     context: Context,
     theta: Float[Array, " n"],
-    state: Any,
+    state: PyTree,
     batch: Batch,
-) -> tuple[Float[Array, " n"], Any, UpdateReport]:
+) -> tuple[Float[Array, " n"], PyTree, UpdateReport]:
     """One update from any batch: the new θ and state of the algorithm, and its report.
 
     ``algorithm`` is a config; ``state`` begins as ``initial_state(algorithm, model, theta)`` gives
@@ -138,7 +138,7 @@ def learn_from_batch(
     return update.theta, update.state, told
 
 
-def initial_state(algorithm: AlgorithmConfig, model: Model, theta: Float[Array, " n"]) -> Any:
+def initial_state(algorithm: AlgorithmConfig, model: Model, theta: Float[Array, " n"]) -> PyTree:
     """What an algorithm carries from update to update, before the first: a pytree of arrays."""
     return implementation(algorithm).init(algorithm, model, theta)
 

@@ -1,5 +1,7 @@
 """From an update's report to its line of `metrics.jsonl`."""
 
+from typing import Any
+
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.device import on_host
 from klamp.training.learning import NON_FINITE
@@ -10,7 +12,7 @@ from klamp.types import UpdateReport
 
 def report_metrics(report: UpdateReport) -> Metrics:
     """An update's report as plain numbers; the outcome by its name."""
-    numbers = on_host(report._asdict())
+    numbers: dict[str, Any] = on_host(report._asdict())
     details = numbers.pop("details")
     flat: Metrics = {}
     for name, value in (numbers | details).items():

@@ -46,7 +46,7 @@ def resume(
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
-    environment: Any = None,
+    environment: object = None,
     wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> Result:
@@ -88,7 +88,7 @@ def go_on(
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
-    environment: Any = None,
+    environment: object = None,
     wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> Result:

@@ -58,7 +58,7 @@ from klamp.training.start_from import starting_from
 
 
 def train_seeds(
-    env: Any,
+    env: object,
     algorithm: AlgorithmConfig | str | None = None,
     *,
     seeds: int | Sequence[int],

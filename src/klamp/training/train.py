@@ -38,7 +38,7 @@ from klamp.training.state import fresh_state
 
 
 def train(
-    env: Any,
+    env: object,
     algorithm: AlgorithmConfig | str | None = None,
     *,
     out: str | Path | None = None,
@@ -207,7 +207,7 @@ def load(
     algorithm: AlgorithmConfig | None = None,
     checkpoint: Choice = "last",
     network: NetworkBuilder | None = None,
-    environment: Any = None,
+    environment: object = None,
     wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> TrainedPolicy:

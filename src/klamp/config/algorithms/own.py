@@ -56,7 +56,7 @@ def own_name(kind: type[Any]) -> str:
     return f"{module}:{kind.__qualname__}"
 
 
-def module_of_algorithm(name: Any) -> str | None:
+def module_of_algorithm(name: object) -> str | None:
     """The module that is imported to have an algorithm; None for klamp's own, and for scripts."""
     module = name.rpartition(":")[0] if isinstance(name, str) else ""
     return module if module and module != MAIN else None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from klamp.envs.spaces.supported import Space
 from klamp.errors import EnvironmentFault
 
 EXACT = 2**24
@@ -17,7 +18,7 @@ EXACT = 2**24
 INTEGERS = {"i", "u", "b"}
 
 
-def check_sample(space: Any, value: Any, where: str, name: str = "The observation") -> list[str]:
+def check_sample(space: Space, value: Any, where: str, name: str = "The observation") -> list[str]:
     """Raise ``EnvironmentFault`` where ``value`` cannot stand for a sample of ``space``.
 
     The message begins with ``name``, which part it is, and ``where`` that was seen. Returns what is
@@ -175,7 +176,7 @@ def _bounds_note(space: Any, value: Any, what: str) -> list[str]:
     ]
 
 
-def a_kind(value: Any) -> str:
+def a_kind(value: object) -> str:
     """``a list``, ``a torch.Tensor``, ``None``: what a value is, for a message."""
     if value is None:
         return "None"

@@ -231,6 +231,6 @@ def _plain(action: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def as_bytes(observation: Any) -> tuple[bytes, ...]:
+def as_bytes(observation: object) -> tuple[bytes, ...]:
     """Every array of an observation, copied."""
     return tuple(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(observation))

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from klamp.envs.spaces.supported import Space
+
 
 class Transition(NamedTuple):
     """One step of all N environments."""
@@ -50,8 +52,8 @@ class HostEnvironments(Protocol):
 
     env: str
     num_envs: int
-    observation_space: Any
-    action_space: Any
+    observation_space: Space
+    action_space: Space
     policy_observation_space: Any
 
     @property

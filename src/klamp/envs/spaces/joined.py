@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 
-def is_image(space: Any) -> bool:
+def is_image(space: object) -> bool:
     """Bytes with three axes."""
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 

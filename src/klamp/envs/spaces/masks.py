@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from klamp.envs.spaces.supported import Space
 from klamp.errors import EnvironmentFault
 
 
-def mask_sizes(space: Any) -> tuple[int, ...]:
+def mask_sizes(space: Space) -> tuple[int, ...]:
     """The number of actions of each choice in an action space, in the order of its mask.
 
     A mask is one row of booleans: Discrete has one entry per action, MultiDiscrete the entries of
@@ -53,7 +54,7 @@ def choices_left(allowed: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
 class ActionMasks:
     """The masks of N environments as of their last observations."""
 
-    def __init__(self, env: str, action_space: Any, num_envs: int) -> None:
+    def __init__(self, env: str, action_space: Space, num_envs: int) -> None:
         self.env, self.action_space, self.num_envs = env, action_space, num_envs
         self.sizes = mask_sizes(action_space)
         self._given = np.zeros(num_envs, bool)

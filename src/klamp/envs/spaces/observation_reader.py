@@ -12,12 +12,15 @@ from klamp.envs.spaces.observations import (
     masks_in_observation,
     policy_observation_space,
 )
+from klamp.envs.spaces.supported import Space
 
 
 class ObservationReader:
     """Turns the observations of N environments into arrays, with their action masks."""
 
-    def __init__(self, env: str, observation_space: Any, action_space: Any, num_envs: int) -> None:
+    def __init__(
+        self, env: str, observation_space: Space, action_space: Space, num_envs: int
+    ) -> None:
         self._env, self._action_space, self._num_envs = env, action_space, num_envs
         self.space = policy_observation_space(observation_space)
         self._encode = host_encoder(observation_space)

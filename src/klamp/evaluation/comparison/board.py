@@ -99,7 +99,7 @@ class Board(ThreadingHTTPServer):
         """The address to open in a browser."""
         return f"http://{HERE}:{self.server_port}/"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """Ignore a browser that closed the connection."""
 
 

@@ -174,7 +174,7 @@ def setting(group: Group, name: str) -> str:
     return text_of(group.settings[name]) if name in group.settings else NONE
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """A value from a JSON file as text."""
     if value is None:
         return "none"

@@ -7,6 +7,7 @@ rows.
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from klamp.runtime.numpy_policy import compute
 
@@ -44,7 +45,7 @@ class Graph:
         self.inputs[name] = self._new(value)
         return self.inputs[name]
 
-    def constant(self, array: Any) -> int:
+    def constant(self, array: object) -> int:
         """A constant."""
         array = np.asarray(array)
         number = self._new(Value(array.shape, array.dtype))
@@ -78,7 +79,7 @@ class Graph:
         moved = Value(tuple(here.shape[axis] for axis in permutation), here.dtype)
         return self.add("transpose", [x], moved, permutation=permutation)
 
-    def convert(self, x: int, dtype: Any) -> int:
+    def convert(self, x: int, dtype: DTypeLike) -> int:
         """The same numbers in another dtype."""
         here, dtype = self.values[x], np.dtype(dtype)
         if here.dtype == dtype:

@@ -68,7 +68,7 @@ class Writer:
         """The name of a value."""
         return self._names.setdefault(number, f"value_{number}")
 
-    def constant(self, array: Any) -> str:
+    def constant(self, array: np.ndarray | np.float32) -> str:
         """The name of a constant."""
         from onnx import numpy_helper  # noqa: PLC0415 - an extra
 

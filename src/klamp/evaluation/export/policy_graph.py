@@ -14,6 +14,7 @@ from jax.tree_util import tree_leaves_with_path
 from klamp.config.run import RunConfig
 from klamp.envs.spaces.masks import mask_sizes
 from klamp.envs.spaces.observations import encoder, without_mask
+from klamp.envs.spaces.supported import Space
 from klamp.errors import ConfigError
 from klamp.evaluation.export.graph import Graph, Value
 from klamp.evaluation.export.lowering import graph_of
@@ -45,8 +46,8 @@ class Exportable(Protocol):
     model: Model
     theta: Any
     scaling: Scaling | None
-    observation_space: Any
-    action_space: Any
+    observation_space: Space
+    action_space: Space
     config: RunConfig
     log_std: float | None
     masked: bool
@@ -99,7 +100,7 @@ def exported(policy: Exportable) -> ExportedPolicy:
     return ExportedPolicy(graph, observation, action, about)
 
 
-def names_in(space: Any, name: str) -> Any:
+def names_in(space: Space, name: str) -> Any:
     """The structure of a space, with a name at each leaf."""
     match space:
         case spaces.Dict():

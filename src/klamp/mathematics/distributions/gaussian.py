@@ -1,11 +1,11 @@
 """Independent normal actions."""
 
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
@@ -15,7 +15,7 @@ class DiagonalGaussian(eqx.Module):
     mean: Float[Array, "*B a"]
     log_std: Float[Array, "*B a"]
 
-    def __init__(self, mean: Any, log_std: Any) -> None:
+    def __init__(self, mean: ArrayLike, log_std: ArrayLike) -> None:
         # Both leaves get the batch's shape, so that every parameter has one row per sample.
         self.mean, self.log_std = jnp.broadcast_arrays(jnp.asarray(mean), jnp.asarray(log_std))
 
@@ -35,7 +35,7 @@ class DiagonalGaussian(eqx.Module):
         """The mean."""
         return self.mean
 
-    def log_prob(self, action: Any) -> Float[Array, "*B"]:
+    def log_prob(self, action: ArrayLike) -> Float[Array, "*B"]:
         """Log density of ``action``, in nats, summed over action dimensions."""
         z = (jnp.asarray(action) - self.mean) * jnp.exp(-self.log_std)
         return -jnp.sum(0.5 * jnp.square(z) + self.log_std + 0.5 * math.log(2 * math.pi), axis=-1)

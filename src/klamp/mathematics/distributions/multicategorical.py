@@ -1,11 +1,12 @@
 """Several choices at once, each among actions of its own: the actions of MultiDiscrete."""
 
-from typing import Any
+from collections.abc import Iterable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.mathematics.distributions.categorical import Categorical
@@ -20,7 +21,7 @@ class MultiCategorical(eqx.Module):
     logits: Float[Array, "*B n"]
     sizes: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, logits: Any, sizes: Any) -> None:
+    def __init__(self, logits: ArrayLike, sizes: Iterable[int]) -> None:
         self.logits, self.sizes = jnp.asarray(logits), tuple(int(size) for size in sizes)
 
     @property
@@ -47,7 +48,7 @@ class MultiCategorical(eqx.Module):
         """The most probable action of each part."""
         return jnp.stack([part.mode() for part in self.parts], axis=-1)
 
-    def log_prob(self, action: Any) -> Float[Array, "*B"]:
+    def log_prob(self, action: ArrayLike) -> Float[Array, "*B"]:
         """Log π(action), in nats, summed over the parts."""
         action = jnp.asarray(action)
         return sum_of([part.log_prob(action[..., i]) for i, part in enumerate(self.parts)])
