@@ -52,7 +52,7 @@ _OURS = {name: ours for ours, names in ELSEWHERE.items() for name in names}
 
 
 def our_name(name: str) -> str | None:
-    """Klamp's name of a setting that others call so; None where none does."""
+    """The name here of a setting that others call so; None where no other library does."""
     return _OURS.get(name)
 
 
