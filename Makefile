@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-# The shapes in the annotations of these rooms are checked while the tests run.
+# The shapes in the annotations of these folders are checked while the tests run.
 SHAPES := --jaxtyping-packages=klamp.mathematics,klamp.trust_region,klamp.networks,klamp.algorithms,klamp.collection,klamp.training.prepare,klamp.training.learning,beartype.beartype
 
 .PHONY: train test test-slow compiled check bench docs release setup setup-dev clean
@@ -24,7 +24,7 @@ test: setup-dev compiled ## the tests
 test-slow: setup-dev compiled ## those that train for a while, compiled as users have it
 	$(PYTEST) -m slow
 
-# What is two days old makes way: each change of a program leaves the old one behind.
+# Programs older than two days are removed: each change of a program leaves the old one behind.
 compiled:
 	mkdir -p $(COMPILED) && find $(COMPILED) -type f -mtime +1 -delete
 

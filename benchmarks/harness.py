@@ -148,6 +148,17 @@ def provenance() -> dict[str, str]:
     return found
 
 
+def resumed(path: Path, part: str) -> dict[str, Any]:
+    """What a file of results holds where it is of this very commit, else none in its ``part``."""
+    about = provenance()
+    commit = about.get("commit", "with local changes")
+    if path.exists() and "local changes" not in commit:
+        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if before["provenance"].get("commit") == commit:
+            return before
+    return {"provenance": about, "machine": machine(), part: {}}
+
+
 def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(

@@ -43,21 +43,13 @@ def measured(name: str, unit_count: int, function: Callable[[], Any], repeats: i
 
 def first_update(work: dict[str, Any]) -> tuple[Any, Callable[[], Any], Any]:
     """A run after one iteration, its update on that rollout again, and θ."""
-    import jax
-    from systems.klamp import configuration
+    from systems.klamp import configuration, kept_update
 
     from klamp.training.iteration import start
 
     run, state = start(configuration(work))
-    learn, kept = run.learn, []
-
-    def record(*arguments: Any) -> Any:
-        kept.append(arguments)
-        return learn(*arguments)
-
-    run.learn = record
-    run.advance(state)
-    return run, lambda: jax.block_until_ready(learn(*kept[0])), kept[0][0]
+    update, arguments = kept_update(run, state)
+    return run, update, arguments[0]
 
 
 def plain() -> Callable[[], Any]:

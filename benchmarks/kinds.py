@@ -101,7 +101,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=harness.RESULTS, help="folder of the results")
     given = parser.parse_args()
     names = [name for name in triples() if fnmatch.fnmatch(name, given.only)]
-    found = begin(given.out / "kinds.json")
+    found = harness.resumed(given.out / "kinds.json", "triples")
     left = [name for name in names if found["triples"].get(name, {"wrong": "not run"})["wrong"]]
     print(f"{len(names)} triples, {len(names) - len(left)} of them passed before", flush=True)
     context = multiprocessing.get_context("spawn")
@@ -112,17 +112,6 @@ def main() -> int:
             harness.write(given.out / "kinds.json", json.dumps(found, indent=1) + "\n")
             harness.write(given.out / "kinds.md", page(found))
     return 1 if any(found["triples"][name]["wrong"] for name in names) else 0
-
-
-def begin(path: Path) -> dict[str, Any]:
-    """What is known already: the file's triples where they are of this very commit, else none."""
-    about = harness.provenance()
-    commit = about.get("commit", "with local changes")
-    if path.exists() and "local changes" not in commit:
-        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if before["provenance"].get("commit") == commit:
-            return before
-    return {"provenance": about, "machine": harness.machine(), "triples": {}}
 
 
 def page(found: dict[str, Any]) -> str:

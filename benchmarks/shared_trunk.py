@@ -45,7 +45,7 @@ def main() -> None:
         document = json.loads(path.read_text(encoding="utf-8"))
         harness.write(path.with_suffix(".md"), page(document["runs"], document))
         return
-    document = begin(path)
+    document = harness.resumed(path, "runs")
     for seed in range(options.seeds):
         for env in options.env:
             for kind in KINDS:
@@ -57,17 +57,6 @@ def main() -> None:
                 harness.write(path, json.dumps(document) + "\n")
                 harness.write(path.with_suffix(".md"), page(document["runs"], document))
     print(f"Written: {path.with_suffix('.md')}, {path.name}")
-
-
-def begin(path: Path) -> dict[str, Any]:
-    """What the file holds where it is of this very commit, else an empty document."""
-    about = harness.provenance()
-    commit = about.get("commit", "with local changes")
-    if path.exists() and "local changes" not in commit:
-        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if before["provenance"].get("commit") == commit:
-            return before
-    return {"provenance": about, "machine": harness.machine(), "runs": {}}
 
 
 def train(env: str, kind: str, seed: int) -> Run:

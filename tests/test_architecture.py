@@ -184,18 +184,15 @@ def test_public_names_are_all_there() -> None:
 # Where `Any` stands in a signature of the façade, by the name of what it is the type of.
 WHY_ANY = {
     "a pytree of arrays, of any structure: JAX has no type for it": """
-        theta state inputs vector b matvec value trust_region_step fisher_vector_product
-        kl_hessian_vector_product learn_from_batch initial_state reset""",
+        theta value trust_region_step""",
     "of the kind that its space says: an array, or a tree of arrays": """
         observation next_observation action rows act act_on_rows""",
-    "kinds of spaces have next to nothing in common, and are told apart where they are read": """
-        observation_space action_space""",
     "numpy's or JAX's, of any shape, or None; what reads it has the shape in its signature": """
-        action_mask dropout_key log_std hidden_state episode_start value_target old_value ended
-        logits mean reward terminated truncated""",
+        action_mask dropout_key log_std episode_start value_target old_value ended
+        reward terminated truncated""",
     "a distribution, or `Shared` with a function that gives one": "old old_policy",
     "whatever a user gives: what it is, is found out, and refused in words": """
-        env environment env_kwargs settings own_algorithm info""",
+        env_kwargs settings own_algorithm info""",
     "values of JSON, or of settings, of which each key has its own type": """
         data to_dict metrics details implied_settings values""",
     "a `Result`, whose module stands above that of the errors": "result",

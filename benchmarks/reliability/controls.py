@@ -21,7 +21,7 @@ BEFORE, AFTER = 5, 4
 
 def trials(case: Case) -> dict[str, bool]:
     """Each item that had changed since the start, and whether dropping it was noticed."""
-    from klamp.runs.checkpoint import tensors_of
+    from klamp.runs.tensors import tensors_of
     from klamp.training.checkpointing import filled
     from klamp.training.iteration import start
 

@@ -35,8 +35,8 @@ from klamp.runs.checkpoint import (
     checkpoints,
     latest_checkpoint,
     load_checkpoint,
-    save_checkpoint,
 )
+from klamp.runs.checkpoint_write import save_checkpoint
 
 RESULTS = Path(__file__).parents[1] / "results" / "damage.md"
 FILES = (TENSORS, STATE, MANIFEST)

@@ -41,12 +41,11 @@ from klamp.errors import CheckpointError, ConfigError
 from klamp.runs.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
-    restore_tensors,
-    save_checkpoint,
-    tensors_of,
 )
+from klamp.runs.checkpoint_write import save_checkpoint
 from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import read_metrics
+from klamp.runs.tensors import restore_tensors, tensors_of
 
 RESULTS = Path(__file__).parents[1] / "results" / "fuzz.md"
 SECONDS, MEGABYTES, LETTERS = 1.0, 512, 2000

@@ -51,6 +51,21 @@ def check_pool(work: Work, run: Any) -> None:
         raise SystemExit("this klamp has no `envpool:` environments")
 
 
+def kept_update(run: Any, state: Any) -> tuple[Callable[[], Any], tuple[Any, ...]]:
+    """The update of a run's next rollout, to be made again and again, and its arguments."""
+    import jax
+
+    learn, kept = run.learn, list[tuple[Any, ...]]()
+
+    def record(*arguments: Any) -> Any:
+        kept.append(arguments)
+        return learn(*arguments)
+
+    run.learn = record
+    run.advance(state)
+    return lambda: jax.block_until_ready(learn(*kept[0])), kept[0]
+
+
 def repeat(work: Work, state: Any, iterate: Callable[[Any], Any]) -> list[Iteration]:
     """Warm up, then train the same stretch again and again; the first iteration stands first.
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from systems.common import Work, now
-from systems.klamp import configuration
+from systems.klamp import configuration, kept_update
 
 
 def start(work: Work) -> tuple[Any, Any]:
@@ -43,21 +43,11 @@ def whole(work: Work) -> Callable[[], int]:
 
 def update(work: Work) -> Callable[[], int]:
     """The update alone, again and again on one rollout."""
-    import jax
-
-    run, state = start(work)
-    learn, kept = run.learn, []
-
-    def record(*arguments: Any) -> Any:
-        kept.append(arguments)
-        return learn(*arguments)
-
-    run.learn = record
-    run.advance(state)
+    again, _ = kept_update(*start(work))
 
     def stretch() -> int:
         for _ in range(work["iterations"]):
-            jax.block_until_ready(learn(*kept[0]))
+            again()
         return work["iterations"] * work["num_envs"] * work["rollout_length"]
 
     return stretch

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from klamp.training.callbacks import UpdateEvent as UpdateEvent
     from klamp.training.learning import initial_state as initial_state
     from klamp.training.learning import learn_from_batch as learn_from_batch
-    from klamp.training.recorder import Result as Result
+    from klamp.training.result import Result as Result
     from klamp.training.resume import resume as resume
     from klamp.training.seeds import train_seeds as train_seeds
     from klamp.training.sweep.sweep import SweepResult as SweepResult

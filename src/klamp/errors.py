@@ -8,11 +8,11 @@ NOT_SAVED = 74
 
 
 def printable(text: str, letters: int | None = None) -> str:
-    r"""A text that does nothing to a terminal or a table: one line of printable characters.
+    r"""A text that is safe for a terminal or a table: one line of printable characters.
 
-    Line ends, control characters, what turns the direction of writing and halves of characters
-    are written as Python writes them, such as ``\n`` and ``\x1b``. Whatever comes from a file
-    that may be a stranger's passes here, or through ``shown``, before a person sees it.
+    Line ends, control characters, marks of writing direction and surrogates are escaped as in
+    Python, such as ``\n`` and ``\x1b``. Texts from untrusted files go through this, or through
+    ``shown``, before they are printed.
     """
     if not text.isprintable():
         text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
@@ -31,7 +31,7 @@ class ConfigError(KlampError, ValueError):
 
 
 class EnvironmentFault(KlampError, RuntimeError):
-    """An environment is unknown, unsupported, or broke its contract."""
+    """An environment is unknown, unsupported, or does not keep to Gymnasium's interface."""
 
 
 class CopyFault(EnvironmentFault):
@@ -63,7 +63,7 @@ class NotSaved(RunFolderError):
 
 
 class NonFiniteError(KlampError, FloatingPointError):
-    """NaN or infinity came up where it cannot be refused and stepped over."""
+    """NaN or infinity where refusing the update is not enough."""
 
 
 class ReporterFault(KlampError, RuntimeError):
@@ -101,14 +101,13 @@ class KlampWarning(UserWarning):
 def resume_call(folder: object) -> str:
     """How to go on with a run, in Python.
 
-    Messages speak of calls and of `name=…`; the command line turns these into its own words
-    (``cli.words``).
+    Messages name calls and `name=…`; the command line translates them into options (``cli.words``).
     """
     return f"klamp.resume({str(folder)!r})"
 
 
-def shown(value: Any, letters: int = 80) -> str:
-    """A value in a message: on one line, printable, and no longer than it is worth."""
+def shown(value: object, letters: int = 80) -> str:
+    """A value in a message: on one line, printable, and shortened."""
     return printable(repr(value), letters)
 
 

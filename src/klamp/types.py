@@ -1,17 +1,20 @@
 """The four things that flow: ``Rollout`` → ``Batch`` → update → ``UpdateReport``.
 
-Axes are named T (time), N (environments) and B = T·N (batch rows). All of them are pytrees. What is
-told of an episode that has ended is an ``Episode``.
+Axes are named T (time), N (environments) and B = T·N (batch rows). All of them are pytrees. A
+finished episode is described by an ``Episode``.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 HostOrDevice = Array | np.ndarray
 """An array of the host or of the device."""
+
+PyTree: TypeAlias = Any
+"""Arrays in any structure of containers, or a single array, for which JAX has no type."""
 
 
 @runtime_checkable
@@ -53,9 +56,9 @@ class Distribution(Protocol):
 
 @runtime_checkable
 class Policy(Protocol):
-    """What the mathematics knows of a policy: parameters and inputs to a distribution."""
+    """A policy in mathematics: from parameters and inputs to a distribution."""
 
-    def __call__(self, theta: Any, inputs: Any, /) -> Distribution:
+    def __call__(self, theta: PyTree, inputs: PyTree, /) -> Distribution:
         """One row per sample. ``theta`` is any pytree, a flat vector included."""
         ...
 
@@ -63,17 +66,17 @@ class Policy(Protocol):
 class Shared(NamedTuple):
     """A part of a batch's ``inputs`` that has no row of its own for each sample.
 
-    Every other leaf of ``inputs`` has one row per sample, and a sample of weight 0 is as if it were
-    not there: its row is replaced. What samples look at beside their own row (a prompt, a table, a
-    temperature) is wrapped in ``Shared`` and reaches the policy as it is, still wrapped.
+    Every other leaf of ``inputs`` has one row per sample; the row of a sample of weight 0 is
+    replaced. Inputs that samples have in common (a prompt, a table, a temperature) are wrapped in
+    ``Shared`` and reach the policy unchanged, still wrapped.
     """
 
-    value: Any
+    value: PyTree
     """Any pytree."""
 
 
 class Inputs(NamedTuple):
-    """What a network sees of each sample. A field that is None is absent."""
+    """A network's inputs, one row per sample. A field that is None is absent."""
 
     observation: Any
     """Observations, normalised if the run normalises them; one row per sample."""
@@ -82,9 +85,10 @@ class Inputs(NamedTuple):
     dropout_key: Any = None
     """Two uint32 per row: the counter from which this transition's dropout masks are drawn."""
     log_std: Any = None
-    """One number per row: the scheduled scale of the Gaussian, which then has none of its own."""
-    hidden_state: Any = None
-    """One per row: the hidden state that a recurrent network had when it came to this row."""
+    """One number per row: the scheduled log σ of the Gaussian, in nats, in place of a learned
+    one."""
+    hidden_state: PyTree = None
+    """One per row: the hidden state of a recurrent network before this row."""
     episode_start: Any = None
     """True where a row begins an episode, so that the hidden state is reset before it."""
 
@@ -93,7 +97,7 @@ class Rollout(NamedTuple):
     """T steps of N environments, as they happened: raw observations, rewards and actions."""
 
     observation: Any
-    """[T, N, …]: what the policy saw before each action."""
+    """[T, N, …]: the observation before each action."""
     next_observation: Any
     """[T, N, …]: the true next observation, the final one where an episode ended."""
     action: Any
@@ -108,12 +112,12 @@ class Rollout(NamedTuple):
     """1; 0 for rows that are not transitions (the reset row of NEXT_STEP autoreset). None where
     all rows are."""
     action_mask: Any = None
-    """[T, N, …]: the allowed actions, where the environment tells."""
+    """[T, N, …]: True where an action is allowed, where the environment gives masks."""
     dropout_key: Any = None
     """[T, N, 2]: see ``Inputs.dropout_key``."""
     log_std: Any = None
     """[T, N]: see ``Inputs.log_std``."""
-    hidden_state: Any = None
+    hidden_state: PyTree = None
     """[T, N, size]: see ``Inputs.hidden_state``."""
     episode_start: Any = None
     """[T, N]: see ``Inputs.episode_start``."""
@@ -126,12 +130,12 @@ class Rollout(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """A policy that the one being trained is held to: the loss is charged for the distance."""
+    """A policy that the trained one is kept close to, by a penalty in the loss."""
 
     distribution: Any
-    """What the reference would have chosen from, along the same axes as the samples."""
+    """The reference's distribution of each sample's action, along the same axes as the samples."""
     coefficient: Float[Array, "*B"]
-    """The price of a nat of KL(new‖reference), ≥ 0, of each sample."""
+    """β ≥ 0 of each sample: the coefficient of KL(new‖reference), per nat."""
 
 
 class Batch(NamedTuple):
@@ -140,12 +144,12 @@ class Batch(NamedTuple):
     The samples lie along the axes of ``advantage``, B: one axis of rows, or two, [S, A], of
     sequences and the places in each where an action may have been chosen. ``weight``, ``action``,
     ``old`` and the critic's fields begin with the same axes. The first axis is the unit of
-    minibatches and of subsampling, and all that ``inputs`` must have in common with the others: of
-    a sequence they may show more than its actions (the tokens of a prompt).
+    minibatches and of subsampling, and all that ``inputs`` must have in common with the others:
+    those of a sequence may hold more than its actions (the tokens of a prompt).
     """
 
-    inputs: Any
-    """What the policy is called with; one row for each row, or sequence, of samples."""
+    inputs: PyTree
+    """The policy's inputs; one row for each row, or sequence, of samples."""
     action: Any
     """The actions taken."""
     advantage: Float[Array, "*B"]
@@ -155,13 +159,13 @@ class Batch(NamedTuple):
     kept, ``Shared(recompute)``: ``recompute(inputs)`` gives it for any rows of the inputs, and is a
     pytree, such as ``jax.tree_util.Partial(model.distribution, theta)``."""
     weight: Float[Array, "*B"] | None = None
-    """Non-negative; a sample of weight 0 does not exist. None weighs all alike."""
+    """Non-negative; a sample of weight 0 does not exist. None: all have weight 1."""
     value_target: Any = None
     """Regression targets of the critic."""
     old_value: Any = None
     """V of the critic that computed the advantages."""
     reference: Reference | None = None
-    """What the loss of updates by gradient descent holds the policy to."""
+    """The reference that updates by gradient descent keep the policy close to."""
 
     def old_policy(self) -> Any:
         """The distribution that chose the actions, of all rows."""
@@ -169,7 +173,7 @@ class Batch(NamedTuple):
 
 
 class UpdateReport(NamedTuple):
-    """What every update tells, whatever the algorithm; measured on the whole batch, in nats."""
+    """The report of every update, whatever the algorithm; over the whole batch, in nats."""
 
     outcome: Int[Array, ""]
     """An ``Outcome``, as its integer."""
@@ -194,19 +198,19 @@ class UpdateReport(NamedTuple):
     effective_sample_size: Float[Array, ""]
     """(Σr)²/(B·Σr²): the share of the batch that its importance weights leave; at most 1."""
     details: dict[str, Any]
-    """What only this algorithm tells, by the name of its metric."""
+    """Metrics of this algorithm only, by their names."""
 
 
 class Update(NamedTuple):
     """What every algorithm's ``update`` returns."""
 
     theta: Float[Array, " n"]
-    state: Any
+    state: PyTree
     """The algorithm's own state: optimiser moments, coefficients."""
     outcome: Int[Array, ""]
     """An ``Outcome``, as its integer."""
     details: dict[str, Any]
-    """What only this algorithm tells, by the name of its metric."""
+    """Metrics of this algorithm only, by their names."""
 
 
 class Episode(NamedTuple):
@@ -215,14 +219,14 @@ class Episode(NamedTuple):
     step: int
     """Environment steps of the run, of all environments, when it ended."""
     environment: int
-    """In which environment, from 0."""
+    """The number of its environment, from 0."""
     seed: int | None
-    """What ``reset`` was given at its beginning; None where it had no seed of its own."""
+    """The seed that ``reset`` was given; None where it had none of its own."""
     total: float
     """Its return: undiscounted, raw rewards."""
     length: int
     """Environment steps."""
     terminated: bool
-    """Whether it came to a terminal state; False where it was cut off."""
+    """Whether it ended in a terminal state; False where it was truncated."""
     numbers: Mapping[str, float]
-    """What its last info told in numbers."""
+    """The numbers of its last info, by name."""

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from environments import probe
 from gymnasium import spaces
+from jax.flatten_util import ravel_pytree
 
 import klamp
 from klamp.cli.main import main
@@ -22,7 +23,9 @@ from klamp.networks import (
     ActorCritic,
     Critic,
     Dense,
+    Features,
     NoEncoder,
+    Trunk,
     action_head,
     build_network,
     check_network,
@@ -30,6 +33,7 @@ from klamp.networks import (
 from klamp.networks.build import network_maker, network_to_fill
 from klamp.runtime.qualified_name import qualified_name
 from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import key as seeded
 from klamp.types import Inputs
 
 BOX, ACTIONS = spaces.Box(-1, 1, (3,), np.float32), spaces.Discrete(3)
@@ -97,6 +101,42 @@ def test_a_network_of_the_users_own_trains_loads_and_resumes(tmp_path: Path) -> 
         np.testing.assert_array_equal(loaded.value(observation), result.policy.value(observation))
     resumed = klamp.resume(result.folder, steps=512, quiet=True)
     assert resumed.summary["step"] == 512
+
+
+def on_frozen_encoder(
+    observation_space: spaces.Box, action_space: spaces.Space, key: jax.Array
+) -> ActorCritic:
+    """Policy and critic on features that are not trained."""
+    keys = jax.random.split(key, 3)
+    return ActorCritic(
+        Actor(Features(), action_head(action_space, 4, key=keys[0])),
+        Trunk(MLP(observation_space.shape[0], (4,), "tanh", key=keys[1])),
+        Critic(Features(), Dense(4, 1, gain=1.0, key=keys[2])),
+        trainable=ActorCritic(True, False, True),
+    )
+
+
+@pytest.mark.parametrize("algo", ["ppo", "trpo"])
+def test_what_is_not_trainable_stays_to_the_bit_and_the_run_resumes(
+    algo: str, tmp_path: Path
+) -> None:
+    settings = {"num_envs": 4, "rollout_length": 32, "quiet": True, "network": on_frozen_encoder}
+    whole = klamp.train(probe(), algo, steps=256, out=tmp_path / "whole", **settings)
+    begun = klamp.train(probe(), algo, steps=128, out=tmp_path / "begun", **settings)
+    resumed = klamp.resume(begun.folder, steps=256, quiet=True)
+    np.testing.assert_array_equal(resumed.policy.theta, whole.policy.theta)
+
+    spaces_of = (whole.policy.observation_space, whole.policy.action_space)
+    built = on_frozen_encoder(*spaces_of, seeded(0, Purpose.INITIALISE))
+    trained = whole.policy.model.unravel(whole.policy.theta)
+    np.testing.assert_array_equal(of(trained.encoder), of(built.encoder))
+    assert np.any(of(trained.actor) != of(built.actor))
+    assert whole.policy.theta.size == of(built.actor).size + of(built.critic).size
+
+
+def of(module: object) -> np.ndarray:
+    """The numbers of a module, one after another."""
+    return np.asarray(ravel_pytree(eqx.filter(module, eqx.is_array))[0])
 
 
 def test_a_scripts_own_network_is_needed_again(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from klamp.errors import CheckpointError, ConfigError
-from klamp.runs.checkpoint import save_checkpoint
 from klamp.runs.checkpoint_choice import best_score, chosen_checkpoint
+from klamp.runs.checkpoint_write import save_checkpoint
 
 SCORES = {0: None, 10: 3.0, 20: 7.0, 30: 7.0, 40: -1.0}
 

@@ -13,7 +13,8 @@ import klamp
 from klamp.config.algorithms import TRPO
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
-from klamp.runs.checkpoint import checkpoints, save_checkpoint, step_of
+from klamp.runs.checkpoint import checkpoints, step_of
+from klamp.runs.checkpoint_write import save_checkpoint
 from klamp.runs.folder import read_config, write_config
 from klamp.runs.metrics_log import read_metrics
 from klamp.runs.rewind import aside_of, begin_line

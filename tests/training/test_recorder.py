@@ -21,7 +21,8 @@ from klamp.runs.metrics_log import read_metrics
 from klamp.runtime.signals import Signals
 from klamp.training.callbacks import Reporters
 from klamp.training.iteration import Iteration, start
-from klamp.training.recorder import REFUSALS, Origin, RunRecorder
+from klamp.training.recorder import Origin, RunRecorder
+from klamp.training.refusals import REFUSALS
 from klamp.training.state import TrainState
 
 SETTINGS = klamp.Settings(
@@ -157,22 +158,6 @@ def test_a_run_that_ends_on_a_full_disk_has_its_result(
     run.close()
 
 
-def test_the_summary_is_of_the_policy_where_lines_were_lost(tmp_path: Path) -> None:
-    run, state = begun(CONFIG)
-    running = RunRecorder(run, state, tmp_path, Reporters(), PeriodicEvaluation(run.config))
-    for _ in range(2):
-        running.iterate(Signals())
-    first = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)[0]
-    (tmp_path / "metrics.jsonl").write_bytes(first)
-    result = running.finish()
-    assert [line["update"] for line in result.metrics] == [1]
-    assert result.summary["update"] == 2
-    assert result.summary["step"] == int(running.state.step) > result.metrics[0]["step"]
-    assert "kl" not in result.summary
-    running.close()
-    run.close()
-
-
 def test_what_a_run_took_goes_on_where_the_checkpoint_left_it(tmp_path: Path) -> None:
     run, state = begun(CONFIG)
     running = RunRecorder(
@@ -204,30 +189,3 @@ def test_refusals_in_a_row_end_it(tmp_path: Path) -> None:
     assert steps_saved(tmp_path)[-1] == "16"
     running.close()
     run.close()
-
-
-def test_a_region_below_what_float32_resolves_is_explained_once(tmp_path: Path) -> None:
-    algorithm = klamp.TRPO(max_kl=1e-10)
-    settings = replace(SETTINGS, critic_minibatch_size=16, initial_log_std=-10.0)
-    with pytest.warns(klamp.KlampWarning) as said:
-        result = klamp.training.train.train_config(
-            klamp.RunConfig("Pendulum-v1", algorithm, settings),
-            out=tmp_path / "run",
-            reporters=Reporters(),
-        )
-    told = [str(each.message) for each in said if "max_kl" in str(each.message)]
-    assert len(told) == 1
-    assert "`max_kl` is 1e-10 nats, but at update 1 float32 tells" in told[0]
-    assert {line["outcome"] for line in result.metrics} == {"LINE_SEARCH_EXHAUSTED"}
-    assert all(line["kl_resolution"] > 1e-10 for line in result.metrics)
-
-
-def test_a_result_is_shown_in_one_short_line(trained: klamp.Result) -> None:
-    mean = trained.summary["return_mean"]
-    step = f"{trained.summary['step']:,}"
-    folder = str(trained.folder)
-    assert repr(trained) == (
-        f"Result(CartPole-v1, ppo, {step} steps, mean return {mean:.1f}, folder={folder!r})"
-    )
-    none = replace(trained, summary=trained.summary | {"return_mean": None})
-    assert "no episode ended" in repr(none)

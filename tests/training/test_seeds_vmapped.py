@@ -16,7 +16,7 @@ from jax_environments import CartPole
 import klamp
 from klamp.envs.source import resolve
 from klamp.runs.metrics_log import read_metrics
-from klamp.training import recorder, seeds
+from klamp.training import refusals, seeds
 
 SMALL: dict[str, Any] = {
     "num_envs": 2,
@@ -105,7 +105,7 @@ def test_a_run_that_is_given_up_leaves_the_others(
 ) -> None:
     """Episodes are broken by chance, which the check before training would find."""
     monkeypatch.setattr(seeds, "check_environment", lambda *_: None)
-    monkeypatch.setattr(recorder, "REFUSALS", 3)
+    monkeypatch.setattr(refusals, "REFUSALS", 3)
     settings = SMALL | {"num_envs": 1, "normalize_observation": False, "steps": 16 * 14}
     with pytest.raises(klamp.KlampError, match=r"of 4 runs failed\. Seed") as raised:
         klamp.train_seeds(Spoilt(-0.025), PPO, seeds=4, out=tmp_path, **settings)

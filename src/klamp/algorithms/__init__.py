@@ -14,19 +14,19 @@ from klamp.algorithms.context import Context as Context
 from klamp.algorithms.context import UpdateSettings as UpdateSettings
 from klamp.config.algorithms import ALGORITHMS, AlgorithmConfig
 from klamp.networks import Model
-from klamp.types import Batch, Update
+from klamp.types import Batch, PyTree, Update
 
 
 @runtime_checkable
 class Algorithm(Protocol):
     """What the training loop needs of an algorithm. Both functions are pure and traceable."""
 
-    def init(self, config: Any, model: Model, theta: Float[Array, " n"]) -> Any:
+    def init(self, config: Any, model: Model, theta: Float[Array, " n"]) -> PyTree:
         """The state that the algorithm carries from update to update: a pytree of arrays."""
         ...
 
     def update(
-        self, config: Any, context: Context, theta: Float[Array, " n"], state: Any, batch: Batch
+        self, config: Any, context: Context, theta: Float[Array, " n"], state: PyTree, batch: Batch
     ) -> Update:
         """New θ and state from one batch, of the same shapes and types."""
         ...
@@ -35,8 +35,8 @@ class Algorithm(Protocol):
 def implementation(config: AlgorithmConfig) -> Algorithm:
     """The two functions of a config, which both take it first.
 
-    Of klamp's own they stand in the module that has the name of the config's module; a user's own
-    class has them as its methods.
+    For klamp's own algorithms they are in the module with the name of the config's module; for a
+    user's own class they are its methods.
     """
     kind: Any = type(config)
     if kind not in ALGORITHMS.values():

@@ -5,8 +5,6 @@ The advantage is the run's own estimator (GAE by default), where the paper has n
 ``trace_decay`` = 1 gives; Adam takes the place of its shared RMSProp.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -25,10 +23,10 @@ from klamp.mathematics.schedules import scheduled
 from klamp.networks import ActorCritic, Model
 from klamp.networks.gradient import flat_gradient
 from klamp.trust_region.step import Outcome
-from klamp.types import Batch, Update
+from klamp.types import Batch, PyTree, Update
 
 
-def init(config: A2C, model: Model, theta: Float[Array, " n"]) -> Any:
+def init(config: A2C, model: Model, theta: Float[Array, " n"]) -> PyTree:
     """Adam's moments at zero."""
     return adam.init(theta)
 
@@ -37,8 +35,7 @@ def loss(network: ActorCritic, batch: Batch, config: A2C) -> Float[Array, ""]:
     """−E[log π·Â] + c₁·(V − target)² − c₂·H."""
     new, value = network.distribution_and_value(batch.inputs)
     surrogate = log_prob_surrogate(new.log_prob(batch.action), batch.advantage, batch.weight)
-    if batch.reference is not None:
-        surrogate = surrogate - reference_penalty(new, batch.reference, batch.weight)
+    surrogate -= reference_penalty(new, batch.reference, batch.weight)
     return joint_loss(
         surrogate,
         value_loss(value, batch.value_target, batch.weight),
@@ -52,7 +49,7 @@ def update(
     config: A2C,
     context: Context,
     theta: Float[Array, " n"],
-    state: Any,
+    state: PyTree,
     batch: Batch,
 ) -> Update:
     """One step of Adam on the whole batch."""

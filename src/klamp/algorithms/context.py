@@ -1,4 +1,4 @@
-"""What an update is told beside θ, its own state and the batch."""
+"""What an update is given besides θ, its own state and the batch."""
 
 from typing import Protocol, runtime_checkable
 
@@ -42,7 +42,7 @@ class UpdateSettings(Protocol):
 
 
 class Context(eqx.Module):
-    """What an update is told beside θ, its own state and the batch; a pytree, fit for jit."""
+    """What an update is given besides θ, its own state and the batch; a pytree, fit for jit."""
 
     settings: UpdateSettings = eqx.field(static=True)
     """What all algorithms share."""

@@ -1,8 +1,8 @@
 """Epochs of shuffled minibatches over one batch: what PPO with a clip and with a penalty share.
 
-Algorithm 1 of arXiv:1707.06347, less its objective: K epochs of minibatch Adam on a loss over
-policy and critic together. The paper leaves to its code, and we take from there, Adam's ε of 1e-5
-and the clipping of the gradient's norm over all parameters.
+Algorithm 1 of arXiv:1707.06347, without its objective: K epochs of minibatch Adam on a loss over
+policy and critic together. Adam's ε of 1e-5 and the clipping of the gradient's norm over all
+parameters are not in the paper; they are taken from its code.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from klamp.mathematics.minibatches import (
 from klamp.networks import ActorCritic
 from klamp.networks.gradient import flat_gradient
 from klamp.trust_region.projection import mean_kl
-from klamp.types import Batch
+from klamp.types import Batch, PyTree
 
 Loss = Callable[[ActorCritic, Batch, Float[Array, "*B"]], Float[Array, ""]]
 """(network, rows, log π_old of their actions) → what the minibatches descend."""
@@ -32,7 +32,7 @@ Loss = Callable[[ActorCritic, Batch, Float[Array, "*B"]], Float[Array, ""]]
 
 @runtime_checkable
 class Epochs(Protocol):
-    """What of an algorithm's config the epochs go by."""
+    """The fields of an algorithm's config that the epochs use."""
 
     @property
     def epochs(self) -> int:
@@ -55,14 +55,14 @@ def descend(
     config: Epochs,
     context: Context,
     theta: Float[Array, " n"],
-    moments: Any,
+    moments: PyTree,
     batch: Batch,
     *,
     step_size: float | Float[Array, ""] | Float[Array, " n"],
     stop_kl: float | None = None,
     optimizer: adam.Optimizer = adam,
-) -> tuple[Float[Array, " n"], Any, Int[Array, ""]]:
-    """θ and the optimiser's moments after the epochs, and how many they were.
+) -> tuple[Float[Array, " n"], PyTree, Int[Array, ""]]:
+    """θ and the optimiser's moments after the epochs, and the number of epochs made.
 
     ``moments`` began as ``optimizer.init(theta)``. ``step_size`` is one number, or one for each
     parameter. After an epoch that left the exact mean KL(old‖new) of the batch above ``stop_kl``
@@ -92,7 +92,7 @@ def descend(
 
     def epoch(carry: tuple[Int[Array, ""], Array, Any, Array]) -> Any:
         done, theta, moments, _ = carry
-        # Drawn and standardised all at once: a loop of many small calls costs more than its rows.
+        # Drawn and standardised all at once: many small calls in the loop cost more than the rows.
         parts = take_rows(batch, rows[done], total)
         if settings.advantage_normalization == "minibatch":
             parts = parts._replace(advantage=jax.vmap(standardize)(parts.advantage, parts.weight))

@@ -5,7 +5,7 @@ the step, or no step at all; then the critic is fitted. The Fisher product uses 
 where arXiv:1502.05477 takes a tenth of it; ``fisher_subsample`` k takes every k-th row.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -15,15 +15,15 @@ from klamp.algorithms.context import Context
 from klamp.mathematics.minibatches import every_kth
 from klamp.trust_region.line_search import Search
 from klamp.trust_region.step import trust_region_step
-from klamp.types import Batch, Update
+from klamp.types import Batch, PyTree, Update
 
 COMMON = ("outcome", "surrogate_before", "surrogate_after", "kl")
-"""What every update's report tells, whatever the algorithm."""
+"""What the report of every update has, whatever the algorithm."""
 
 
 @runtime_checkable
 class NaturalStep(Protocol):
-    """What of an algorithm's config the step goes by."""
+    """The fields of an algorithm's config that the step uses."""
 
     @property
     def max_kl(self) -> float:
@@ -50,7 +50,7 @@ def natural_update(
     config: NaturalStep,
     context: Context,
     theta: Float[Array, " n"],
-    state: Any,
+    state: PyTree,
     batch: Batch,
     *,
     search: Search,

@@ -34,7 +34,7 @@ from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
 
 LEARNING_RATES = (1e-5, 1e-2)
-"""Where an adaptive learning rate stays."""
+"""The bounds of an adaptive learning rate."""
 
 
 class State(NamedTuple):
@@ -63,8 +63,7 @@ def loss(
     """−L_clip + c₁·(V − target)² − c₂·H (eq. 9), on the rows given."""
     new, value = network.distribution_and_value(batch.inputs)
     surrogate = policy_surrogate(new.log_prob(batch.action), old_log_prob, batch, clip, config)
-    if batch.reference is not None:
-        surrogate = surrogate - reference_penalty(new, batch.reference, batch.weight)
+    surrogate -= reference_penalty(new, batch.reference, batch.weight)
     if config.value_clip is None:
         half_error = value_loss(value, batch.value_target, batch.weight)
     else:
@@ -87,7 +86,7 @@ def policy_surrogate(
     clip: Float[Array, ""],
     config: PPO,
 ) -> Float[Array, ""]:
-    """L_clip (eq. 7), or what ``config`` has in its place."""
+    """L_clip (eq. 7), or the objective that ``config`` names instead."""
     ratio = ratios(log_prob, old_log_prob, batch.weight, config)
     if config.objective == "cispo":
         parts = (ratio, log_prob, batch.advantage, clip, batch.weight)
@@ -108,7 +107,7 @@ def ratios(
     weight: Float[Array, "*B"] | None,
     config: PPO,
 ) -> Float[Array, "*B"]:
-    """What is clipped: of each sample, or of the sequence that it is in."""
+    """The ratio that is clipped: each sample's own, or that of its sequence."""
     if config.ratio == "sequence":
         return sequence_ratio(log_prob, old_log_prob, weight)
     return importance_ratio(log_prob, old_log_prob)
@@ -160,7 +159,7 @@ def update(
 def clipped_share(
     config: PPO, model: Model, theta: Float[Array, " n"], batch: Batch, clip: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """The share of samples whose clipped ratio, their sequence's, is outside 1 − ε … 1 + ε."""
+    """The share of samples whose sequence's ratio is outside 1 − ε … 1 + ε."""
     log_prob = model.distribution(theta, batch.inputs).log_prob(batch.action)
     ratio = ratios(log_prob, batch.old_policy().log_prob(batch.action), batch.weight, config)
     upper = clip if config.clip_upper is None else config.clip_upper
@@ -187,8 +186,9 @@ def adapt(
 ) -> Float[Array, ""] | None:
     """The next step size, after an update that led to ``theta``; None where it does not adapt.
 
-    The rule of `rsl_rl`, on the exact mean KL(old‖new) of the whole batch once an update, where
-    that code takes each minibatch's. It judges the epochs, not what ``max_kl`` left of them.
+    The rule of `rsl_rl`, on the exact mean KL(old‖new) of the whole batch once per update, where
+    that code takes each minibatch's. It measures the policy after the epochs, before ``max_kl``
+    draws it back.
     """
     target = config.adaptive_learning_rate
     if target is None:
@@ -208,9 +208,8 @@ def draw_back(
 ) -> Projection:
     """``new_theta`` within mean KL(old‖new) ≤ ``max_kl``, drawn back towards ``theta``.
 
-    With separate networks the critic keeps all that it learnt. What it shares with the policy
-    cannot be moved without moving the policy, and its own layers fit what is shared: a shared
-    trunk is drawn back as a whole.
+    With separate networks the critic keeps its update. With a shared trunk all of θ is drawn back:
+    the trunk cannot move without the policy, and the critic's own layers are fitted to the trunk.
     """
     end = theta.size if model.shared else model.policy_end
     rest = new_theta[end:]

@@ -1,7 +1,7 @@
 """Proximal policy optimisation with a KL penalty, fixed or adaptive (arXiv:1707.06347, §4).
 
 K epochs of shuffled minibatches ascend ``E[r·Â − β·KL(old‖new)] − c₁·(V − target)² + c₂·H``
-(eq. 8), with the exact KL of each state. Once an update, β is doubled or halved by the exact mean
+(eq. 8), with the exact KL of each state. Once per update, β is doubled or halved by the exact mean
 KL(old‖new) of the whole batch. It stays within 1e-6 and 1e6, which the paper does not say: beyond
 them a hundred updates of the other kind would be needed before it had any effect again.
 """
@@ -31,7 +31,7 @@ from klamp.trust_region.step import Outcome
 from klamp.types import Batch, Update
 
 COEFFICIENTS = (1e-6, 1e6)
-"""Where an adaptive β stays."""
+"""The bounds of an adaptive β."""
 
 
 class State(NamedTuple):
@@ -65,8 +65,7 @@ def loss(
         kl_coefficient,
         batch.weight,
     )
-    if batch.reference is not None:
-        surrogate = surrogate - reference_penalty(new, batch.reference, batch.weight)
+    surrogate -= reference_penalty(new, batch.reference, batch.weight)
     return joint_loss(
         surrogate,
         value_loss(value, batch.value_target, batch.weight),

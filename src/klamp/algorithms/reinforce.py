@@ -1,19 +1,19 @@
 """REINFORCE: ∇ log π·(R − b), one gradient step per batch (Williams 1992).
 
-R is the Monte-Carlo return. The baseline b is nothing, the mean return of the batch, or a learned
-V(s_t), fitted by ``critic.fit`` after the step. Adam and the clipping of the gradient's norm take
-the place of the plain step.
+R is the Monte-Carlo return. The baseline b is 0, the mean return of the batch, or a learned V(s_t),
+fitted by ``critic.fit`` after the step. Adam and the clipping of the gradient's norm take the place
+of the plain step.
 
-Rollouts have a fixed length, so they end amid episodes. With V as the baseline, V also stands for
-the part of the return that was not seen. Without it there is no critic to ask, and R is what the
-rollout saw: an unbiased gradient of the reward up to the rollout's end, which is why
-``rollout_length`` should exceed the length of an episode.
+Rollouts have a fixed length, so they end in the middle of episodes. With V as the baseline, V also
+stands for the part of the return that was not seen. Without it R ends with the rollout: the
+gradient is an unbiased one of the reward up to that end, which is why ``rollout_length`` should
+exceed the length of an episode.
 
-With a shared trunk the fit of V moves the policy too, and nothing bounds that: A2C, which descends
-both together, is the plain method for a shared trunk.
+With a shared trunk the fit of V moves the policy too, and nothing bounds that: for a shared trunk
+use A2C, which trains both together.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -28,7 +28,7 @@ from klamp.mathematics.weighting import weighted_mean
 from klamp.networks import ActorCritic, Model
 from klamp.networks.gradient import flat_gradient
 from klamp.trust_region.step import Outcome
-from klamp.types import Batch, Update
+from klamp.types import Batch, PyTree, Update
 
 
 class State(NamedTuple):
@@ -36,7 +36,7 @@ class State(NamedTuple):
 
     moments: adam.AdamState
     """Adam's, of the policy."""
-    critic: Any
+    critic: PyTree
     """Adam's, of the critic; absent where nothing uses V."""
 
 
@@ -51,8 +51,7 @@ def loss(network: ActorCritic, batch: Batch, config: REINFORCE) -> Float[Array, 
     """−E[log π·(R − b)] − c₂·H."""
     new = network.distribution(batch.inputs)
     surrogate = log_prob_surrogate(new.log_prob(batch.action), batch.advantage, batch.weight)
-    if batch.reference is not None:
-        surrogate = surrogate - reference_penalty(new, batch.reference, batch.weight)
+    surrogate -= reference_penalty(new, batch.reference, batch.weight)
     return -surrogate - config.entropy_coefficient * entropy_bonus(new.entropy(), batch.weight)
 
 

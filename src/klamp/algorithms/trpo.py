@@ -4,8 +4,6 @@ The natural step is shortened until *surrogate improved and mean KL(old‖new) �
 of it does, no step is taken.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -15,14 +13,14 @@ from klamp.algorithms.natural_step import natural_update
 from klamp.config.algorithms import TRPO
 from klamp.networks import Model
 from klamp.trust_region.line_search import Backtracking
-from klamp.types import Batch, Update
+from klamp.types import Batch, PyTree, Update
 
 STEP_SHARE = 0.8
 """With a shared trunk, the part of δ that the policy's step may use: the rest is for what the
 critic's fit does to the policy."""
 
 
-def init(config: TRPO, model: Model, theta: Float[Array, " n"]) -> Any:
+def init(config: TRPO, model: Model, theta: Float[Array, " n"]) -> PyTree:
     """The critic's Adam moments at zero; the policy's step has no state."""
     return critic_fit.initial_moments(model, theta)
 
@@ -31,7 +29,7 @@ def update(
     config: TRPO,
     context: Context,
     theta: Float[Array, " n"],
-    state: Any,
+    state: PyTree,
     batch: Batch,
 ) -> Update:
     """One trust-region step of the policy, then the critic's regression."""

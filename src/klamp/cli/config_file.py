@@ -14,19 +14,19 @@ from klamp.errors import ConfigError, shown
 
 
 class ConfigFile(NamedTuple):
-    """What a file says; nothing, where there is none."""
+    """The content of a file; empty where there is none."""
 
     path: Path = Path()
     data: Mapping[str, Any] = {}
     """All that it holds."""
     settings: Mapping[str, Any] = {}
-    """What of it are settings."""
+    """Its settings."""
 
 
 def read_config_file(path: Path, algo: str | None) -> ConfigFile:
     """A TOML or JSON file of settings, or the `config.json` of a run (or of the run's folder).
 
-    ``algo`` is the algorithm that was asked for besides, and goes before the file's. Raises
+    ``algo`` is the algorithm on the command line, which goes before the file's. Raises
     ``ConfigError``.
     """
     path = path / "config.json" if path.is_dir() else path
@@ -63,9 +63,9 @@ def _algorithm(data: dict[str, Any], asked: str | None) -> type[Any]:
 def refuse_strange(
     file: ConfigFile, env: str, wrappers: Sequence[str], network: str | None
 ) -> None:
-    """Raise ``ConfigError`` where to do what a file says would run the code of a module it names.
+    """Raise ``ConfigError`` where the settings of a file would run code of a module it names.
 
-    What a person names on the command line is the person's choice; a file may be another's.
+    Names on the command line are the user's choice; a file may be someone else's.
     """
     from klamp.runs.trust import code_of, is_signed
 

@@ -9,7 +9,7 @@ from klamp.errors import printable
 
 
 def checkpoint_named(word: str) -> int | str:
-    """Which checkpoint a word means: a step, or ``last`` or ``best``, which are as they are."""
+    """The checkpoint that a word names: a step, or ``last`` or ``best``."""
     return int(word) if word.isdecimal() else word
 
 

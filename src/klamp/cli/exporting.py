@@ -9,7 +9,7 @@ from klamp.cli.options import parse
 from klamp.errors import ConfigError, printable
 
 SUFFIX = {"onnx": ".onnx", "numpy": ".npz"}
-"""How the file of each format ends."""
+"""The file suffix of each format."""
 
 
 def export(words: list[str]) -> int:

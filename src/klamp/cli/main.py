@@ -21,13 +21,13 @@ from klamp.runtime.streams import open_standard_files, patient_stderr
 
 
 class Command(NamedTuple):
-    """What follows ``klamp``."""
+    """A command of ``klamp``."""
 
     run: Callable[[list[str]], int]
-    """Runs on the words after the command's name; returns the exit code. What it needs it imports
+    """Runs on the words after the command's name; returns the exit code. It imports what it needs
     by itself, so that help answers at once."""
     words: str
-    """What may follow its name."""
+    """Its arguments, for the usage."""
     does: str
     """What it does, in a line or two."""
 
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             finally:
                 print(end="", flush=True)
         except BrokenPipeError:
-            # `klamp --help | head -1`: whoever read standard output has seen enough of it.
+            # `klamp --help | head -1`: the reader of standard output has closed it.
             if _is_read(sys.stdout.fileno()):
                 raise
             _write_nowhere(sys.stdout.fileno())
@@ -153,7 +153,7 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _is_read(number: int) -> bool:
-    """Whether a pipe still has somebody at its other end; where the system cannot say, no."""
+    """Whether a pipe still has a reader; False where the system cannot tell."""
     if not hasattr(select, "poll"):
         return False
     poll = select.poll()

@@ -54,7 +54,7 @@ def parse(
 ) -> Any:
     """Parse options by a dataclass; raises ``ConfigError`` on a mistake.
 
-    ``elsewhere`` says of options that other forms of the command have, which these are.
+    ``elsewhere`` names the options that other forms of the command have, and these forms.
     """
     import tyro
 
@@ -110,7 +110,7 @@ def options_of(kind: Any) -> dict[str, Any]:
 
 
 def _bare(kind: Any) -> Any:
-    """A type without what an ``Annotated`` says besides."""
+    """A type without its ``Annotated``."""
     if get_origin(kind) is Annotated:
         return get_args(kind)[0]
     if type(None) in get_args(kind):
@@ -214,7 +214,7 @@ def _refuse_loose(kind: Any, loose: list[str], command: str) -> None:
 
 
 def refuse_missing(command: str, names: str) -> NoReturn:
-    """A command was not told what it is about."""
+    """Raise ``ConfigError``: a command lacks its argument."""
     raise ConfigError(
         f"`klamp {command}` was given no {names}. Write `klamp {command} {names} …`; "
         f"`klamp {command} --help` shows how."
@@ -273,7 +273,7 @@ def _is_positional(kind: Any) -> bool:
 
 
 def _in_its_words(text: str, command: str, words: Sequence[str]) -> str:
-    """The parser's boxed complaint as one line, for what none of the rules above sees."""
+    """Tyro's error as one line, for mistakes that none of the rules above finds."""
     bare = re.sub(r"\x1b\[[0-9;]*m|[╭╮╰╯│─═┌┐└┘]", " ", text)
     sentences = " ".join(bare.split()).split(" For full helptext")[0]
     return f"`klamp {command} {' '.join(words)}` cannot be read: {sentences}"

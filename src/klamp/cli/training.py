@@ -96,7 +96,7 @@ def _configured(env: str, given: Any, file: ConfigFile, options: dict[str, Any])
 
 
 def _again(out: Path | None) -> str:
-    """How to go on with many seeds."""
+    """How to resume many seeds, in words."""
     return "the same command" if out is None else f"the same command, or: klamp resume {out}"
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
-"""What may follow a whole number: `100k` is 100,000."""
+"""The suffixes of whole numbers: `100k` is 100,000."""
 
 
 def whole_number(word: str) -> int:

@@ -1,4 +1,4 @@
-"""What the loop knows of collection, wherever the environments are stepped.
+"""The interface of collection, on the host or on the device.
 
 A collector steps environments with the policy as it is and hands back a rollout; what the loop
 counts and checks of it is the same on the host and on the device.
@@ -15,11 +15,11 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 from klamp.envs.host.interface import Position
 from klamp.mathematics.normalization import Moments, Scaling
 from klamp.networks import Model
-from klamp.types import HostOrDevice, Rollout
+from klamp.types import HostOrDevice, PyTree, Rollout
 
 
 def never() -> None:
-    """Nobody asks to stop."""
+    """A ``check`` that never interrupts."""
 
 
 class BehaviorPolicy(NamedTuple):
@@ -35,7 +35,7 @@ class BehaviorPolicy(NamedTuple):
     log_std: float | None = None
     """The scale of the actions where a schedule sets it."""
     dropout_key: UInt32[np.ndarray, "T N 2"] | None = None
-    """Decides which hidden units each transition does without."""
+    """Decides which hidden units the dropout of each transition removes."""
 
 
 class Summary(NamedTuple):
@@ -80,7 +80,7 @@ class Collector(Protocol):
         ...
 
     def collect(self, behavior: BehaviorPolicy, check: Callable[[], None] = never) -> Collected:
-        """T steps of every environment. ``check`` is called wherever it can be left."""
+        """T steps of every environment. ``check`` is called wherever it can be interrupted."""
         ...
 
     def position(self) -> Position:
@@ -88,7 +88,7 @@ class Collector(Protocol):
         ...
 
     def restore(self, saved: dict[str, np.ndarray]) -> list[str]:
-        """Stand there again; what could not be restored exactly, in words."""
+        """Restore that position; returns what could not be restored exactly, in words."""
         ...
 
     def restart(self, iteration: int) -> None:
@@ -160,7 +160,7 @@ def summarize(
     return Summary(reward, ended, valid, observation, fault, terminated, numbers, episode_seed)
 
 
-def empty_hidden_state(model: Model, theta: Float[Array, " n"], rows: int) -> Any:
+def empty_hidden_state(model: Model, theta: Float[Array, " n"], rows: int) -> PyTree:
     """Zeros in the form of a policy's hidden state; None where it has none.
 
     An episode begins with the encoder's own initial state, whatever stands here.

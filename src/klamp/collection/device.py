@@ -31,14 +31,14 @@ from klamp.networks import Model
 from klamp.networks.action_decoder import action_decoder
 from klamp.runtime.device import on_host
 from klamp.runtime.seeding import Purpose, key
-from klamp.types import Inputs, Rollout
+from klamp.types import Inputs, PyTree, Rollout
 
 
 class CollectorState(NamedTuple):
-    """What one rollout hands to the next."""
+    """What is carried from one rollout to the next."""
 
     environments: BatchedState
-    hidden_state: Any
+    hidden_state: PyTree
     """[N, …]: what a recurrent policy carries to the next step; None without."""
     episode_start: Any
     """[N]: True where the hidden state is reset before the next step; None without."""
@@ -78,7 +78,7 @@ class DeviceCollector:
         settings: Settings,
         compiled_by: "DeviceCollector | None" = None,
     ) -> None:
-        """``compiled_by``: a collector that differs only in its seed lends its functions."""
+        """``compiled_by``: a collector that differs only in its seed, whose functions are used."""
         self._env, self._seed = env, settings.seed
         empty = empty_hidden_state(model, theta, environments.num_envs)
 
@@ -105,7 +105,7 @@ class DeviceCollector:
         return self._shapes
 
     def collect(self, behavior: BehaviorPolicy, check: Callable[[], None] = never) -> Collected:
-        """T steps of every environment; left before the program or not at all."""
+        """T steps of every environment; interrupted before the program or not at all."""
         check()
         return self.take(self.program(*self.arguments(behavior)))
 
@@ -188,7 +188,7 @@ def make_collect(
             action = policy.sample_from(noise_t)
             stand, after = environments.step(keys_t, at.environments, decode(action))
             ended = None if hidden_state is None else after.terminated | after.truncated
-            # What a row of the rollout was like before its action, then what came of it.
+            # First what was seen before the action, then its consequences.
             before = (at.environments.observation, at.environments.mask, at.hidden_state)
             row = (*before, at.episode_start, action, after)
             return CollectorState(stand, hidden_state, ended), row

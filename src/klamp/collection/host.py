@@ -29,14 +29,14 @@ from klamp.errors import CheckpointError
 from klamp.mathematics.normalization import kept_moments
 from klamp.networks import Model
 from klamp.networks.action_decoder import action_decoder
-from klamp.types import Inputs, Rollout
+from klamp.types import Inputs, PyTree, Rollout
 
 
 class CollectorPosition(NamedTuple):
     """Where collection stands between two iterations."""
 
     environments: Position
-    hidden_state: Any
+    hidden_state: PyTree
     """[N, …]: what a recurrent policy carries to the next step; None without."""
     episode_start: np.ndarray | None
     """[N]: True where the hidden state is reset before the next step."""
@@ -57,11 +57,11 @@ class HostCollector:
         self,
         environments: HostEnvironments,
         model: Model,
-        theta: Any,
+        theta: PyTree,
         settings: Settings,
         compiled_by: "HostCollector | None" = None,
     ) -> None:
-        """``compiled_by``: a collector that differs only in its seed lends its functions."""
+        """``compiled_by``: a collector that differs only in its seed, whose functions are used."""
         self.environments = environments
         length = settings.rollout_length
         shape = (length, environments.num_envs)
@@ -156,7 +156,7 @@ class HostCollector:
         )
 
     def restore(self, saved: dict[str, np.ndarray]) -> list[str]:
-        """Stand there again; what could not be restored exactly, in words."""
+        """Restore that position; returns what could not be restored exactly, in words."""
         prefix = "environments."
         own = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
         seen, problems = self.environments.restore(own)
@@ -174,7 +174,7 @@ class HostCollector:
         return problems
 
     def restart(self, iteration: int) -> None:
-        """A new episode in every environment: what they last showed is not to be gone on with."""
+        """A new episode in every environment: the last observations are discarded."""
         self._reset()
         if self._episode_start is not None:
             _put(self._hidden_state, -1, jax.tree.map(lambda leaf: 0 * leaf[0], self._hidden_state))
@@ -216,7 +216,7 @@ class HostCollector:
             self._mask = np.ones((len(self._reward), *mask.shape), bool)
 
     def _begin(self, behavior: BehaviorPolicy) -> np.ndarray:
-        """What to act on first; the environments are reset where that has not been done."""
+        """The first observation to act on; environments that were never reset are reset."""
         if self._current is None:
             self._reset()
         assert self._current is not None
@@ -229,7 +229,7 @@ class HostCollector:
         return self._current
 
     def _inputs(self, t: int) -> Any:
-        """What the policy sees at step t: ``Inputs``, or observations where there is no more."""
+        """What the policy gets at step t: ``Inputs``, or observations where they are all."""
         conditions = (self._mask, self._dropout_key, self._log_std, self._episode_start)
         if all(part is None for part in conditions):
             return self._observation[t]

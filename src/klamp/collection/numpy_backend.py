@@ -2,8 +2,8 @@
 
 Calling a compiled program costs a small policy more than its arithmetic: 18 µs for eight rows and
 two layers of 64, where numpy needs 10. The environment's own numpy code then runs at half its
-speed, too: the two together no longer fit what the processor keeps of code and branches, and a step
-of CartPole's vector environment with its action takes 105 µs in place of 54.
+speed, too: the two together no longer fit the processor's caches of instructions and branches, and
+a step of CartPole's vector environment with its action takes 105 µs in place of 54.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class Translation:
     of the rest: their leaves in, arrays of numpy, and a tree of those out.
     """
 
-    def __init__(self, function: Callable[..., Any], known: Any, *rest: Any) -> None:
+    def __init__(self, function: Callable[..., Any], known: object, *rest: object) -> None:
         program = trace(function, known, *rest)
         self._values = [program.constants.get(number) for number in range(len(program.shapes))]
         self._tree, self._outputs = program.tree, program.outputs
@@ -65,7 +65,7 @@ class Translation:
                 calls.append(_call(result, called, operation.operands))
             late.update(operation.results if varies else ())
 
-    def begin(self, known: Any) -> Callable[..., Any]:
+    def begin(self, known: object) -> Callable[..., Any]:
         """What follows from ``known`` is computed here, once."""
         values = list(self._values)
         for slot, leaf in zip(self._known, jax.tree.leaves(known), strict=True):
@@ -92,7 +92,7 @@ class Translation:
         return finish
 
 
-def translate(function: Callable[..., Any], known: Any, *rest: Any) -> Translation | None:
+def translate(function: Callable[..., Any], known: object, *rest: object) -> Translation | None:
     """The translation of ``function(known, *rest)``, if there is one."""
     try:
         return Translation(function, known, *rest)

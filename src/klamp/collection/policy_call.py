@@ -14,14 +14,15 @@ from klamp.runtime.device import cpu
 from klamp.types import Inputs
 
 Act = Callable[[Any, int], Any]
-"""Raw inputs, t → actions; with a memory, what to remember comes beside them."""
+"""Raw inputs, t → actions; of a recurrent policy, actions and the next hidden state."""
 
 
 def make_act(model: Model) -> Callable[[Array, Scaling | None, Any, Any], Act]:
     """θ, scaling, the rollout's noise, inputs like the rollout's → the policy call.
 
-    Where there is nothing but observations, the inputs are that array alone. On a CPU, small
-    networks then act in numpy (see ``translation``); all else acts by one compiled program.
+    Where the policy needs nothing but observations, the inputs are that array alone. On a CPU,
+    small networks then act in numpy (see ``numpy_backend``); all others act by one compiled
+    program.
     """
 
     def act(known: tuple[Array, Scaling | None], seen: Any, noise: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The words that a setting may be, where it is one of a few."""
+"""The choices of settings that are one of a few words."""
 
 from typing import Literal
 

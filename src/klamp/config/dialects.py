@@ -1,4 +1,4 @@
-"""What settings are called elsewhere, so that a name from there is answered with ours.
+"""The names of settings in other libraries, so that one of these is answered with klamp's.
 
 The names are those of Stable-Baselines3 and sb3-contrib, CleanRL, RLlib, Spinning Up and the
 papers; docs/glossary.md has the table.
@@ -46,13 +46,13 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "backtrack_ratio": ("line_search_shrinking_factor", "backtrack_coeff"),
     "max_backtracks": ("line_search_max_iter", "backtrack_iters"),
 }
-"""The names that each of our settings has elsewhere."""
+"""The names in other libraries of each setting."""
 
 _OURS = {name: ours for ours, names in ELSEWHERE.items() for name in names}
 
 
 def our_name(name: str) -> str | None:
-    """What a setting that others call so is called here; None where nobody calls one so."""
+    """The name here of a setting that others call so; None where no other library does."""
     return _OURS.get(name)
 
 
@@ -76,7 +76,7 @@ def answering_dialects(kind: type[T]) -> type[T]:
 
 
 def _answer(kind: str, name: str, known: list[str]) -> str:
-    """What is said of a setting that ``kind`` does not have."""
+    """The error about a setting that ``kind`` does not have."""
     ours = our_name(name)
     if ours in known:
         return f"`{kind}` has no setting `{name}`: it is called `{ours}` here."

@@ -8,7 +8,7 @@ from klamp.errors import ConfigError, shown
 
 
 def checked_env_kwargs(env_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The arguments as they are read back from JSON, so that a resumed run gets the very same.
+    """The arguments as they are read back from JSON, so that a resumed run gets the same ones.
 
     Tuples become lists. Raises ``ConfigError`` where a name is no text, or a value no JSON.
     """
@@ -55,8 +55,8 @@ def env_kwargs_of(words: Sequence[str]) -> dict[str, Any]:
     return checked_env_kwargs(found)
 
 
-def has_text(value: Any) -> bool:
-    """Whether there is text in a JSON value, which a constructor may take for a file's name."""
+def has_text(value: object) -> bool:
+    """Whether a JSON value contains text, which a constructor may take for a file name."""
     if isinstance(value, dict):
         return any(map(has_text, value.values()))
     return isinstance(value, str) or (isinstance(value, list) and any(map(has_text, value)))

@@ -1,20 +1,19 @@
-"""What the names of an environment and of its wrappers say of where they come from."""
+"""The origin of environments and wrappers, from their names."""
 
 OBJECT = "object:"
-"""How the name of an environment begins that was given as an object: it is written in JAX, or steps
-many rows."""
+"""The prefix of environments given as objects: written in JAX, or vector environments."""
 
 FACTORY = "factory:"
-"""How the name of one begins that a class or a function makes: ``factory:module:name``."""
+"""The prefix of environments made by a class or a function: ``factory:module:name``."""
 
 POOL = "envpool:"
-"""How EnvPool's begin."""
+"""The prefix of EnvPool's environments."""
 
 LANGUAGE = "lm:"
-"""How the name begins of what a language model is trained in."""
+"""The prefix of what a language model is trained in."""
 
 LIBRARIES = ("gymnax", "brax", "playground")
-"""What stands before the colon in the name of an environment of theirs."""
+"""The prefixes of JAX libraries' environments, before the colon."""
 
 
 def module_of(env: str) -> str | None:
@@ -29,8 +28,8 @@ def module_of(env: str) -> str | None:
 def code_module(name: str) -> str | None:
     """The module of code that is named as ``module:name``.
 
-    None where it cannot be imported by that name: what a script or a function defined is gone with
-    it, and a name without a colon is one of klamp's own.
+    None where it cannot be imported by that name: it was defined in a script or a function, or it
+    has no colon and is one of klamp's own.
     """
     module, _, inside = name.partition(":")
     return module if inside and can_be_imported(name) else None

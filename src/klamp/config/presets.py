@@ -1,7 +1,7 @@
 """Tuned settings by algorithm and environment, and sound defaults for all others.
 
-A preset is a function of nothing: the settings it returns are data, and ``config.json`` records
-every one of them, so a run never depends on a preset that changed later.
+Presets are data, and ``config.json`` records every setting, so that a run does not depend on a
+preset that changed later.
 """
 
 import re
@@ -28,7 +28,7 @@ NORMALIZED: Values = {"normalize_observation": True}
 _MUJOCO: Values = {"normalize_observation": True, "normalize_reward": True, "steps": 1_000_000}
 
 WRAPPERS: dict[str, tuple[str, ...]] = {"ALE": ("atari", "frame-stack=4", "sign-reward")}
-"""What the environments of a task are wrapped in, where nobody says otherwise."""
+"""The wrappers of a task's environments, unless others are given."""
 
 SHARED: dict[str, Values] = {
     "CartPole": {"steps": 100_000},
@@ -81,19 +81,19 @@ OWN: dict[tuple[str, str], Values] = {
 
 
 def preset(env: str, algo: str | None) -> Values:
-    """All values that the preset of an environment sets, by name, and of an algorithm, if named."""
+    """The values that the preset sets for an environment, and for an algorithm, if named."""
     task = task_of(env)
     own = {} if algo is None else OWN.get((task, algo), {})
     return SHARED.get(task, NORMALIZED) | own
 
 
-def usual_wrappers(env: Any) -> tuple[str, ...]:
-    """What an environment is wrapped in where nobody says otherwise; only a name has any."""
+def usual_wrappers(env: object) -> tuple[str, ...]:
+    """The wrappers of an environment unless others are given; only a name has any."""
     return WRAPPERS.get(task_of(env), ()) if isinstance(env, str) else ()
 
 
 def task_of(env: str) -> str:
-    """The task of an environment: it wants the same settings in every version and library.
+    """The task of an environment, which has the same settings in every version and library.
 
     All games of Atari (``ALE/…``) are one.
     """
@@ -115,8 +115,8 @@ def configure(
 
     An algorithm given by name, or not at all (PPO), gets the preset's settings. One given as a
     config is taken as it is, and of the preset only what holds for the environment whatever the
-    algorithm: values that were tuned together with those of another config are none of its own.
-    Raises ``ConfigError`` on an unknown name or setting, and on one that would do nothing.
+    algorithm: values that were tuned for another config do not apply to it. Raises ``ConfigError``
+    on an unknown name or setting, and on one that would do nothing.
     """
     check_environment_name(env)
     name = algorithm if isinstance(algorithm, str) else None
@@ -175,7 +175,7 @@ def _with_defaults(kind: type[Any]) -> Any:
 def sources(config: RunConfig, given: Mapping[str, str]) -> dict[str, str]:
     """Where each setting of a configuration comes from.
 
-    ``given`` says it of those that a person gave; the others are of the preset, or defaults.
+    ``given`` has it for those that the user gave; the others are from the preset, or defaults.
     """
     algorithm, settings = config.algorithm, config.settings
     found = {item.name: "default" for part in (settings, algorithm) for item in fields(part)}
@@ -185,7 +185,7 @@ def sources(config: RunConfig, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def refuse_unknown(key: str, chosen: AlgorithmConfig, allowed: set[str]) -> None:
-    """Raise ``ConfigError`` where a name is no setting: misspelt, of elsewhere, or misplaced."""
+    """Raise ``ConfigError`` where a name is no setting: misspelt, foreign or misplaced."""
     if key in allowed:
         return
     kind, own = type(chosen).__name__, {item.name for item in fields(chosen)}

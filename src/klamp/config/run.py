@@ -22,11 +22,11 @@ NAME_LIMIT = 300
 folder may have."""
 
 BESIDE = ("network", "start_from", "start_from_sha256")
-"""What a configuration may hold besides settings, where it is not None."""
+"""Keys that a configuration may have besides settings, where they are not None."""
 
 
 class KeptSettings(Protocol):
-    """The settings by which any run is told of and kept, whatever it trains."""
+    """The settings that recorder and reporters need, whatever a run trains."""
 
     @property
     def steps(self) -> int:
@@ -35,12 +35,12 @@ class KeptSettings(Protocol):
 
     @property
     def seed(self) -> int:
-        """Where the run's random numbers come from."""
+        """The seed of the run's random numbers."""
         ...
 
     @property
     def schedule_steps(self) -> int | None:
-        """Steps over which what is scheduled goes to its end; None: all of the run's."""
+        """Steps over which schedules reach their end; None: all of the run's."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class KeptSettings(Protocol):
 
     @property
     def keep_checkpoint_every(self) -> int:
-        """Of so many checkpoints one stays for good; 0: none."""
+        """One of every so many checkpoints is kept for good; 0: none."""
         ...
 
     @property
@@ -74,26 +74,26 @@ class Configuration(Protocol):
 
     @property
     def env(self) -> str:
-        """What the policy acts in, by name."""
+        """The name of the environment or task."""
         ...
 
     @property
     def algorithm(self) -> AlgorithmConfig:
-        """The update and its settings."""
+        """The algorithm's config."""
         ...
 
     @property
     def settings(self) -> KeptSettings:
-        """What all algorithms share."""
+        """The settings that all algorithms share."""
         ...
 
     @property
     def batch_in_words(self) -> str:
-        """How large a batch is, as the heading of a run says it."""
+        """The size of a batch, for the heading of a run."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """What `config.json` holds."""
+        """The content of `config.json`."""
         ...
 
 
@@ -107,9 +107,9 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value  # pyright: ignore
 
 
-def check_environment_name(env: Any) -> None:
-    """Raise ``ConfigError`` where an environment is not given by its name."""
-    if not _is_name(env):
+def check_environment_name(env: object) -> str:
+    """The name of an environment; ``ConfigError`` where it is not given by its name."""
+    if not isinstance(env, str) or not _is_name(env):
         found = printable(" ".join(repr(env).split()), NAME_LIMIT)
         raise ConfigError(
             f"The environment is {found}, but must be a name: a Gymnasium id such as "
@@ -117,6 +117,7 @@ def check_environment_name(env: Any) -> None:
             "function that makes one, so that each copy is made anew; or register it by "
             "`gymnasium.register(id=…, entry_point=…)`, and give its id."
         )
+    return env
 
 
 def _check_wrapper_names(names: Any) -> None:
@@ -159,22 +160,22 @@ class RunConfig:
     env: str
     """The environment by name: a Gymnasium id, `module:id`, or `factory:module:name` of a class."""
     algorithm: AlgorithmConfig
-    """The update and its settings."""
+    """The algorithm's config."""
     settings: Settings = field(default_factory=Settings)
-    """What all algorithms share."""
+    """The settings that all algorithms share."""
     network: str | None = None
     """The function that builds networks of the user's own, as ``module:name``."""
     env_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
     """Arguments of the environment's constructor, as JSON holds them."""
     wrappers: tuple[str, ...] = ()
-    """What the environment is wrapped in, the innermost first: names, or ``module:name``."""
+    """The environment's wrappers, the innermost first: names, or ``module:name``."""
     start_from: str | None = None
     """The checkpoint whose parameters the run began with."""
     start_from_sha256: str | None = None
     """The sum of that checkpoint's arrays."""
 
     def __post_init__(self) -> None:
-        """Check what no part can see alone; what the algorithm implies becomes the settings'."""
+        """Check settings against each other; set those that the algorithm implies."""
         check_environment_name(self.env)
         check_algorithm(self.algorithm)
         object.__setattr__(self, "env_kwargs", checked_env_kwargs(self.env_kwargs))
@@ -187,7 +188,7 @@ class RunConfig:
 
     @property
     def batch_in_words(self) -> str:
-        """How large a batch is, as the heading of a run says it."""
+        """The size of a batch, for the heading of a run."""
         return f"{self.settings.num_envs} environments × {self.settings.rollout_length} steps"
 
     def to_dict(self) -> dict[str, Any]:

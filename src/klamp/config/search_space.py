@@ -17,10 +17,10 @@ from klamp.config.validation import is_number
 from klamp.errors import ConfigError, closest, shown
 
 UNSET = "unset"
-"""How a file says that a setting is left without a value, for which TOML has no word."""
+"""The text for an unset setting in a file, since TOML has no null."""
 
 NOT_TUNED = ("seed", "steps", "eval_interval", "eval_episodes", "stop_at_return")
-"""What the trials of a sweep have in common, so that their returns can be compared."""
+"""Settings that all trials of a sweep have in common, so that their returns can be compared."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Interval:
     low: float
     high: float
     log: bool = False
-    """Whether a factor, and not a difference, is the distance between two values."""
+    """Whether the interval is sampled on a logarithmic scale."""
 
     @property
     def integral(self) -> bool:
@@ -38,7 +38,7 @@ class Interval:
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def with_value(self, value: Any) -> "Interval":
-        """The same, made large enough for a number."""
+        """The same, widened to contain a number."""
         if not is_number(value) or (self.log and value <= 0):
             return self
         return Interval(min(self.low, value), max(self.high, value), self.log)
@@ -112,20 +112,20 @@ OWN: dict[str, Space] = {
     "ppo": {**_EPOCHS, "clip": Choice((0.1, 0.2, 0.3)), **_LAMBDA},
     "ppo-kl": {**_EPOCHS, "target_kl": Interval(3e-3, 3e-2, log=True), **_LAMBDA},
 }
-"""What is tried with one algorithm besides; nothing with one that is not here."""
+"""Further settings that are tried with an algorithm; none with one that is not here."""
 
 
 def search_space(env: str, algo: str, given: Space | None = None) -> dict[str, Interval | Choice]:
-    """What is tried with an algorithm in an environment: klamp's own, or what a person gave.
+    """The space of an algorithm in an environment: klamp's own, or the one given.
 
-    Each part is made large enough for the preset's value, so that the preset can be a trial.
+    Each part is widened to contain the preset's value, so that the preset can be a trial.
     """
     preset = configure(env, algo, {}).to_dict()
     space = {**SHARED, **OWN.get(algo, {})} if given is None else given
     return {name: part.with_value(held(preset[name])) for name, part in space.items()}
 
 
-def held(value: Any) -> Any:
+def held(value: object) -> Any:
     """A list of JSON as the tuple that a setting is."""
     return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
 

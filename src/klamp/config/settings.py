@@ -1,10 +1,10 @@
-"""Every setting a person can choose: frozen dataclasses, checked when made, light to import.
+"""The settings of a run: frozen dataclasses, checked when made, light to import.
 
-The settings that all algorithms share are stated in groups, each a dataclass with its own fields
-and checks; ``Settings`` inherits from all of them, so that its fields are flat. What belongs to
-one update alone is in the class of that algorithm, in ``config.algorithms``. The type of a field
-says what its values may be (``validation``), and the docstring under it is also its help on the
-command line. Nothing here imports JAX, so that ``klamp --help`` answers at once.
+The settings that all algorithms share are in groups, each a dataclass with its own fields and
+checks; ``Settings`` inherits from all of them, so that its fields are flat. Settings of one
+algorithm are in its own class, in ``config.algorithms``. The type of a field says what its values
+may be (``validation``), and the docstring under it is also its help on the command line. Nothing
+here imports JAX, so that ``klamp --help`` answers at once.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from klamp.config.validation import (
 )
 
 BOOKKEEPING = ("klamp_version", "signature")
-"""Keys of `config.json` that say who wrote it."""
+"""Keys of `config.json` about its writer."""
 
 BESIDE_SETTINGS = (
     "env",
@@ -62,10 +62,10 @@ class TrainingSettings:
     """How long the run is, and where its random numbers come from."""
 
     steps: Count = 100_000
-    """Environment steps to train for. The last rollout is completed, so a little more is done."""
+    """Environment steps to train for. The last rollout is completed, so slightly more are made."""
     schedule_steps: Count | None = None
-    """Steps over which what has a final value (final_learning_rate, final_clip) goes to it, and
-    stays there; unset: all of the run's."""
+    """Steps over which settings with a final value (final_learning_rate, final_clip) reach it; they
+    keep it afterwards. Unset: all steps of the run."""
     seed: Seed = 0
     """Every random number of the run derives from it; 0 to 2⁶³ − 1."""
 
@@ -75,7 +75,7 @@ class TrainingSettings:
         check_fields(self, TrainingSettings)
 
     def progress(self, step: int) -> float:
-        """How far what is scheduled has come after so many steps, from 0 to 1."""
+        """The progress of schedules after so many steps, from 0 to 1."""
         return min(step / (self.schedule_steps or self.steps), 1.0)
 
 
@@ -89,14 +89,14 @@ class CollectionSettings:
     """Steps of each environment between two updates; the batch is this times num_envs."""
     vectorization: choices.Vectorization = "auto"
     """auto: the environment's own vector form for more than two, else one process; sync: one
-    process; async: one process per environment, for environments that take over a millisecond a
+    process; async: one process per environment, for environments that take over a millisecond per
     step. A script that asks for async must train under `if __name__ == "__main__":`."""
     step_limit_s: Positive = 60.0
-    """Seconds that an environment may take for a step: at the start-up check, which then ends the
-    run; under vectorization async at all times, which then plays its episode again elsewhere."""
+    """Seconds that an environment may take for a step: in the start-up check, which ends the run;
+    with vectorization async always: the environment is then replaced, and its episode replayed."""
     normalize_observation: bool = False
     """Scale observations by their running mean and deviation. Advised unless they are near 1.
-    Images and other bytes are not: they are divided by 255, whatever this says."""
+    Images and other bytes are always divided by 255 instead."""
     normalize_reward: bool = False
     """Scale rewards by the running deviation of the discounted return (reports stay raw)."""
 
@@ -121,18 +121,19 @@ class CollectionSettings:
 
 @dataclass(frozen=True)
 class AdvantageSettings:
-    """What an action is worth: advantages, and the targets of the critic."""
+    """Advantages, and the targets of the critic."""
 
     discount: Share = 0.99
     """γ, the weight of a reward one step later; 0 to 1."""
     trace_decay: Share = 0.95
     """λ of generalised advantage estimation: 0 trusts the critic, 1 the sampled returns."""
     advantage_estimator: choices.AdvantageEstimator = "gae"
-    """gae; monte-carlo: the return less the critic's value; return: the rewards that the rollout
-    saw, without a critic; standardized-return: those to mean 0 and deviation 1, less the value.
-    Under REINFORCE its baseline decides."""
+    """gae; monte-carlo: the return minus the critic's value; return: the return up to the rollout's
+    end, without a critic; standardized-return: that return at mean 0 and deviation 1, minus the
+    value. With REINFORCE, its baseline decides."""
     value_target: choices.ValueTarget = "td-lambda"
-    """What the critic learns: the λ-return, or the (standardised, if so) Monte-Carlo return."""
+    """The critic's target: the λ-return, or the Monte-Carlo return, standardised where the
+    advantage is."""
     advantage_normalization: choices.AdvantageNormalization = "batch"
     """Standardise advantages over the whole batch, over each minibatch (A2C and REINFORCE have
     one, NPG and TRPO none), or not at all."""
@@ -158,29 +159,30 @@ class NetworkSettings:
     shared_network: bool = False
     """Policy and critic share the hidden layers, instead of each having its own."""
     recurrent_size: NotNegativeInt = 0
-    """Width of a gated recurrent unit that policy and critic share; 0: no memory."""
+    """Width of a gated recurrent unit that policy and critic share; 0: none."""
     sequence_length: Count = 32
     """Steps that the gradient of a recurrent network reaches back; divides rollout_length."""
     dropout: ShareBelowOne = 0.0
-    """Share of the policy's hidden units left out, by one mask per transition that collection and
-    every part of the update see alike; 0: none. Evaluation leaves nothing out."""
+    """Share of the policy's hidden units that dropout removes, by one mask per transition, the same
+    in collection and in every part of the update; 0: none. Evaluation has no dropout."""
     initial_log_std: Finite = 0.0
     """Log of the initial standard deviation of continuous actions, in units of the action."""
     action_scale: choices.ActionScale = "learned"
     """Standard deviation of continuous actions: learned, the same in every state; state, learned
-    as a function of the state; scheduled, from action_std by action_std_decay a step."""
+    as a function of the state; scheduled: action_std, minus action_std_decay per step."""
     action_std: Positive = 0.6
     """The scheduled standard deviation at the first step."""
     action_std_decay: NotNegative = 2e-7
-    """What a scheduled standard deviation loses each environment step."""
+    """The decrease of a scheduled standard deviation per environment step."""
     action_std_minimum: Positive = 0.1
-    """What a scheduled standard deviation does not fall below."""
+    """The least scheduled standard deviation."""
     mean_activation: choices.MeanActivation = "none"
     """tanh keeps the mean of a Gaussian within ±1, in units of the action (its samples may lie
     beyond); none leaves it as it is."""
     action_bounds: choices.ActionBounds = "clip"
-    """How continuous actions keep to their bounds: clip, a Gaussian cut off on the way to the
-    environment; tanh, a Gaussian squashed into them; beta, a Beta distribution over them."""
+    """How continuous actions keep to their bounds: clip, a Gaussian whose samples are clipped
+    before the environment's step; tanh, a Gaussian squashed into them; beta, a Beta distribution
+    over them."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -196,11 +198,11 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class CriticSettings:
-    """The fit of the critic by itself, after the step of the policy."""
+    """The critic's own fit, after the step of the policy."""
 
     critic_epochs: Count = 10
-    """Passes over the batch that fit the critic by itself, after the step of TRPO, NPG and
-    REINFORCE with V; the others learn it together with the policy."""
+    """Passes over the batch that fit the critic after the step of TRPO, NPG and REINFORCE with V;
+    the other algorithms learn it together with the policy."""
     critic_minibatch_size: Count = 64
     """Samples in each step of that fit; where the batch is below the default, all of it."""
     critic_learning_rate: Positive = 1e-3
@@ -213,12 +215,13 @@ class CriticSettings:
 
 @dataclass(frozen=True)
 class CheckpointSettings:
-    """When a run is saved, and what is kept of it."""
+    """When a run is saved, and which checkpoints are kept."""
 
     checkpoint_interval: Count = 50_000
     """Environment steps between two checkpoints; one is always made at the end."""
     keep_checkpoint_every: NotNegativeInt = 10
-    """Of so many checkpoints one stays for good, besides the last three and the best; 0: none."""
+    """One of every so many checkpoints is kept for good, besides the last three and the best; 0:
+    none."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -241,10 +244,10 @@ class EvaluationSettings:
     """End the run when the mean return of an evaluation reaches this; without eval_interval, that
     of the last 100 training episodes. Unset: train for all steps."""
     stop_on_plateau: Count | None = None
-    """End the run when so many evaluations in a row have not had a mean return above the highest
-    of all before them; without eval_interval, so many updates, by the mean return of the last 100
-    training episodes, counted from the update on by which 100 have ended. Unset: train for all
-    steps."""
+    """End the run when so many evaluations in a row have not had a mean return above the highest of
+    all before them; without eval_interval, so many updates, by the mean return of the last 100
+    training episodes, counted from the first update with 100 finished episodes. Unset: train for
+    all steps."""
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -276,7 +279,7 @@ class Settings(
     CollectionSettings,
     TrainingSettings,
 ):
-    """What all algorithms share: the fields of every group, side by side."""
+    """The settings that all algorithms share: the fields of every group."""
 
     def __post_init__(self) -> None:
         """Check each group, and what concerns two of them."""
@@ -287,5 +290,5 @@ class Settings(
 
 
 def _integral(value: Any) -> Any:
-    """1e6 is a number of steps; 1e6 + 0.5 is not."""
+    """1e6 as the integer that it is; other values unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

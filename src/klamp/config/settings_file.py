@@ -22,7 +22,7 @@ def as_toml(config: RunConfig, sources: Mapping[str, str]) -> str:
 
 def _line(name: str, value: Any, source: str) -> str:
     if value is None:
-        # TOML has no word for it: what is left out is unset.
+        # TOML has no null: what is left out is unset.
         return f"# {name} is unset"
     text = f"{name} = {_toml(value)}"
     return f"{text:<42} # {source}" if source else text

@@ -1,7 +1,7 @@
 """Settings that would do nothing, and why.
 
-What an algorithm, the other settings or the spaces leave without effect is refused where it differs
-from its default: a person who gave it expects something of it, and ``config.json`` is to hold what
+A setting that the algorithm, other settings or the spaces leave without effect is refused where it
+differs from its default: whoever gave it expects an effect, and ``config.json`` should hold what
 was done. Light to import, like ``config``.
 """
 
@@ -19,7 +19,7 @@ SCHEDULE = ("action_std", "action_std_decay", "action_std_minimum")
 
 
 class Decided(NamedTuple):
-    """What an environment's spaces, and who made the networks, decide over settings."""
+    """The facts about spaces and networks that decide which settings have an effect."""
 
     image: bool
     """Whether the networks see images."""
@@ -47,7 +47,7 @@ def refuse_unused(algorithm: AlgorithmConfig, settings: Settings, unused: Iterat
 
 
 def by_choices(algorithm: AlgorithmConfig, settings: Settings) -> Iterator[Unused]:
-    """What algorithm and settings leave without effect, whatever the environment."""
+    """The settings that algorithm and other settings leave without effect."""
     yield from _of_the_critic(algorithm, settings)
     yield from _of_the_networks(settings)
     kind = type(algorithm).__name__
@@ -103,7 +103,7 @@ def _of_the_networks(settings: Settings) -> Iterator[Unused]:
 
 
 def by_spaces(settings: Settings, decided: Decided, action_space: Any) -> Iterator[Unused]:
-    """What the environment, or a network of the user's own, leaves without effect."""
+    """The settings that the environment, or a user's own network, leaves without effect."""
     if decided.own_network:
         yield Unused(
             ("hidden_sizes", "activation", "shared_network", "mean_activation", "initial_log_std"),

@@ -1,7 +1,7 @@
 """Checks of settings, with errors that name the setting, its value and what was expected.
 
-The type of a field says what its values may be: ``steps: Count``, ``discount: Share``. Of a
-``Literal`` they are its words, and ``Count | None`` may also be None.
+The type of a field says what its values may be: ``steps: Count``, ``discount: Share``. A
+``Literal`` allows its words, ``Count | None`` also None.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from klamp.errors import ConfigError, shown
 
 
-def require(condition: bool, config: Any, name: str, expected: str) -> None:
+def require(condition: bool, config: object, name: str, expected: str) -> None:
     """Raise a ``ConfigError`` that names the field, its value and what was expected."""
     if not condition:
         value = getattr(config, name)
@@ -22,7 +22,7 @@ def require(condition: bool, config: Any, name: str, expected: str) -> None:
         )
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Whether a setting is a number that a float can hold (True is none)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -32,13 +32,13 @@ def is_number(value: Any) -> bool:
         return False
 
 
-def is_integer(value: Any, at_least: int) -> bool:
+def is_integer(value: object, at_least: int) -> bool:
     """Whether a setting is an integer of that size (True is none)."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
 
 
 class Allowed(NamedTuple):
-    """What the values of a setting may be; stands in the ``Annotated`` type of its field."""
+    """The allowed values of a setting, in the ``Annotated`` type of its field."""
 
     expected: str
     """In words, after "must be"."""
@@ -60,7 +60,7 @@ Share = Annotated[
 ]
 
 
-def check_fields(config: Any, kind: type[Any]) -> None:
+def check_fields(config: object, kind: type[Any]) -> None:
     """Check the fields that ``kind`` has, in a config of that class or of one that inherits it."""
     for item in fields(kind):
         value = getattr(config, item.name)
@@ -71,7 +71,7 @@ def check_fields(config: Any, kind: type[Any]) -> None:
 
 
 def _allowed(kind: Any) -> list[Allowed]:
-    """What the type of a field says that its values may be."""
+    """The allowed values by the type of a field."""
     if get_origin(kind) is Literal:
         words = get_args(kind)
         return [Allowed(f"one of {', '.join(map(repr, words))}", lambda value: value in words)]
@@ -83,7 +83,7 @@ def _allowed(kind: Any) -> list[Allowed]:
 
 
 def check(
-    config: Any,
+    config: object,
     *,
     positive: tuple[str, ...] = (),
     not_negative: tuple[str, ...] = (),

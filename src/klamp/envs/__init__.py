@@ -1,4 +1,4 @@
-"""Environments: how they are made, stepped and checked. Only this room calls Gymnasium's makers."""
+"""How environments are made, stepped and checked; no other folder calls ``gymnasium.make``."""
 
 MASK_KEY = "action_mask"
-"""Where an environment tells the allowed actions: a key of its info or of a Dict observation."""
+"""The key of an info, or of a Dict observation, with the mask of allowed actions."""

@@ -1,7 +1,7 @@
 """What an ``env`` is, decided once: from a name, a class, a function or an object to its source.
 
-Everything that makes, steps, checks, films or records environments asks the source, and knows no
-kind of them.
+Code that makes, steps, checks, films or records environments asks the source, and does not
+distinguish kinds of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ LIBRARIES: dict[str, Callable[[str, Mapping[str, Any]], DeviceEnvironment]] = {
     "brax": brax,
     "playground": playground,
 }
-"""What makes the environments of a JAX library, by what stands before the colon of their names."""
+"""Makers of the environments of JAX libraries, by the prefix of their names."""
 
 
 class EnvironmentSource(Protocol):
@@ -60,12 +60,12 @@ class EnvironmentSource(Protocol):
 
     @property
     def exact(self) -> bool:
-        """Whether it is expected to be put back exactly where it stood."""
+        """Whether its position is expected to be restored exactly."""
         ...
 
     @property
     def rows(self) -> int | None:
-        """How many are stepped together, where it is not for the settings to say."""
+        """The number stepped together, where the settings do not decide it."""
         ...
 
     @property
@@ -100,7 +100,7 @@ class EnvironmentSource(Protocol):
 
 
 def resolve(
-    env: Any, env_kwargs: Mapping[str, Any] | None = None, wrappers: Any = None
+    env: object, env_kwargs: Mapping[str, Any] | None = None, wrappers: object = None
 ) -> EnvironmentSource:
     """The source of an environment, whatever it was given as.
 
@@ -124,8 +124,7 @@ def resolve(
         return _object(env, arguments, wrapped)
     if callable(env):
         return GymnasiumSource(FACTORY + qualified_name(env), arguments, wrapped, env)
-    check_environment_name(env)
-    return _named(env, arguments, wrapped)
+    return _named(check_environment_name(env), arguments, wrapped)
 
 
 def _object(env: Any, arguments: dict[str, Any], wrapped: tuple[Wrapper, ...]) -> DeviceSource:
@@ -176,7 +175,7 @@ def _named(env: str, arguments: dict[str, Any], wrapped: tuple[Wrapper, ...]) ->
 
 
 def source_of(
-    config: RunConfig, environment: Any = None, wrappers: Any = None
+    config: RunConfig, environment: object = None, wrappers: object = None
 ) -> EnvironmentSource:
     """The source of a run's environment, from its configuration and what is given again.
 
@@ -200,14 +199,14 @@ def source_of(
     return source
 
 
-def given_again(environment: Any, wrappers: Any, network: Any) -> list[str]:
+def given_again(environment: object, wrappers: object, network: object) -> list[str]:
     """Which of the parts of a run its user gives again, so that no name leads to them."""
     parts = {"environment": environment, "wrappers": wrappers, "network": network}
     return [name for name, value in parts.items() if value is not None]
 
 
 def source_to_evaluate(
-    config: RunConfig, env: Any, env_kwargs: Mapping[str, Any] | None, wrappers: Any
+    config: RunConfig, env: object, env_kwargs: Mapping[str, Any] | None, wrappers: object
 ) -> EnvironmentSource:
     """The source of environments for a run's policy: the run's own, but for what is given.
 

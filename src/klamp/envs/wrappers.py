@@ -156,7 +156,7 @@ class _WithValue:
         return KNOWN[self.name].wrap(env, self.value)
 
 
-def wrapper_of(given: Any) -> Wrapper:
+def wrapper_of(given: object) -> Wrapper:
     """A wrapper from its name, ``name=value``, ``module:name``, or a callable ``env → env``.
 
     Raises ``ConfigError`` where it is none of these, or a value does not fit.
@@ -186,7 +186,7 @@ def wrapper_of(given: Any) -> Wrapper:
     return Wrapper(given, _WithValue(name, value), KNOWN[name].env_kwargs)
 
 
-def wrappers_of(given: Any) -> tuple[Wrapper, ...]:
+def wrappers_of(given: object) -> tuple[Wrapper, ...]:
     """All wrappers of a run, the innermost first."""
     if given is None:
         return ()

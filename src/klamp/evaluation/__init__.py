@@ -1,1 +1,1 @@
-"""A trained policy: how it acts, and how well."""
+"""Trained policies: acting, evaluation, films, export, comparison."""

@@ -1,4 +1,4 @@
-"""What a policy may do in a state, in the terms of the environment's actions."""
+"""A policy's distribution in a state, over the environment's actions."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from klamp.config.choices import ActionBounds
+from klamp.envs.spaces.supported import Space
 from klamp.mathematics.distributions import (
     Bernoulli,
     Categorical,
@@ -21,23 +22,23 @@ from klamp.mathematics.distributions.squashed import NODES, REACH, squash
 from klamp.runtime.device import in_float32
 
 INSIDE = 1 - 2.0**-24
-"""Actions at a bound, where rounding puts them, are taken as this share of the way to it."""
+"""Actions that rounding puts at a bound are moved to this share of the way to it."""
 
 
 @dataclass(frozen=True)
 class ActionDistribution:
     """π(·|observation), of one observation or of a batch; numpy in, numpy out.
 
-    What is given for each part of an action has the structure of the action space: a dict for Dict,
-    a tuple for Tuple.
+    Results with one entry per part of an action have the structure of the action space: a dict for
+    Dict, a tuple for Tuple.
     """
 
     parameters: Any
     """The distribution as `klamp.distributions` has it, one row for each observation."""
-    action_space: Any
+    action_space: Space
     bounds: ActionBounds
     single: bool
-    """Whether it is of one observation, so that results have no axis for the rows."""
+    """Whether it is of one observation, so that results have no axis of rows."""
 
     @property
     def probabilities(self) -> Any:
@@ -52,8 +53,8 @@ class ActionDistribution:
     def deviation(self) -> Any:
         """Standard deviation of each number of a Box, in units of the action; None of other parts.
 
-        That of the Gaussian before it is cut off at the bounds (``clip``), that of the bounded
-        action under ``tanh`` and ``beta``.
+        Under ``clip`` it is that of the Gaussian before clipping; under ``tanh`` and ``beta``, of
+        the bounded action.
         """
         return self._each(_deviation)
 
@@ -67,8 +68,8 @@ class ActionDistribution:
     def log_prob(self, action: Any) -> Any:
         """Log π(action), in nats, of an action as ``act`` returns it: a float, or [N].
 
-        Of a Box it is the log of a density, in units of the action; under ``clip`` that of the
-        Gaussian, at the bounds, too, where all that is cut off gathers.
+        Of a Box it is the log of a density, in units of the action; under ``clip`` it is that of
+        the Gaussian, also at the bounds, to which samples are clipped.
         """
         rows = len(np.asarray(self.parameters.entropy()))
         sampled = _sampled(self.action_space, self.parameters, self.bounds, action, rows)

@@ -1,7 +1,7 @@
 """Drawing without a display: MuJoCo by EGL, else by OSMesa, where the user has not chosen.
 
 MuJoCo reads the choice from the variable ``MUJOCO_GL``, and a process that has tried one library
-cannot go over to another. So each is tried in a short process of its own first.
+cannot use another. So each is first tried in a short process of its own.
 """
 
 import os
@@ -16,7 +16,7 @@ VARIABLE = "MUJOCO_GL"
 BY = {"egl": "libegl1 and libgl1", "osmesa": "libosmesa6"}
 """The libraries that draw without a display, in the order tried, and Debian's packages of them."""
 LIMIT_S = 60.0
-"""Seconds for one to draw nothing."""
+"""Seconds for a library to draw an empty scene."""
 
 _TRY = """
 import mujoco
@@ -30,7 +30,7 @@ mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
 
 @contextmanager
 def without_display(env: str) -> Generator[None]:
-    """Have what is drawn inside be drawn without a display, where there is none and MuJoCo draws.
+    """Draw without a display inside the block, where there is none and MuJoCo draws.
 
     The variable is as before afterwards. Raises ``ConfigError`` where no library works.
     """

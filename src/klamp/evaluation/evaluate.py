@@ -1,4 +1,4 @@
-"""How well a policy does: whole episodes, raw rewards, frozen normalisation."""
+"""Evaluating a policy: whole episodes, raw rewards, frozen normalisation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from klamp.runtime.device import in_float32
 from klamp.runtime.seeding import Purpose
 
 COPIES = 16
-"""Environments that are stepped together, at most."""
+"""The most environments that are stepped together."""
 
 
 class Evaluation(NamedTuple):
@@ -27,7 +27,7 @@ class Evaluation(NamedTuple):
     returns: np.ndarray
     lengths: np.ndarray
     numbers: Mapping[str, np.ndarray] = MappingProxyType({})
-    """What the last info of each episode tells in numbers, by name; NaN where it does not."""
+    """The numbers of each episode's last info, by name; NaN where it has none."""
 
     def summary(self) -> dict[str, float | int]:
         """Mean, standard deviation, extremes; `info_…_mean` of the numbers of infos."""
@@ -45,7 +45,7 @@ class Evaluation(NamedTuple):
 @in_float32
 def evaluate(
     policy: TrainedPolicy,
-    env: Any = None,
+    env: object = None,
     *,
     episodes: int = 20,
     seed: int = 0,
@@ -56,13 +56,13 @@ def evaluate(
     """Run ``episodes`` whole episodes of ``env`` (that of the training, if left out).
 
     ``env`` is whatever ``klamp.train`` takes, or an environment that Gymnasium has made, which is
-    made again from its ``spec``, as it is. A vector environment is taken itself, and stays open.
-    Any other has the wrappers of the training, and that of
-    the training its arguments, unless ``wrappers`` and ``env_kwargs`` are given.
+    made again from its ``spec``, as it is. A vector environment is used itself, and stays open. Any
+    other has the wrappers of the training, and that of the training its arguments, unless
+    ``wrappers`` and ``env_kwargs`` are given.
 
-    Episodes are shared out evenly over parallel copies beforehand: taking whichever end first
-    would favour short ones. The seeds are those of evaluation, never of training; the same ``seed``
-    gives the same episodes, sampled actions included, and what ``policy.act`` samples next does not
+    Episodes are divided evenly among parallel copies beforehand: taking those that end first would
+    favour short ones. The seeds are those of evaluation, never of training; the same ``seed`` gives
+    the same episodes, sampled actions included, and what ``policy.act`` samples next does not
     depend on it.
     """
     if not is_integer(episodes, 1):
@@ -81,13 +81,13 @@ def evaluate(
 
 
 def shared_out(episodes: int, rows: int | None = None) -> np.ndarray:
-    """The episodes that are due from each copy, of which there are ``rows`` where it is given."""
+    """The number of episodes of each copy, of which there are ``rows`` where it is given."""
     copies = rows or min(episodes, COPIES)
     return np.full(copies, episodes // copies) + (np.arange(copies) < episodes % copies)
 
 
 def _check_fits(policy: TrainedPolicy, environments: HostEnvironments) -> None:
-    """Raise ``ConfigError`` where the policy cannot see the environments, or act in them."""
+    """Raise ``ConfigError`` where the environments' spaces are not the policy's."""
     seen = (policy.observation_space, environments.observation_space)
     acted = (policy.action_space, environments.action_space)
     if form(seen[0]) == form(seen[1]) and _taken(acted[0]) == _taken(acted[1]):
@@ -101,7 +101,7 @@ def _check_fits(policy: TrainedPolicy, environments: HostEnvironments) -> None:
 
 
 def _taken(space: Any) -> Any:
-    """What two spaces of actions have in common where one policy serves for both."""
+    """What two action spaces must have in common for one policy to serve both."""
     return form(space), limits(space)
 
 

@@ -1,4 +1,4 @@
-"""How well a policy does while it is trained: the same episodes at every evaluation."""
+"""Evaluating a policy while it is trained, on the same episodes each time."""
 
 import time
 import warnings
@@ -24,11 +24,11 @@ SUFFIX = ".mp4"
 class PeriodicEvaluation:
     """The evaluations of a run, in environments of their own, which are made once.
 
-    Each begins where the first one began, so its figures are a function of the policy alone: two of
-    a run differ by what was learnt between them, not by the luck of their first states, and a run
-    that was stopped in between evaluates to the same figures. That takes an environment which can
-    be put back, as exact resume does. The seeds are neither those of the training nor those of
-    ``evaluate``, whose figures remain unbiased for a policy that was chosen by these.
+    Each starts from the position of the first one, so its figures are a function of the policy
+    alone: two of a run differ by what was learnt between them, not by their first states, and a
+    resumed run gets the same figures. This needs an environment whose position can be restored, as
+    exact resume does. The seeds are neither those of the training nor those of ``evaluate``, whose
+    figures remain unbiased for a policy that was chosen by these.
     """
 
     def __init__(self, config: RunConfig, source: EnvironmentSource | None = None) -> None:
@@ -87,7 +87,7 @@ class PeriodicEvaluation:
             self.took_s += time.perf_counter() - began
 
     def at_the_end(self, policy: TrainedPolicy) -> dict[str, float]:
-        """The summary says no more of the last policy than its last evaluation."""
+        """Nothing more: the summary has the last evaluation."""
         return {}
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class PeriodicEvaluation:
             self._environments.reset()
             self._start = self._environments.position()
         first, _ = self._environments.restore(self._start.arrays())
-        # After it: putting rows back may draw, and what is drawn next is to be the same, too.
+        # After the restore, which may draw: the next random numbers must be the same, too.
         self._environments.begin(0)
         return self._environments, first
 

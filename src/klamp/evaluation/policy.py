@@ -1,4 +1,4 @@
-"""A trained policy as users hold it: numpy in, numpy out, with its normaliser inside."""
+"""A trained policy for users: numpy in, numpy out, with its normaliser inside."""
 
 from copy import copy
 from pathlib import Path
@@ -13,6 +13,7 @@ from klamp.config.run import RunConfig
 from klamp.envs import MASK_KEY
 from klamp.envs.spaces.masks import choices_left, mask_rows, mask_sizes
 from klamp.envs.spaces.observations import as_batch, host_encoder, masks_in_observation
+from klamp.envs.spaces.supported import Space
 from klamp.evaluation.action_distribution import ActionDistribution
 from klamp.mathematics.normalization import Scaling
 from klamp.networks import Model
@@ -30,13 +31,13 @@ class TrainedPolicy:
         model: Model,
         theta: Array,
         scaling: Scaling | None,
-        observation_space: Any,
-        action_space: Any,
+        observation_space: Space,
+        action_space: Space,
         config: RunConfig,
         log_std: float | None = None,
         masked: bool = False,
     ) -> None:
-        """``masked``: whether the environment tells the allowed actions, in its info."""
+        """``masked``: whether the environment gives action masks in its info."""
         self.model, self.theta, self.scaling = model, theta, scaling
         self.observation_space, self.action_space = observation_space, action_space
         self.config = config
@@ -52,9 +53,8 @@ class TrainedPolicy:
         """An action of the environment for one observation, or one for each of a batch.
 
         Sampled from the policy, or its mode where ``deterministic``; within the action space.
-        ``action_mask`` tells the allowed actions where the environment's info does; a mask in the
-        observation is found there. Samples are a function of the run's seed and the number of
-        calls before.
+        ``action_mask`` is needed where the environment gives it in its info; one in the observation
+        is found. Samples are a function of the run's seed and the number of calls before.
 
         Raises ``ValueError`` on what does not fit or is not finite, and where a mask is missing.
         """
@@ -65,9 +65,10 @@ class TrainedPolicy:
 
     @in_float32
     def distribution(self, observation: Any, action_mask: Any = None) -> ActionDistribution:
-        """What ``act`` would sample from: probabilities, deviation, entropy and log π(action).
+        """The distribution that ``act`` samples from.
 
-        It changes nothing: a recurrent policy looks at the observation and does not remember it.
+        It has probabilities, deviation, entropy and log π(action). Nothing changes: the hidden
+        state of a recurrent policy stays as it is.
         """
         rows, single = self._rows(observation)
         inputs = self._inputs(rows, self._allowed(observation, action_mask, len(rows), single))
@@ -104,9 +105,9 @@ class TrainedPolicy:
         return self._to_environment(jax.tree.map(np.asarray, chosen))
 
     def anew(self, seed: int) -> "TrainedPolicy":
-        """The same policy, to be evaluated: without a memory, its samples a function of ``seed``.
+        """A copy to be evaluated, with the initial hidden state.
 
-        What it does leaves this one as it was.
+        Its samples are a function of ``seed``. This policy does not change.
         """
         other = copy(self)
         other._noise, other._calls = (seed, Purpose.ACT_EVALUATED), 0
@@ -114,9 +115,9 @@ class TrainedPolicy:
         return other
 
     def reset(self, ended: Any = None) -> None:
-        """Begin new episodes: a memory is given up, in the rows of ``ended`` or in all.
+        """Begin new episodes: reset the hidden state, in the rows of ``ended`` or in all.
 
-        To be called at the end of each episode; policies without a memory need not be told.
+        To be called at the end of each episode of a recurrent policy; others do not need it.
         """
         if ended is None or self._first is None:
             self._memory = self._first = None
@@ -150,7 +151,7 @@ class TrainedPolicy:
         )
 
     def _rows(self, observation: Any) -> tuple[np.ndarray, bool]:
-        """The observation as a batch of what the networks see, and whether it was a single one."""
+        """The observation as a batch of network inputs, and whether it was a single one."""
         space = self.observation_space
         found = as_batch(space, observation)
         if found is not None:

@@ -19,7 +19,7 @@ from klamp.evaluation.policy import TrainedPolicy
 from klamp.runtime.seeding import Purpose, environment_seed
 
 PACKAGES = {".mp4": ("imageio", "imageio_ffmpeg"), ".gif": ("imageio",)}
-"""What writes a film, by how its name ends."""
+"""The writers of films, by file suffix."""
 
 
 def check_video(path: Path, episodes: int = 1) -> None:
@@ -39,7 +39,7 @@ def check_video(path: Path, episodes: int = 1) -> None:
 
 
 def check_pictures(source: EnvironmentSource) -> None:
-    """Raise ``ConfigError`` where an environment shows no pictures through Gymnasium."""
+    """Raise ``ConfigError`` where an environment cannot be rendered through Gymnasium."""
     if source.one is None:
         raise ConfigError(
             f"The environment `{source.title}` shows no pictures through Gymnasium, so no video "
@@ -48,7 +48,7 @@ def check_pictures(source: EnvironmentSource) -> None:
 
 
 def record_video(
-    policy: TrainedPolicy, path: Path, *, env: Any = None, seed: int = 0, episodes: int = 1
+    policy: TrainedPolicy, path: Path, *, env: object = None, seed: int = 0, episodes: int = 1
 ) -> list[float]:
     """Film so many episodes into ``path`` (.mp4 or .gif), one after the other; their returns.
 
@@ -89,7 +89,7 @@ def _drawn(source: EnvironmentSource) -> Any:
     assert source.one is not None
     try:
         with warnings.catch_warnings():
-            # That it does not list the mode: it is seen whether it draws.
+            # It does not list the mode: whether it can render is tried.
             warnings.simplefilter("ignore")
             return source.one.made(render_mode="rgb_array")
     except EnvironmentFault as fault:
@@ -114,7 +114,7 @@ def _episode(policy: TrainedPolicy, env: Any, seed: int) -> Iterator[float]:
 
 
 def _picture(env: Any, title: str) -> np.ndarray:
-    """What the environment shows, with even sides, which films must have: nothing is stretched."""
+    """The rendered picture, padded to even sides, which films need."""
     shown: Any = env.render()
     picture = np.asarray(shown)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
@@ -129,7 +129,7 @@ def _picture(env: Any, title: str) -> np.ndarray:
 
 @contextmanager
 def _writer(path: Path, rate: float) -> Generator[Any]:
-    """Takes pictures one by one; the file is there once all of them are in it."""
+    """Takes pictures one by one; the file appears when all of them are written."""
     import imageio.v2 as imageio  # noqa: PLC0415 - an extra
 
     as_film = {"fps": rate, "macro_block_size": 1}
@@ -140,7 +140,7 @@ def _writer(path: Path, rate: float) -> Generator[Any]:
         path.parent.mkdir(parents=True, exist_ok=True)
         opened: Any = imageio.get_writer(part, **options)
         with warnings.catch_warnings(), opened as writer:
-            # JAX warns of a fork; what is begun is another program, ffmpeg.
+            # JAX warns of a fork, but the child process runs another program, ffmpeg.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             yield writer.append_data
         os.replace(part, path)

@@ -38,7 +38,7 @@ from klamp.runtime.streams import patient_stderr
 from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.recorder import Origin, RunRecorder
-from klamp.training.recorder import Result as Recorded
+from klamp.training.result import Result as Recorded
 from klamp.training.resume import warn_where_inexact, with_steps
 from klamp.training.train import run_to_end, told
 

@@ -2,16 +2,18 @@
 
 ``init`` and ``update`` have the signatures of optax's ``GradientTransformation``, and the module is
 an ``Optimizer`` itself; a transformation of optax that finds a direction (``scale_by_adam``,
-``scale_by_lion``, …) stands in its place. What ``update`` returns is descended along by a step
-size; optax's own ``adam(learning_rate)`` has step size and sign in it, and is one with a step size
-of −1.
+``scale_by_lion``, …) stands in its place. ``update`` returns a direction d, and the parameters
+become θ − step size·d. optax's own ``adam(learning_rate)`` includes step size and sign, so it is
+used with a step size of −1.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from klamp.types import PyTree
 
 FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
 """β₁ and β₂, of the paper."""
@@ -25,21 +27,21 @@ class Optimizer(Protocol):
     """From gradients to directions: this module, or a transformation of optax."""
 
     @property
-    def init(self) -> Callable[[Any], Any]:
-        """The parameters → what is remembered before the first step."""
+    def init(self) -> Callable[[PyTree], PyTree]:
+        """The state before the first step."""
         ...
 
     @property
-    def update(self) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
-        """Gradient, what is remembered, the parameters → the direction, what is remembered."""
+    def update(self) -> Callable[[PyTree, PyTree, PyTree], tuple[PyTree, PyTree]]:
+        """From gradient, state and parameters to the direction and the next state."""
         ...
 
 
 class AdamState(NamedTuple):
-    """What Adam remembers between two steps."""
+    """Adam's state between two steps."""
 
     steps: Int[Array, ""]
-    """t: how many there were."""
+    """t: the number of steps so far."""
     first: Float[Array, " n"]
     """m: the running mean of gradients."""
     second: Float[Array, " n"]
@@ -47,14 +49,14 @@ class AdamState(NamedTuple):
 
 
 def init(params: Float[Array, " n"]) -> AdamState:
-    """Nothing remembered."""
+    """The state before the first step: both means are zero."""
     return AdamState(jnp.zeros((), jnp.int32), jnp.zeros_like(params), jnp.zeros_like(params))
 
 
 def update(
     gradient: Float[Array, " n"], state: AdamState, params: Float[Array, " n"] | None = None
 ) -> tuple[Float[Array, " n"], AdamState]:
-    """``m̂/(√v̂ + ε)``, to be descended along by a step size, and what is remembered (Algorithm 1).
+    """The direction ``m̂/(√v̂ + ε)`` and the next state (Algorithm 1).
 
     In the order that the end of the paper's section 2 gives, ``α_t·m/(√v + ε·√(1 − β₂ᵗ))`` with
     ``α_t = √(1 − β₂ᵗ)/(1 − β₁ᵗ)``: the same number by one division per entry instead of three.
@@ -72,8 +74,9 @@ def update(
 def clip_norm(gradient: Float[Array, " n"], maximum: float) -> Float[Array, " n"]:
     """The gradient, shortened to a Euclidean norm of ``maximum`` where it is longer.
 
-    NaN where the norm overflows (from 1e19 on): a direction that is lost must not pass for a
-    gradient of zero, and one more pass over the gradient of every minibatch costs two hundredths.
+    NaN where the norm overflows (from 1e19 on), so that a lost direction is not taken for a
+    gradient of zero. Scaling first would keep the direction, but one more pass over every
+    minibatch's gradient costs 2 % of the time.
     """
     norm = jnp.sqrt(jnp.sum(jnp.square(gradient)))
     lost = jnp.where(jnp.isinf(norm), jnp.nan, maximum / norm)

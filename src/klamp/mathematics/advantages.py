@@ -79,11 +79,11 @@ def estimate(
     """The advantage that weighs ∇ log π, and the target of the critic: all choices in one place.
 
     ``"gae"`` is A^GAE(γ, λ). The others start from a Monte-Carlo return: ``"monte-carlo"`` is
-    R_t − V(s_t), with V for what lies beyond the end of the rollout. ``"return"`` is R_t itself and
-    no critic comes into it, so R_t is only what the rollout saw: the policy gradient of the reward
-    up to its end. ``"standardized-return"`` is that return to mean 0 and deviation 1 over the
-    batch, less V(s_t), which then has to learn the standardised return too.
-    The critic's target is the λ-return A^GAE + V, or the Monte-Carlo return in use.
+    R_t − V(s_t), with V for what lies beyond the end of the rollout. ``"return"`` is R_t itself,
+    without a critic, so R_t ends with the rollout: the policy gradient of the reward up to that
+    end. ``"standardized-return"`` is that return, standardised to mean 0 and deviation 1 over the
+    batch, minus V(s_t), which learns the standardised return too. The critic's target is the
+    λ-return A^GAE + V, or the Monte-Carlo return in use.
     """
     ends = (terminated, truncated)
     generalised = gae(reward, value, next_value, *ends, discount=discount, trace_decay=trace_decay)

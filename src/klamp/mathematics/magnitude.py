@@ -1,4 +1,4 @@
-"""Units in which squares stay within the range of their numbers."""
+"""A power of two to divide by, so that squares neither overflow nor underflow."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from klamp.mathematics.weighting import along, map_rows
-from klamp.types import Batch, Shared
+from klamp.types import Batch, PyTree, Shared
 
 Rows = TypeVar("Rows")
 """A batch, or anything else whose leaves have one row per sample, or per sequence of samples."""
 
 Carry = TypeVar("Carry")
-"""What goes from minibatch to minibatch."""
+"""What is carried from minibatch to minibatch."""
 
 
 def permutations(key: PRNGKeyArray, count: int, rows: int) -> Int[Array, "count rows"]:
@@ -76,7 +76,9 @@ def take_rows(batch: Batch, rows: Int[Array, "*S size"], total: int) -> Batch:
     return part._replace(weight=jnp.where(along(real, weight), weight, 0))
 
 
-def scan_minibatches(step: Callable[[Carry, Any], Carry], carry: Carry, minibatches: Any) -> Carry:
+def scan_minibatches(
+    step: Callable[[Carry, PyTree], Carry], carry: Carry, minibatches: PyTree
+) -> Carry:
     """``carry`` after ``step(carry, minibatch)`` for each row of the first axis, in order.
 
     Each minibatch gets what is ``Shared`` as it is: it is not copied for each of them.

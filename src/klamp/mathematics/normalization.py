@@ -1,8 +1,9 @@
 """Running mean and variance of observations and returns, in float64 on the host.
 
-Moments are merged once a rollout. Those of observations after the update: within one iteration
-every part sees them through the scaling that acted, so the ratio at the first minibatch is 1. Those
-of returns before it: rewards are scaled by all that is known when they are first looked at.
+Moments are merged once per rollout. Those of observations are merged after the update: within one
+iteration everything uses the scaling with which the actions were chosen, so the ratio at the first
+minibatch is 1. Those of returns are merged before it, so that rewards are scaled by all that is
+known when they are first used.
 """
 
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ class Moments(NamedTuple):
 
 
 class Scaling(NamedTuple):
-    """The float32 shift and factor that a rollout is seen through."""
+    """The float32 shift and factor that a rollout is normalised with."""
 
     shift: Float[np.ndarray, "*F"]
     factor: Float[np.ndarray, "*F"]
@@ -117,7 +118,7 @@ def discounted_sums(
     ended: Bool[np.ndarray, "T N"],
     discount: float,
 ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "T N"]]:
-    """R_t = γ·R_{t−1} + r_t, started anew after each episode: what rewards are scaled by."""
+    """R_t = γ·R_{t−1} + r_t, restarted after each episode: what rewards are scaled by."""
     sums = np.empty(reward.shape, np.float64)
     running = np.asarray(carry, np.float64)
     for t in range(len(reward)):

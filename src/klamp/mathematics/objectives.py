@@ -25,10 +25,10 @@ def importance_ratio(
 def sequence_ratio(
     log_prob: Float[Array, "S *A"], old_log_prob: Float[Array, "S *A"], weight: Weight = None
 ) -> Float[Array, "S *A"]:
-    """(Π_t r_t)^(1/n) of each sequence's n samples of weight, at each of them.
+    """(Π_t r_t)^(1/n) over the n samples of a sequence that have weight, for each of them.
 
-    The ratio of Group Sequence Policy Optimisation (arXiv:2507.18071, eq. 7). Of samples along one
-    axis each is a sequence by itself.
+    The ratio of Group Sequence Policy Optimisation (arXiv:2507.18071, eq. 7). Where samples have
+    one axis only, each is a sequence of its own.
     """
     change = zeroed(log_prob - old_log_prob, weight)
     scored = jnp.ones_like(change) if weight is None else (weight > 0).astype(change.dtype)
@@ -67,7 +67,7 @@ def clipped_surrogate(
 
     ``clip_upper`` is the ε above 1 where it differs from the one below (arXiv:2503.14476, eq. 10).
     ``dual_clip`` c > 1 bounds the objective of a sample with Â < 0 by c·Â from below
-    (arXiv:1912.09729, eq. 5): however likely its action has become, it pulls no harder.
+    (arXiv:1912.09729, eq. 5): this bounds the gradient of samples with a negative advantage.
     """
     ratio, advantage = zeroed((ratio, advantage), weight)
     clipped = jnp.clip(ratio, 1 - clip, 1 + (clip if clip_upper is None else clip_upper))
@@ -104,7 +104,8 @@ def reference_penalty(
     0 without a reference.
     """
     if reference is None:
-        return jnp.zeros(())
+        # Of no dtype of its own: the surrogate that it is taken from keeps its own.
+        return jnp.asarray(0.0)
     kl = kl_divergence(p=new, q=reference.distribution)
     kl, coefficient = zeroed((kl, reference.coefficient), weight)
     return weighted_mean(coefficient * kl, weight)
@@ -141,9 +142,9 @@ def clipped_value_loss(
 ) -> Float[Array, ""]:
     """½ E[max((V − target)², (V_old + clip(V − V_old, ±c) − target)²)].
 
-    As in OpenAI's `baselines` (ppo2); no paper states it. A value that has moved farther than c
-    towards its target is pulled no further; one that has moved away is pulled back in full. 0 where
-    there is no target.
+    As in OpenAI's `baselines` (ppo2); no paper states it. A value that has moved more than c
+    towards its target has no gradient; one that has moved away from it keeps its full gradient. 0
+    where there is no target.
     """
     if target is None:
         return jnp.zeros(())
@@ -176,7 +177,7 @@ def joint_loss(
 def explained_variance(
     value: Float[Array, "*B"], target: Float[Array, "*B"], weight: Weight = None
 ) -> Float[Array, ""]:
-    """1 − Var[target − V] / Var[target]: 1 is perfect, 0 a constant, below 0 worse than that."""
+    """1 − Var[target − V] / Var[target]: 1 is perfect, 0 as good as a constant."""
     value, target = zeroed((value, target), weight)
     spread = weighted_variance(target, weight)
     return 1 - weighted_variance(target - value, weight) / jnp.where(spread > 0, spread, jnp.nan)

@@ -1,8 +1,8 @@
 """Means under per-sample weights: the one place where samples are masked.
 
-Every sample carries a weight; padding, phantom rows and masked tokens weigh 0. Whatever stands
-under weight 0 (NaN included) must change neither values nor gradients, so it is replaced by
-``where`` and never multiplied away: ``0 * NaN`` is NaN, and so is its gradient.
+Every sample has a weight; padding, the extra step of an autoreset and masked tokens have weight 0.
+The content of a sample of weight 0 (NaN included) must change neither values nor gradients, so it
+is replaced by ``where`` and never multiplied away: ``0 * NaN`` is NaN, and so is its gradient.
 """
 
 from collections.abc import Callable
@@ -12,15 +12,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from klamp.types import Batch, HostOrDevice, Shared
+from klamp.types import Batch, HostOrDevice, PyTree, Shared
 
 
 def map_rows(
     function: Callable[[Array], Array],
-    tree: Any,
+    tree: PyTree,
     *,
     shared: Callable[[Shared], Shared] = lambda part: part,
-) -> Any:
+) -> PyTree:
     """``function`` of each leaf that has one row per sample; ``shared`` of the ``Shared`` parts."""
 
     def apply(part: Any) -> Any:
@@ -29,7 +29,7 @@ def map_rows(
     return jax.tree.map(apply, tree, is_leaf=lambda part: isinstance(part, Shared))
 
 
-def scrub(tree: Any, weight: Float[HostOrDevice, "*B"] | None) -> Any:
+def scrub(tree: PyTree, weight: Float[HostOrDevice, "*B"] | None) -> PyTree:
     """Replace every sample of weight 0 by the first sample that has weight.
 
     Done once, before anything is computed from the rows: a ``where`` applied to a *result* keeps
@@ -62,15 +62,15 @@ def scrub(tree: Any, weight: Float[HostOrDevice, "*B"] | None) -> Any:
 
 
 def along(samples: Array, leaf: Array) -> Array:
-    """One number per sample, shaped so that it meets each sample's part of a leaf."""
+    """One number per sample, shaped to broadcast against each sample's part of a leaf."""
     return samples.reshape(*samples.shape, *(1,) * (leaf.ndim - samples.ndim))
 
 
 def of_sequences(weight: Float[HostOrDevice, "S *A"] | None) -> Float[HostOrDevice, " S"] | None:
     """The largest weight of each row of the first axis: 0 where nothing in it is scored.
 
-    This is the weight of ``inputs``, whose rows are those of the first axis. A place of weight 0 in
-    a sequence that has others is not scored, but it is seen.
+    This is the weight of ``inputs``, whose rows are those of the first axis. A sample of weight 0
+    in a sequence with others is not scored, but the policy still sees it.
     """
     if weight is None or weight.ndim == 1:
         return weight
@@ -93,7 +93,7 @@ def scored(batch: Batch) -> Batch:
     return Batch(inputs, action, advantage, old, weight, target, value, reference)
 
 
-def zeroed(tree: Any, weight: Float[HostOrDevice, "*S"] | None) -> Any:
+def zeroed(tree: PyTree, weight: Float[HostOrDevice, "*S"] | None) -> PyTree:
     """Numbers with 0 in place of those of weight 0."""
     if weight is None:
         return tree

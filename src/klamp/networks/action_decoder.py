@@ -9,11 +9,11 @@ from gymnasium import spaces
 
 from klamp.config.choices import ActionBounds
 from klamp.envs.spaces.actions import to_environment
-from klamp.envs.spaces.supported import parts_of
+from klamp.envs.spaces.supported import Space, parts_of
 from klamp.mathematics.distributions.squashed import squash
 
 
-def action_decoder(space: Any, bounds: ActionBounds = "clip") -> Callable[[Any], Any]:
+def action_decoder(space: Space, bounds: ActionBounds = "clip") -> Callable[[Any], Any]:
     """The map from sampled actions [N, …] to what ``step`` takes, in numpy or traced by JAX.
 
     Under the bounds ``tanh`` and ``beta`` a Box is reached by the distribution's own squashing; the

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from klamp.networks.layers import Dense
 from klamp.networks.recurrent import RecurrentEncoder, encoded_step
-from klamp.types import Inputs
+from klamp.types import Inputs, PyTree
 
 
 class Actor(eqx.Module):
@@ -42,7 +42,7 @@ class NoEncoder(eqx.Module):
 
 
 class Trunk(eqx.Module):
-    """The encoder of a shared network: hidden layers that policy and critic both see."""
+    """The encoder of a shared network: hidden layers that policy and critic both use."""
 
     torso: Callable[[Inputs], Array]
 
@@ -66,17 +66,19 @@ class ActorCritic(eqx.Module):
     """Inputs to inputs whose observation is a shared feature vector."""
     critic: Any
     """Encoded inputs to values."""
+    trainable: PyTree = eqx.field(static=True, default=eqx.is_inexact_array)
+    """What θ is made of, as ``flatten`` takes it; by default all arrays of real numbers."""
 
     def distribution(self, inputs: Inputs) -> Any:
         """π(·|inputs), one row per sample."""
         return conditioned(self.actor(self.encoder(inputs)), inputs)
 
-    def act(self, inputs: Inputs) -> tuple[Any, Any]:
+    def act(self, inputs: Inputs) -> tuple[PyTree, PyTree]:
         """π(·|inputs) for one step of each row, and the hidden state after it (None without)."""
         encoded, hidden_state = encoded_step(self.encoder, inputs)
         return conditioned(self.actor(encoded), inputs), hidden_state
 
-    def initial_state(self, rows: int) -> Any:
+    def initial_state(self, rows: int) -> PyTree:
         """The hidden state before the first step of so many rows; None without."""
         recurrent = isinstance(self.encoder, RecurrentEncoder)
         return self.encoder.initial_state(rows) if recurrent else None
@@ -90,7 +92,7 @@ class ActorCritic(eqx.Module):
         return self.critic(encoded_step(self.encoder, inputs)[0])
 
     def next_value(self, inputs: Inputs, following: Inputs) -> Float[Array, "*B"]:
-        """V of what followed each row, with the hidden state that the row left."""
+        """V of each row's next observation, with the hidden state after the row."""
         if not isinstance(self.encoder, RecurrentEncoder):
             return self.value(following)
         after = self.encoder.hidden_states(inputs)
@@ -105,9 +107,9 @@ class ActorCritic(eqx.Module):
 
 
 def conditioned(distribution: Any, inputs: Inputs) -> Any:
-    """The distribution under what the inputs say of it: an action mask, a scheduled scale.
+    """The distribution as the inputs condition it: by an action mask, by a scheduled scale.
 
-    Applied here and not in the heads, so that every actor gets it, a user's own included.
+    Applied here and not in the heads, so that it holds for every actor, a user's own included.
     """
     if inputs.action_mask is not None:
         distribution = distribution.masked(inputs.action_mask)

@@ -16,7 +16,7 @@ from klamp.config.run import RunConfig
 from klamp.config.settings import NetworkSettings
 from klamp.config.unused import Decided, by_spaces, refuse_unused
 from klamp.envs.spaces.joined import JoinedBox, is_image
-from klamp.envs.spaces.supported import leaves_of
+from klamp.envs.spaces.supported import Space, leaves_of
 from klamp.errors import ConfigError, EnvironmentFault, KlampError, one_line
 from klamp.networks.actor_critic import Actor, ActorCritic, Critic, NoEncoder, Trunk
 from klamp.networks.heads import action_head, has_gaussian
@@ -35,27 +35,27 @@ class Spaces(Protocol):
     """The spaces that networks and policies are built from."""
 
     @property
-    def observation_space(self) -> Any:
-        """What the environment shows."""
+    def observation_space(self) -> Space:
+        """The environment's observations."""
         ...
 
     @property
-    def action_space(self) -> Any:
-        """What it takes."""
+    def action_space(self) -> Space:
+        """The environment's actions."""
         ...
 
     @property
     def policy_observation_space(self) -> Any:
-        """What the networks see of what it shows."""
+        """The part of an observation that the networks get, as one array."""
         ...
 
 
 def build_network(
-    observation: Any, action_space: Any, settings: NetworkSettings, *, key: PRNGKeyArray
+    observation: Any, action_space: Space, settings: NetworkSettings, *, key: PRNGKeyArray
 ) -> ActorCritic:
     """Actor and critic with equal hidden layers, or with the same, as ``settings`` describe them.
 
-    ``observation`` is the Box of what the networks see, or the length of a vector. Images (bytes
+    ``observation`` is the Box of the networks' inputs, or the length of a vector. Images (bytes
     with three axes) get convolutions; those of a Dict or Tuple (``JoinedBox``) as well, each its
     own, whose features join the other numbers before the hidden layers.
     """
@@ -107,11 +107,13 @@ def build_network(
         trunk = Trunk(torso(keys[0], settings.dropout))
         return ActorCritic(Actor(Features(), head), trunk, Critic(Features(), value))
     actor = Actor(torso(keys[0], settings.dropout), head)
-    # No dropout in a critic of its own: noise in V is noise in the advantage.
+    # No dropout in a separate critic: noise in V is noise in the advantage.
     return ActorCritic(actor, NoEncoder(), Critic(torso(keys[2], 0.0), value))
 
 
-def check_network(network: Any, observation_space: Any, action_space: Any) -> ActorCritic:
+def check_network(
+    network: object, observation_space: spaces.Box, action_space: Space
+) -> ActorCritic:
     """A user's network, if it is an ``ActorCritic`` whose outputs fit the spaces; else an error.
 
     What its policy samples must have the shapes that the built-in policy's samples have.
@@ -186,7 +188,7 @@ def network_to_fill(
 def _built(
     build: NetworkBuilder, config: RunConfig, seen: Any, actions: Any, key: PRNGKeyArray
 ) -> ActorCritic:
-    """A user's network, whose exceptions become a paragraph."""
+    """A user's network; its exceptions become a ``ConfigError``."""
     try:
         return check_network(build(seen, actions, key), seen, actions)
     except KlampError:

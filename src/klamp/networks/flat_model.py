@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.mathematics.normalization import Scaling, normalize
 from klamp.networks.actor_critic import ActorCritic
-from klamp.types import Inputs
+from klamp.types import Inputs, PyTree
 
 PARTS = ("actor", "encoder", "critic")
 """The fields of an ``ActorCritic``, in the order of θ."""
@@ -63,26 +63,26 @@ class Model(eqx.Module):
         """Whether policy and critic have parameters in common."""
         return self.critic_start < self.policy_end
 
-    def distribution(self, theta: Float[Array, " n"], inputs: Any) -> Any:
+    def distribution(self, theta: Float[Array, " n"], inputs: PyTree) -> Any:
         """π_θ(·|inputs)."""
         return self.policy(theta[: self.policy_end], inputs)
 
-    def value(self, theta: Float[Array, " n"], inputs: Any) -> Float[Array, "*B"]:
+    def value(self, theta: Float[Array, " n"], inputs: PyTree) -> Float[Array, "*B"]:
         """V_θ(inputs)."""
         return self.critic(theta[self.critic_start :], inputs)
 
     def act(self, theta: Float[Array, " n"], inputs: Inputs) -> tuple[Any, Any]:
-        """π_θ for one step of each row, and what to remember (None without a memory)."""
+        """π_θ for one step of each row, and the hidden state after it (None without)."""
         return self.unravel_policy(theta[: self.policy_end]).act(inputs)
 
-    def initial_state(self, theta: Float[Array, " n"], rows: int) -> Any:
+    def initial_state(self, theta: Float[Array, " n"], rows: int) -> PyTree:
         """The hidden state before the first step of so many rows; None without."""
         return self.unravel_policy(theta[: self.policy_end]).initial_state(rows)
 
     def next_value(
         self, theta: Float[Array, " n"], inputs: Inputs, following: Inputs
     ) -> Float[Array, "*B"]:
-        """V_θ of what followed each row."""
+        """V_θ of each row's next observation."""
         return self.unravel_critic(theta[self.critic_start :]).next_value(inputs, following)
 
     def step_value(self, theta: Float[Array, " n"], inputs: Inputs) -> Float[Array, "*B"]:
@@ -91,17 +91,17 @@ class Model(eqx.Module):
 
     @cached_property
     def sample(self) -> Callable[..., tuple[Any, Any]]:
-        """Compiled once for all θ: θ, scaling, raw inputs, key → actions, what to remember."""
+        """Compiled once for all θ: θ, scaling, raw inputs, key → actions, hidden state."""
         return self._decide(lambda distribution, key: distribution.sample(key))
 
     @cached_property
     def mode(self) -> Callable[..., tuple[Any, Any]]:
-        """``sample``, but the likeliest actions, whatever the key."""
+        """``sample`` with the most probable actions; the key is not used."""
         return self._decide(lambda distribution, _: distribution.mode())
 
     @cached_property
     def describe(self) -> Callable[..., tuple[Any, Any]]:
-        """``sample``, but the distribution itself, whatever the key."""
+        """``sample`` with the distribution in place of actions; the key is not used."""
         return self._decide(lambda distribution, _: distribution)
 
     @cached_property
@@ -120,11 +120,11 @@ class Model(eqx.Module):
 
         return jax.jit(decide)
 
-    def policy(self, part: Float[Array, " p"], inputs: Any) -> Any:
+    def policy(self, part: Float[Array, " p"], inputs: PyTree) -> Any:
         """π as a function of the policy's own part of θ: what a trust region constrains."""
         return self.unravel_policy(part).distribution(inputs)
 
-    def critic(self, part: Float[Array, " c"], inputs: Any) -> Float[Array, "*B"]:
+    def critic(self, part: Float[Array, " c"], inputs: PyTree) -> Float[Array, "*B"]:
         """V as a function of the critic's own part of θ."""
         return self.unravel_critic(part).value(inputs)
 
@@ -136,16 +136,17 @@ def _seen(inputs: Inputs, scaling: Scaling | None) -> Inputs:
     return inputs._replace(observation=normalize(inputs.observation, scaling))
 
 
-def flatten(
-    network: ActorCritic, trainable: Any = eqx.is_inexact_array
-) -> tuple[Float[Array, " n"], Model]:
+def flatten(network: ActorCritic, trainable: PyTree = None) -> tuple[Float[Array, " n"], Model]:
     """The flat θ of a network, and the network as functions of it.
 
-    ``trainable`` says what θ is made of, as Equinox's ``filter_spec`` does: a function of one leaf
-    (by default all arrays of real numbers), or a tree of bools that has the network's structure or
-    ends above its leaves, such as ``ActorCritic(True, False, True)``. What it leaves out is never
-    differentiated, stepped or measured; its arrays are the leaves of the ``Model``.
+    ``trainable`` says what θ is made of, as Equinox's ``filter_spec`` does: a function of one leaf,
+    or a tree of bools that has the network's structure or ends above its leaves, such as
+    ``ActorCritic(True, False, True)``; by default the network's own ``trainable``. What it leaves
+    out is never differentiated, stepped or measured; its arrays are the leaves of the ``Model``.
     """
+    trainable = network.trainable if trainable is None else trainable
+    # A tree of bools has the structure of a network that does not carry it.
+    network = replace(network, trainable=eqx.is_inexact_array)
     chosen = eqx.filter(eqx.filter(network, trainable), eqx.is_inexact_array)
     is_trained = jax.tree.map(lambda leaf: leaf is not None, chosen, is_leaf=lambda x: x is None)
     trained, rest = eqx.partition(network, is_trained)

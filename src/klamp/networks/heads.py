@@ -11,6 +11,7 @@ from gymnasium import spaces
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.config.choices import ActionBounds, ActionScale, MeanActivation
+from klamp.envs.spaces.supported import Space
 from klamp.errors import ConfigError
 from klamp.mathematics.distributions import (
     Bernoulli,
@@ -26,15 +27,15 @@ from klamp.networks.layers import Dense
 LOG_STD_RANGE = (-20.0, 2.0)
 """Deviations from 2e-9 to 7.4: in float32 neither σ nor 1/σ² comes near 0 or infinity."""
 SHARPNESS = 8.0
-"""The bounds of log σ are felt from about half a nat before them."""
+"""The bounds of log σ have an effect from about half a nat before them."""
 
 
 def bounded_log_std(raw: Float[Array, "*S"]) -> Float[Array, "*S"]:
     """Log σ within [−20, 2]: the identity in between, bending smoothly towards either bound.
 
-    A hard clip has no gradient beyond the bound, so that what has run out of the range stays
-    there; here the derivative is ½ at the bound and positive everywhere, and the Fisher matrix
-    knows of it. More than 2 nats away from a bound the result is ``raw`` itself, bit for bit.
+    A hard clip has no gradient beyond the bound, so that log σ cannot come back from there; here
+    the derivative is ½ at the bound and positive everywhere, and the Fisher matrix contains it.
+    More than 2 nats away from a bound the result is ``raw`` itself, bit for bit.
     """
     low, high = LOG_STD_RANGE
     above = jax.nn.softplus(SHARPNESS * (raw - high)) / SHARPNESS
@@ -122,7 +123,7 @@ class StateGaussianHead(eqx.Module):
 class MeanHead(eqx.Module):
     """Features to the mean of a Gaussian whose scale follows a schedule.
 
-    The scale comes with the inputs (``Inputs.log_std``); what stands here is overwritten.
+    The scale comes with the inputs (``Inputs.log_std``) and replaces the one given here.
     """
 
     dense: Dense
@@ -188,7 +189,7 @@ class JointHead(eqx.Module):
 
 
 def action_head(
-    space: Any,
+    space: Space,
     size_in: int,
     *,
     initial_log_std: float = 0.0,
@@ -256,7 +257,7 @@ def _box_head(
     return SquashedHead(head, low, high) if bounds == "tanh" else head
 
 
-def has_gaussian(space: Any, bounds: ActionBounds) -> bool:
+def has_gaussian(space: Space, bounds: ActionBounds) -> bool:
     """Whether any part of an action space gets a Gaussian, whose scale a schedule can set."""
     match space:
         case spaces.Box():

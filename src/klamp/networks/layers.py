@@ -1,4 +1,4 @@
-"""What turns observations into features: dense layers and, for images, convolutions."""
+"""From observations to features: dense layers and, for images, convolutions."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 def as_float(observation: Shaped[Array, "*S"]) -> Float[Array, "*S"]:
     """Bytes as numbers from 0 to 1; all other numbers as they are, as floats.
 
-    The one place where images are scaled: they are stored as bytes and stay so until a network
-    looks at them. What a normaliser has scaled is a float already.
+    The one place where images are scaled: they are stored as bytes until a network uses them.
+    Normalised numbers are floats already.
     """
     if observation.dtype == jnp.uint8:
         return observation.astype(jnp.float32) / 255
@@ -54,8 +54,8 @@ def drop(
     """Leave out each feature with probability ``rate`` and scale the rest by 1/(1 − rate).
 
     The mask is a function of the row's own key and the layer (Srivastava et al. 2014 with the mask
-    kept): whoever evaluates this transition again, for a gradient, a Fisher product or a line
-    search, sees the same sub-network that acted.
+    kept): every later evaluation of this transition, for a gradient, a Fisher product or a line
+    search, uses the sub-network that acted.
     """
 
     def kept(words: UInt32[Array, " 2"]) -> Bool[Array, " h"]:
@@ -195,7 +195,7 @@ class Convolution(eqx.Module):
             missing = [max((-(-n // stride) - 1) * stride + size - n, 0) for n in x.shape[1:3]]
             rows, columns = ((m // 2, m - m // 2) for m in missing)
             x = jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
-        # With an open number of rows nothing is computed here: the layer is being exported.
+        # A symbolic number of rows means that the layer is being exported: nothing is computed.
         rows: Any = x.shape[0]
         by_product = cpu() and isinstance(rows, int)
         convolve = convolve_by_product if by_product else convolve_directly
@@ -249,7 +249,7 @@ class CNN(eqx.Module):
 class ImagesAndNumbers(eqx.Module):
     """Rows of numbers and images: the features of each image join the numbers, then hidden layers.
 
-    Each image has convolutions of its own; the numbers go on as they are.
+    Each image has convolutions of its own; the numbers are passed on unchanged.
     """
 
     images: tuple[CNN, ...]

@@ -1,8 +1,9 @@
 """Encoders that carry a hidden state from step to step, and the gated recurrent unit among them.
 
 Rows of a recurrent network come in sequences: each run of ``length`` rows is one, in the order of
-time. A sequence starts from the state that acting had there, and the state is zero again where a
-row begins an episode, so a sequence may hold several episodes and needs no padding.
+time. A sequence starts from the hidden state that the policy had there when it acted, and the state
+is zero again where a row begins an episode, so a sequence may hold several episodes and needs no
+padding.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from klamp.types import Inputs
+from klamp.types import Inputs, PyTree
 
 
 @runtime_checkable
@@ -23,7 +24,7 @@ class RecurrentEncoder(Protocol):
     The hidden state is any pytree of arrays with one row per environment.
     """
 
-    def initial_state(self, rows: int) -> Any:
+    def initial_state(self, rows: int) -> PyTree:
         """The hidden state of so many rows before their first step."""
         ...
 
@@ -35,11 +36,11 @@ class RecurrentEncoder(Protocol):
         """
         ...
 
-    def hidden_states(self, inputs: Inputs) -> Any:
+    def hidden_states(self, inputs: Inputs) -> PyTree:
         """Whole sequences: the hidden state after each row."""
         ...
 
-    def advance(self, hidden_state: Any, inputs: Inputs) -> tuple[Inputs, Any]:
+    def advance(self, hidden_state: PyTree, inputs: Inputs) -> tuple[Inputs, PyTree]:
         """One step of each row by itself, as in acting; and the hidden state after it.
 
         Where ``inputs.episode_start`` is True the step starts from the initial state instead.
@@ -47,7 +48,7 @@ class RecurrentEncoder(Protocol):
         ...
 
 
-def encoded_step(encoder: Any, inputs: Inputs) -> tuple[Inputs, Any]:
+def encoded_step(encoder: Any, inputs: Inputs) -> tuple[Inputs, PyTree]:
     """One step of each row through any encoder, and its hidden state after it (None without)."""
     if isinstance(encoder, RecurrentEncoder):
         return encoder.advance(inputs.hidden_state, inputs)
@@ -100,7 +101,7 @@ class Recurrent(eqx.Module):
     def advance(
         self, hidden_state: Float[Array, "B m"], inputs: Inputs
     ) -> tuple[Inputs, Float[Array, "B m"]]:
-        """One step of each row by itself, as in acting; the hidden state after it comes too."""
+        """One step of each row by itself, as in acting; returns the hidden state after it, too."""
         after = self._next(hidden_state, self.torso(inputs), inputs.episode_start)
         return inputs._replace(observation=after), after
 

@@ -1,1 +1,1 @@
-"""What a run tells a person while it trains."""
+"""Where the numbers of a run go while it trains, and what they say of it afterwards."""

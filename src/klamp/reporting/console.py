@@ -1,4 +1,4 @@
-"""What a person sees while a run is under way: a live panel on a terminal, lines elsewhere."""
+"""The progress of a run on standard error: a live panel on a terminal, lines elsewhere."""
 
 import math
 import os
@@ -40,7 +40,7 @@ class Lines:
         self._say(heading(config, str(folder)))
 
     def compiling(self) -> None:
-        """Nothing is heard for a while."""
+        """Nothing to print."""
         self._say("compiling …")
 
     def update(self, event: Told) -> None:
@@ -68,7 +68,7 @@ class Lines:
 
 
 def is_terminal(file: TextIO) -> bool:
-    """Whether lines can be drawn anew there."""
+    """Whether it is a terminal that can be redrawn."""
     return file.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 

@@ -11,20 +11,20 @@ from klamp.runs.metrics_log import finite, metrics_until
 
 
 class CsvLog:
-    """Keeps `metrics.csv` equal to `metrics.jsonl`, also where a run was stopped in between."""
+    """Keeps `metrics.csv` equal to `metrics.jsonl`, also after a run was stopped."""
 
     def __init__(self) -> None:
         self._columns: list[str] = []
 
     def update(self, event: Told) -> None:
-        """Add a row; write the table anew where this update has a number that none before had."""
+        """Add a row; rewrite the table where this update has a new metric."""
         path, metrics = event.folder / "metrics.csv", event.metrics
         if set(metrics) <= set(self._columns):
             with open_to_append(path) as file:
                 file.write(_table(self._columns, [metrics]))
             return
         lines = metrics_until(event.folder / "metrics.jsonl", metrics["update"] - 1)
-        # Columns stay in the order in which they came.
+        # Columns are in the order of their first appearance.
         self._columns = list(dict.fromkeys(name for line in (*lines, metrics) for name in line))
         head = dict(zip(self._columns, self._columns, strict=True))
         write_atomically(path, _table(self._columns, [head, *lines, metrics]))

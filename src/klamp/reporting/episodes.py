@@ -18,7 +18,7 @@ COLUMNS = ("step", "update", "environment", "seed", "return", "length", "end")
 
 
 class EpisodesLog:
-    """Writes each episode once, also where a run was stopped in between.
+    """Writes each episode once, also after a run was stopped.
 
     Those of updates that a resumed run makes again are taken out before. Of episodes that ended
     while the log was not there, nothing is known.
@@ -28,7 +28,7 @@ class EpisodesLog:
         self._columns: list[str] = []
 
     def update(self, event: Told) -> None:
-        """Add a line per episode; write all anew where one has a number that none before had."""
+        """Add a line per episode; rewrite the table where one has a new number."""
         path, update = event.folder / "episodes.csv", event.metrics["update"]
         rows = [_row(episode, update) for episode in event.episodes]
         names = list(dict.fromkeys(name for row in rows for name in row))
@@ -66,12 +66,12 @@ def _rows_before(path: Path, update: int) -> Iterator[dict[str, Any]]:
                 return
             yield row
     except (Unreadable, ValueError, KeyError, csv.Error):
-        # What somebody else has put there is given up.
+        # Content from elsewhere is replaced.
         return
 
 
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Rows in the form of RFC 4180; what an episode does not tell is an empty cell."""
+    """Rows in the form of RFC 4180; what an episode does not have is an empty cell."""
     text = StringIO(newline="")
     csv.DictWriter(text, columns).writerows(rows)
     return text.getvalue().encode()

@@ -15,10 +15,10 @@ from klamp.reporting.format import MADE, heading
 from klamp.reporting.update_story import story
 
 WIDTH = 79
-"""Columns of a line: one is left, where some terminals break."""
+"""Columns of a line; the 80th stays free, since some terminals break there."""
 
 MOST = 6
-"""Findings that are told; those after them follow from them as a rule."""
+"""Findings that are described; later ones usually follow from these."""
 
 
 def explain_run(run: History, folder: Path) -> str:
@@ -112,7 +112,7 @@ def _told(number: int, one: Finding) -> str:
 
 
 def _odd(run: History) -> int:
-    """An update worth a look: the first refused one, else the one with the largest KL."""
+    """A remarkable update: the first refused one, else the one with the largest KL."""
     if not run.made.all():
         return run.update(int(np.argmin(run.made)))
     kl = run.column("kl")

@@ -1,4 +1,4 @@
-"""The words in which a run is told."""
+"""Words and numbers in which runs are reported."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ MADE = ("ACCEPTED", "PROJECTED")
 
 
 def heading(config: Configuration, folder: str) -> str:
-    """What is trained, and where it is kept."""
+    """What is trained, and its folder."""
     settings = config.settings
     return printable(
         f"{config.env} · {short_name(config.algorithm).upper()} · seed {settings.seed} · "
@@ -45,7 +45,7 @@ def progress_line(metrics: Mapping[str, Any], left: float | None) -> str:
 
 
 def closing(summary: Metrics) -> list[tuple[str, str]]:
-    """What was learnt and how long it took: a name and what there is to say of each thing."""
+    """What was learnt and how long it took, as names with values."""
     mean, episodes = summary["return_mean"], min(summary["episodes"], 100)
     learnt = "no training episode ended"
     if mean is not None:
@@ -95,13 +95,13 @@ def number(value: float | None) -> str:
 
 
 class Refusals:
-    """Tells of refused updates when they happen: of the first of each row of them."""
+    """Reports the first refused update of each row of them."""
 
     def __init__(self) -> None:
         self._outcome = MADE[0]
 
     def said_of(self, metrics: Mapping[str, Any]) -> str | None:
-        """What there is to say of an update; None where nothing is."""
+        """The message about an update; None where there is none."""
         before, self._outcome = self._outcome, metrics["outcome"]
         if self._outcome in (*MADE, before):
             return None
@@ -122,14 +122,14 @@ def mostly_refused(summary: Metrics) -> str | None:
 
 
 def ending(summary: Metrics) -> str:
-    """In which way a run ended."""
+    """How a run ended, in words."""
     if "stopped" in summary:
         return "Stopped"
     return "Done" if mostly_refused(summary) is None else "Most updates were refused"
 
 
 def _of_it(summary: Metrics) -> str:
-    """What of the time was not training."""
+    """The part of the time that was not training."""
     compiling, evaluating = summary["compile_s"], summary.get("eval_s", 0.0)
     more = f", {evaluating:.1f} s evaluating" if evaluating else ""
     return f"{compiling:.1f} s of it compiling{more}"

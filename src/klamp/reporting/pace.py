@@ -1,4 +1,4 @@
-"""How long a run has taken, and how long it will take still."""
+"""Elapsed time and time left of a run."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,15 +10,15 @@ HALF_LIFE_S = 10.0
 """Seconds after which a measurement counts half; a quarter of the run where that is longer."""
 
 FEWEST = 2
-"""Measurements below which nothing is said of the time left: the first two updates differ."""
+"""Measurements needed for an estimate of the time left: the first two updates are slower."""
 
 
 class Pace:
-    """Elapsed time, and an estimate of the time left that leaves out what happens only once.
+    """Elapsed time, and an estimate of the time left that excludes what happens only once.
 
     Measured from one update to the next, so that compiling, which comes before the first, is not
-    extrapolated, and checkpoints and logs are. Evaluations come more seldom than updates: theirs is
-    an average of their own, times as many as are to come.
+    extrapolated, and checkpoints and logs are. Evaluations are rarer than updates: their mean time
+    is estimated separately, times the number still to come.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class Pace:
     def update(self, step: int, trained_s: float | None = None, *, skipped: int = 0) -> None:
         """``step`` steps are made, ``skipped`` of the new ones before this began.
 
-        ``trained_s`` is given where an evaluation is in the time since the last update: the
-        seconds of it without that.
+        ``trained_s`` is given where there was an evaluation since the last update: the seconds
+        without it.
         """
         now, before = self._clock(), self._step
         passed, self._now, self._step = now - self._now, now, step
@@ -81,7 +81,7 @@ class Pace:
 
     @property
     def left(self) -> float | None:
-        """Seconds, less those since the last update; None while that is not known."""
+        """Seconds left, minus those since the last update; None while that is not known."""
         speed, step = self.speed, self._step
         if not speed or step is None:
             return None

@@ -31,7 +31,7 @@ from klamp.runs.metrics_log import Metrics, metrics_until
 from klamp.runtime.streams import patient
 
 REDRAWN = 2.0
-"""Times per second: what is drawn keeps the loop from computing meanwhile."""
+"""Redraws per second: the loop waits while the panel is drawn."""
 
 LABEL, VALUE, SPARK = 18, 10, 6
 """Columns of a cell: its name, its number, and the course of that where there is room."""
@@ -51,12 +51,12 @@ WIDE = 108
 
 
 def terminal(file: TextIO) -> Console:
-    """A terminal that shows names as they are: rich takes `a[bold]b` and `:x:` for its markup."""
+    """A terminal that prints names literally: rich would read `a[bold]b` and `:x:` as markup."""
     return Console(file=patient(file), highlight=False, markup=False, emoji=False)
 
 
 def redrawn(console: Console, panel: RenderableType) -> Live:
-    """A panel that is drawn anew in place, and leaves nothing behind."""
+    """A panel that is redrawn in place, and removed at the end."""
     return Live(
         console=console,
         get_renderable=lambda: panel,
@@ -66,7 +66,7 @@ def redrawn(console: Console, panel: RenderableType) -> Live:
 
 
 class RunPanel:
-    """The figures of the last update, redrawn in place; above it what happened, below what next."""
+    """The figures of the last update, redrawn in place; events are printed above it."""
 
     def __init__(self, file: TextIO) -> None:
         self._console = terminal(file)
@@ -87,7 +87,7 @@ class RunPanel:
         self._live.start(refresh=True)
 
     def update(self, event: Told) -> None:
-        """Take in what an update told; above the panel, the first refused update of a row."""
+        """Take in an update; the first refused update of a row is printed above the panel."""
         metrics = event.metrics
         if not self._metrics and metrics["update"] > 1:
             for line in metrics_until(event.folder / "metrics.jsonl", metrics["update"] - 1):
@@ -98,7 +98,7 @@ class RunPanel:
             self._console.print(said, style="yellow")
 
     def _hear(self, metrics: Mapping[str, Any]) -> None:
-        """An update of this life of the run, or of one before."""
+        """Add an update to the curves, also one from before a resume."""
         self._metrics = metrics
         self._refused += metrics.get("outcome") not in MADE
         if "eval_return_mean" in metrics:
@@ -108,7 +108,7 @@ class RunPanel:
             course.add(metrics.get(name))
 
     def finish(self, summary: Metrics) -> None:
-        """In the place of the panel: how it ended, and what to do next."""
+        """Replace the panel by how the run ended, and what to do next."""
         self._live.stop()
         ended_well = mostly_refused(summary) is None
         course = self._courses["return_mean"].drawn(self._console.width - LABEL - 6)
@@ -150,7 +150,7 @@ class RunPanel:
         yield Panel(Group(*parts), box=ROUNDED, border_style="dim")
 
     def _rows(self, metrics: Mapping[str, Any], inner: int) -> RenderableType:
-        """What has a row of its own: the return, the KL against its bound, the outcome."""
+        """The rows: the return, the KL with its bound, the outcome."""
         returned, room = number(metrics["return_mean"]), inner - LABEL - 1
         rows = [("return", with_course(returned, self._courses["return_mean"], room))]
         if self._evaluation:
@@ -164,7 +164,7 @@ class RunPanel:
         return listed(rows)
 
     def _kl_row(self, kl: float | None, room: int) -> Text:
-        """The KL of the update, in nats; how near it came to its bound, where it has one."""
+        """The KL of the update, in nats, and its share of the bound, where there is one."""
         name, bound = self._bound
         shown = "–" if kl is None else f"{kl:.4f}"
         if bound is None:
@@ -196,7 +196,7 @@ class RunPanel:
         return side_by_side(cells, columns)
 
     def _times(self, metrics: Mapping[str, Any]) -> Text:
-        """How long it has taken, and will."""
+        """Elapsed time and time left."""
         left = self._pace.left
         coming = "estimating the time left" if left is None else f"{duration(left)} left"
         speed = f"{metrics['steps_per_second']:,.0f} steps/s"
@@ -205,7 +205,7 @@ class RunPanel:
 
 
 def kl_bound(config: Configuration) -> tuple[str, float | None]:
-    """What the KL of an update is held against: the trust region, or the target of a setting."""
+    """What the KL of an update is compared with: the trust region, or a target."""
     for field, name in (("max_kl", "≤"), ("target_kl", "target")):
         if (bound := getattr(config.algorithm, field, None)) is not None:
             return name, bound
@@ -225,7 +225,7 @@ def progress(step: int, steps: int, inner: int) -> RenderableType:
 
 
 def with_course(value: str, course: Sparkline, room: int) -> Text:
-    """A number, and how it came to be that."""
+    """A number and its curve."""
     return Text.assemble(
         (f"{value:<{VALUE}}", "bold"), " ", (course.drawn(room - VALUE - 2), "cyan")
     )
@@ -253,6 +253,6 @@ def side_by_side(cells: Sequence[tuple[str, Text]], columns: int) -> Table:
 
 
 def print_next(console: Console, steps: Sequence[tuple[str, str]]) -> None:
-    """Commands, whole: the terminal breaks a line that is too long, so that it can be copied."""
+    """Commands in one line each: the terminal wraps a long one, so that it can be copied."""
     for name, command in steps:
         console.print(Text.assemble((f"  {name:<15}", "dim"), command), soft_wrap=True)

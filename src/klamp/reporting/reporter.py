@@ -1,7 +1,6 @@
-"""What the reporters of this folder read of an update.
+"""What the logs of this folder read of an update.
 
-They log, and ask for nothing. Reporters of the user's own see and may do more
-(``training.callbacks.UpdateEvent``).
+A user's own reporters may read and do more (``training.callbacks.UpdateEvent``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Told(Protocol):
-    """An update that was made, and of which run."""
+    """An update of a run."""
 
     @property
     def config(self) -> Configuration:
@@ -40,7 +39,7 @@ class Told(Protocol):
 
 
 class Log(Protocol):
-    """Is told of each update.
+    """Called at each update.
 
     ``start``, ``compiling``, ``finish`` and ``close`` are called where it has them.
     """
@@ -51,7 +50,7 @@ class Log(Protocol):
 
 
 def missing_package(package: str, name: str) -> ConfigError:
-    """What is said where a log needs a package that is not installed."""
+    """The error of a log that needs a package which is not installed."""
     return ConfigError(
         f"The log `{name}` needs the package `{package}`, which is not installed. "
         f"{install_extra(name)} Or leave the log out: `metrics.jsonl` of the run has every number."

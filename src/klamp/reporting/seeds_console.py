@@ -1,4 +1,4 @@
-"""What a person sees of many runs: a panel on a terminal, lines elsewhere, nothing when quiet."""
+"""The progress of many runs: a panel on a terminal, lines elsewhere, nothing when quiet."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from klamp.runtime.streams import patient
 
 
 class SeedsReporter(Protocol):
-    """Whoever shows the progress of many runs."""
+    """Shows the progress of many runs."""
 
     progress: Progress
 
@@ -20,15 +20,15 @@ class SeedsReporter(Protocol):
         ...
 
     def hear(self, kind: str, seed: int, told: Any, /) -> None:
-        """A run told something of itself."""
+        """A message of a run."""
         ...
 
     def finish(self, next_steps: list[tuple[str, str]], /) -> None:
-        """All have come to their ends; what to do next, and the command that does it."""
+        """All have ended; shows what to do next, and the command for it."""
         ...
 
     def close(self) -> None:
-        """Let go of the terminal."""
+        """Release the terminal."""
         ...
 
 
@@ -66,7 +66,7 @@ class SeedsLines:
         self._say(f"{self.progress.config.env} · {len(self.progress.members)} seeds · {steps}")
 
     def hear(self, kind: str, seed: int, told: Any, /) -> None:
-        """A line if the last one was some time ago; what is odd, and what is done, at once."""
+        """A line if the last one was some time ago; problems and finished runs at once."""
         self.progress.hear(kind, seed, told)
         if kind == BEGUN and not self._compiling:
             self._compiling = True
@@ -84,7 +84,7 @@ class SeedsLines:
             self._say(f"{name}: {command}")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     def _say(self, line: str) -> None:
         print(line, file=self._file, flush=True)

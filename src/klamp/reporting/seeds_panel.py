@@ -22,14 +22,14 @@ from klamp.reporting.seeds_progress import (
 )
 
 NARROW = 72
-"""Columns below which what was refused is left to the lines above the panel."""
+"""With fewer columns, refused updates are shown above the panel only."""
 
 AROUND = 8
-"""Lines of the panel that are no rows."""
+"""Lines of the panel besides the rows."""
 
 
 class SeedsPanel:
-    """One row per seed, redrawn in place; above it what happened, below what next."""
+    """One row per seed, redrawn in place; events are printed above it."""
 
     def __init__(self, progress: Progress, file: TextIO) -> None:
         self.progress = progress
@@ -41,13 +41,13 @@ class SeedsPanel:
         self._live.start(refresh=True)
 
     def hear(self, kind: str, seed: int, told: Any, /) -> None:
-        """Take in what a run told; above the panel, what is odd."""
+        """Take in a message of a run; problems are printed above the panel."""
         self.progress.hear(kind, seed, told)
         if kind in (REFUSED, FAILED):
             self._console.print(f"seed {seed}: {told}", style="yellow")
 
     def finish(self, next_steps: list[tuple[str, str]], /) -> None:
-        """In the place of the panel: every run, and what to do next."""
+        """Replace the panel by a table of all runs, and what to do next."""
         self._live.stop()
         members = list(self.progress.members.items())
         self._console.print(
@@ -108,7 +108,7 @@ class SeedsPanel:
 
 
 def _cells(seed: int, member: Member, steps: int, room: int, names: list[str]) -> list[Text]:
-    """A row: how far one run is, and its last figures."""
+    """A row: the progress of one run, and its last figures."""
     metrics, state = member.metrics, member.state
     style = {DONE: "green", FAILED: "bold red"}.get(state, "")
     far = f"{min(member.step / steps, 1.0):.0%}" if state == UPDATE else state
@@ -127,7 +127,7 @@ def _cells(seed: int, member: Member, steps: int, room: int, names: list[str]) -
 
 
 def shown(members: list[tuple[int, Member]], most: int) -> list[tuple[int, Member]]:
-    """The rows that there is room for: the runs that train before those that wait or are done."""
+    """The rows that fit: runs that train come before those that wait or are done."""
     if len(members) <= most:
         return members
     order = [BEGUN, "compiling", UPDATE, FAILED, "waiting", DONE]

@@ -1,4 +1,4 @@
-"""How far many runs are, by what each of them tells of itself."""
+"""The progress of many runs, from their messages."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ from klamp.reporting.sparkline import Sparkline
 from klamp.runs.metrics_log import Metrics
 
 BEGUN, UPDATE, REFUSED, DONE, FAILED = "begun", "update", "refused", "done", "failed"
-"""What a run tells: that it begins, its last update, a refused one, its summary, why it ended."""
+"""The messages of a run: its start, last update, a refused update, its summary, why it ended."""
 
 
 class Member:
@@ -29,7 +29,7 @@ class Member:
 
 
 class Progress:
-    """All runs, and how they stand together."""
+    """All runs, and their common progress."""
 
     def __init__(
         self,
@@ -43,18 +43,18 @@ class Progress:
         self.pace = Pace(self.total, clock=clock)
 
     def had(self, seed: int, summary: Metrics) -> None:
-        """A run had come to its end before."""
+        """A run was finished before."""
         member = self.members[seed]
         member.state, member.metrics = DONE, summary
         member.course.add(summary["return_mean"])
 
     def hear(self, kind: str, seed: int, told: Any) -> None:
-        """Take in what a run told: metrics, or a text."""
+        """Take in a message of a run: metrics, or a text."""
         member = self.members[seed]
         if kind != REFUSED:
             member.state = "compiling" if kind == BEGUN else kind
         if kind in (UPDATE, DONE):
-            # What was made before its first word, perhaps by an earlier life, took unknown time.
+            # The steps before its first message, perhaps before a resume, took unknown time.
             skipped = 0 if member.metrics else told["step"]
             member.metrics = told
             member.course.add(told["return_mean"])
@@ -71,7 +71,7 @@ class Progress:
         return sum(member.state == DONE for member in self.members.values())
 
     def summary(self) -> str:
-        """How all of them stand: done, steps, speed, returns, time left."""
+        """All of them in a line: done, steps, speed, returns, time left."""
         parts = [f"{self.done} of {len(self.members)} runs done"]
         parts.append(f"step {self.step:,} of {self.total:,}")
         if (speed := self.pace.speed) is not None:

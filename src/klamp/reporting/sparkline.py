@@ -7,11 +7,11 @@ from klamp.config.validation import is_number
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 MOST = 512
-"""Values that are kept, more than a line has columns."""
+"""The number of values that are kept; more than a line has columns."""
 
 
 class Sparkline:
-    """Values from the beginning on; where there are too many, neighbours become their mean."""
+    """All values of a run; where there are too many, neighbours are replaced by their mean."""
 
     def __init__(self) -> None:
         self._values: list[float] = []

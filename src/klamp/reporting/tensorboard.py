@@ -12,8 +12,8 @@ from klamp.runs.metrics_log import finite, metrics_until
 class TensorBoardLog:
     """A curve per metric, over environment steps.
 
-    When a run begins or goes on, the files are written anew from `metrics.jsonl`: they hold the
-    whole run, and nothing that was given up.
+    When a run starts or is resumed, the files are rewritten from `metrics.jsonl`, so that they hold
+    the whole run and no discarded updates.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What one update did, in words: one paragraph each for the step, the policy, the critic."""
+"""What one update did, in words: a paragraph each on the step, the policy and the critic."""
 
 import math
 from typing import Any
@@ -17,14 +17,14 @@ COMPARED = {
     "gradient_norm": "the gradient's norm",
     "step_scale": "the scale of the step",
 }
-"""Positive quantities that are set beside the run's median, with their words."""
+"""Positive quantities that are compared with the run's median, with their names."""
 
 UNUSUAL = 3.0
-"""Times the run's median, or a part of it, from where on a quantity is named as unusual."""
+"""A quantity this many times larger or smaller than the run's median is called unusual."""
 
 
 class Line:
-    """The numbers of one update; NaN where one is not told."""
+    """The numbers of one update; NaN where one is missing."""
 
     def __init__(self, run: History, place: int) -> None:
         self._run, self._place = run, place
@@ -33,7 +33,7 @@ class Line:
         return float(self._run.column(name)[self._place])
 
     def has(self, name: str) -> bool:
-        """Whether the update tells a number."""
+        """Whether the update has a number."""
         return not math.isnan(self[name])
 
 
@@ -179,7 +179,7 @@ def _critic(line: Line) -> str:
 
 
 def _surroundings(run: History, place: int, line: Line) -> str:
-    """Where the run stood, and what of the update is unlike the others."""
+    """The state of the run, and the unusual quantities of the update."""
     text = ""
     if line.has("step"):
         text = f"The run stood at step {line['step']:,.0f}"

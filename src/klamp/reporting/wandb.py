@@ -1,7 +1,7 @@
 """Weights & Biases: the metrics of a run, in a project called `klamp`.
 
-Where the numbers go, and under whose name, is what its own variables say: `WANDB_MODE=offline`,
-`WANDB_PROJECT`, `WANDB_ENTITY`.
+Its own environment variables decide where the numbers go, and under whose name:
+`WANDB_MODE=offline`, `WANDB_PROJECT`, `WANDB_ENTITY`.
 """
 
 import os
@@ -16,7 +16,7 @@ from klamp.runs.metrics_log import Metrics, finite
 
 
 class WandbLog:
-    """One W&B run per run, whose name is in `wandb.id`; a resumed run goes on with its own."""
+    """One W&B run per run, whose name is in `wandb.id`; a resumed run continues its own."""
 
     def __init__(self) -> None:
         try:

@@ -1,1 +1,1 @@
-"""The folder of a run: a kill leaves it whole, and it is read as if a stranger had made it."""
+"""The folder of a run: complete after a kill, and read as untrusted data."""

@@ -11,7 +11,7 @@ from klamp.runtime.open_flags import OPENS_FOLDERS, flags
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write beside ``path``, fsync, and rename over it; what a full disk took of it is removed."""
+    """Write beside ``path``, fsync, and rename over it; remove the copy where the disk is full."""
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -48,11 +48,11 @@ def open_to_append(path: Path) -> FileIO:
 def sync(path: Path) -> None:
     """Wait until a file's content, or a folder's entries, are on the disk.
 
-    Windows opens no folder: there a power cut may take the last rename back, a kill does not.
+    Windows cannot open folders: there a power cut may undo the last rename; a kill does not.
     """
     if not OPENS_FOLDERS and path.is_dir():
         return
-    # Windows waits for files alone that may be written.
+    # Windows can sync only files that are open for writing.
     handle = os.open(path, flags("O_RDONLY" if OPENS_FOLDERS else "O_RDWR"))
     try:
         os.fsync(handle)

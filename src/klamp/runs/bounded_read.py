@@ -15,7 +15,7 @@ from klamp.errors import shown
 from klamp.runtime.open_flags import flags
 
 DEPTH = 32
-"""Objects and lists inside one another that a JSON file may have."""
+"""Levels of nested objects and lists that a JSON file may have."""
 
 _FIRST_BYTES = (
     (b"PK\x03\x04", "a zip archive, such as a PyTorch `.pt` or a Stable-Baselines3 model"),
@@ -51,7 +51,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
 def summed(path: Path, size: int, sha256: str) -> Iterator[bytes]:
     """A regular file piece by piece; ``Unreadable`` unless it has that size and that sum.
 
-    The sum is known after the last piece: until then nothing may be done with the others.
+    The sum is known after the last piece: no piece may be used before that.
     """
     digest, first = hashlib.sha256(), b""
     with _opened(path) as file:
@@ -86,7 +86,7 @@ def lines(path: Path, longest: int, limit: int, start: int = 0) -> Iterator[byte
         size = max(0, size - start)
         try:
             file.seek(start)
-            # What is written to it meanwhile is another reader's.
+            # Lines that are written meanwhile are left to the next reader.
             for number in itertools.count(1):
                 line = file.readline(min(longest + 1, size))
                 if len(line) > longest:
@@ -154,7 +154,7 @@ def parse_object(data: bytes, name: str) -> dict[str, Any]:
 
 
 def recognise(data: bytes) -> str | None:
-    """What a foreign file is, by its first bytes; None where nothing tells."""
+    """The kind of a foreign file, by its first bytes; None where it is unknown."""
     if _TEXT_PICKLE.match(data[:256]):
         return "a Python pickle"
     if data[257:262] == b"ustar":
@@ -185,7 +185,7 @@ def _finite(digits: str) -> float:
 
 
 def _depth(value: Any) -> int:
-    """How deep objects and lists lie inside one another, found without recursion."""
+    """How deep objects and lists are nested, found without recursion."""
     level: list[Any] = [value]
     depth = 0
     while level:

@@ -1,4 +1,4 @@
-"""Which checkpoint of a run is meant: the last one, the best one, or that of a step."""
+"""The choice of a run's checkpoint: the last one, the best one, or that of a step."""
 
 from pathlib import Path
 
@@ -72,5 +72,5 @@ def _whole(path: Path) -> Path:
 
 
 def _steps(known: list[Path]) -> str:
-    """The steps there are, as they are typed."""
+    """The steps of the checkpoints, in words."""
     return ", ".join(str(step_of(path.name)) for path in known) or "none"

@@ -38,21 +38,21 @@ CONFIG_LIMIT = 2**20
 """Bytes that a `config.json` may have."""
 
 LOCK, OWNER = ".lock", ".owner.json"
-"""What is locked while a run trains, and who locked it."""
+"""The file that is locked while a run trains, which names the process."""
 
 _SEED = re.compile(r"seed-([0-9]{1,19})")
 _DEBRIS = re.compile(r"\..*\.\d+\.tmp")
 
 
 def folder_of(config: Configuration, out: str | Path | None) -> Path:
-    """Where a run lies: in ``out``, or below `runs` by its environment, algorithm and seed."""
+    """The folder of a run: ``out``, or `runs/ENVIRONMENT-ALGORITHM-SEED`."""
     env = title_of(config.env).replace(":", "-").replace("/", "-")
     name = f"{env}-{short_name(config.algorithm)}"
     return Path("runs") / f"{name}-{config.settings.seed}" if out is None else Path(out)
 
 
 def choose_folder(config: Configuration, out: str | Path | None) -> Path:
-    """The folder that a run will get; an error where something lies there already."""
+    """The folder that a run will get; an error where it has content already."""
     folder = folder_of(config, out)
     if folder.exists() and (not folder.is_dir() or any(map(_matters, folder.iterdir()))):
         if not (folder / "config.json").exists():
@@ -69,7 +69,7 @@ def choose_folder(config: Configuration, out: str | Path | None) -> Path:
 
 
 def _matters(path: Path) -> bool:
-    """Whether a file is more than what a kill left of one that was being written."""
+    """Whether a file is not just a temporary file left by a kill."""
     return not (path.name in (LOCK, OWNER) or _DEBRIS.fullmatch(path.name))
 
 
@@ -81,7 +81,7 @@ def nothing_trained(folder: Path) -> bool:
 
 
 def begun(config: RunConfig, folder: Path) -> bool:
-    """Whether a folder holds that very run; ``RunFolderError`` where it holds anything else."""
+    """Whether a folder holds exactly that run; ``RunFolderError`` where it holds anything else."""
     if not (folder / "config.json").exists():
         choose_folder(config, folder)
         return False
@@ -98,7 +98,7 @@ def begun(config: RunConfig, folder: Path) -> bool:
 
 
 def result_of(config: RunConfig, folder: Path) -> Metrics | None:
-    """The summary of a run that has come to its end, with the checkpoint it is of; else None."""
+    """The summary of a finished run, with its checkpoint; None where it is not finished."""
     try:
         summary = read_object(folder / "summary.json", CONFIG_LIMIT)
         last = verify(named_as_steps(folder / "checkpoints")[-1])
@@ -153,12 +153,12 @@ def read_trusted_config(
     given: Sequence[str] = (),
     algorithm: AlgorithmConfig | None = None,
 ) -> RunConfig:
-    """The same before its environment is made; ``ConfigError`` where that would run strange code.
+    """The same before its environment is made; ``ConfigError`` where that would run untrusted code.
 
-    Code is run where this user's klamp wrote its name there, or where the user says ``trust``; a
-    module of registered environments or of an algorithm also where it is imported already.
-    ``given`` says which of `environment`, `wrappers` and `network` the user gives again, so that
-    their names lead to nothing; ``algorithm`` is the run's own, where it is given again.
+    Code is trusted where this user's klamp wrote its name there, or with ``trust``; a module of
+    registered environments or of an algorithm also where it is imported already. ``given`` says
+    which of `environment`, `wrappers` and `network` the user gives again, so that their names are
+    not used; ``algorithm`` is the run's own, where it is given again.
     """
     data = config_data(folder)
     refuse_strange_code(
@@ -182,7 +182,7 @@ def of_language(folder: Path) -> bool:
 
 
 def config_data(folder: Path) -> dict[str, Any]:
-    """What `config.json` says, checked by nobody yet."""
+    """The content of `config.json`, not checked yet."""
     path = folder / "config.json"
     if not os.path.exists(path):
         raise CheckpointError(
@@ -200,9 +200,9 @@ def config_data(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Generator[None]:
-    """Make a run's folder and hold it; ``RunFolderError`` names the process that holds it already.
+    """Make a run's folder and lock it; ``RunFolderError`` names a process that has locked it.
 
-    The system gives the lock back when a process ends, however it ends.
+    The system releases the lock when a process ends, however it ends.
     """
     lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:
@@ -227,7 +227,7 @@ def locked(folder: Path) -> Generator[None]:
 
 @contextlib.contextmanager
 def _writable(folder: Path) -> Generator[None]:
-    """Turn what the disk says into an error that a person can mend."""
+    """Turn errors of the disk into one that says what to do."""
     try:
         yield
     except filelock.Timeout:
@@ -240,7 +240,7 @@ def _writable(folder: Path) -> Generator[None]:
 
 
 def _owner(folder: Path) -> str:
-    """Who holds the lock, as far as it is known."""
+    """The owner of the lock, as far as it is known."""
     try:
         owner = read_object(folder / OWNER, 4096)
         return f"process {owner['pid']} on {str(owner['host'])[:80]}"

@@ -23,7 +23,7 @@ _FILE = re.compile(r"[a-z]{1,40}\.[a-z]{1,40}")
 
 
 class FileFacts(NamedTuple):
-    """What a file must be."""
+    """The size and sum that a file must have."""
 
     size: int
     """Bytes."""
@@ -31,7 +31,7 @@ class FileFacts(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What a run took up to a checkpoint, all its lives together, in seconds."""
+    """The seconds that a run took up to a checkpoint, resumed ones included."""
 
     wall_s: float = 0.0
     compile_s: float = 0.0
@@ -48,9 +48,9 @@ class Manifest:
     step: int
     files: dict[str, FileFacts]
     score: float | None = None
-    """How good the policy was; the best checkpoint stays."""
+    """The policy's mean return; the checkpoint with the best one is never pruned."""
     keep: bool = False
-    """Whether it stays whatever comes after it."""
+    """Whether it is never pruned."""
     made_with: dict[str, str] = field(default_factory=fingerprint)
     spent: Spent = NOTHING_SPENT
     """Not known of checkpoints that were made before this was written down."""
@@ -72,13 +72,13 @@ class Manifest:
         }
         if self.spent != NOTHING_SPENT:
             spent = self.spent._asdict()
-            # As manifests are that were written before runs evaluated themselves.
+            # As in manifests from before runs were evaluated while they train.
             parts["spent"] = spent if self.spent.eval_s else _without(spent, "eval_s")
         return json.dumps(parts | {"sha256": _sum_of(parts)}, indent=1)
 
 
 def read_manifest(path: Path) -> Manifest:
-    """A manifest in every part of the form it is written in; else ``Unreadable`` names the part."""
+    """A manifest in exactly the form in which it is written; else ``Unreadable`` names the part."""
     text = read_bounded(path, LIMIT)
     data = parse_object(text, path.name)
     if data.get("format") != FORMAT:
@@ -112,7 +112,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def _sum_of(parts: dict[str, Any]) -> str:
-    """The sum of what a manifest says, its own sum apart."""
+    """The sum of a manifest without its own sum."""
     said = _without(parts, "sha256")
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

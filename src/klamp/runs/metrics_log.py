@@ -1,4 +1,4 @@
-"""The numbers of a run, one flat dictionary an update, as JSON lines."""
+"""The numbers of a run, one flat dictionary per update, as JSON lines."""
 
 import contextlib
 import errno
@@ -44,8 +44,8 @@ def finite(metrics: Mapping[str, Any]) -> Metrics:
 class MetricsLog:
     """`metrics.jsonl`, one line per update, whole lines only.
 
-    Lines that a full disk does not take wait, and are tried again with the next one. The file is
-    opened, and ``begin`` called, by the first write; the thread of last resort writes, too.
+    Lines that a full disk does not take are kept, and written with the next one. The first write
+    opens the file and calls ``begin``; the thread that saves when the loop hangs writes, too.
     """
 
     def __init__(self, path: Path, begin: Callable[[], object] = lambda: None) -> None:
@@ -116,7 +116,7 @@ def read_metrics(path: Path) -> list[Metrics]:
 
 
 def metrics_of(path: Path) -> Iterator[Metrics]:
-    """The same line by line: those after the last one that is wanted may be anything."""
+    """The same line by line; those after the last one that is read may be damaged."""
     return MetricsTail(path).new()
 
 
@@ -132,7 +132,7 @@ class MetricsTail:
         self._last = b""
 
     def was_cut(self) -> bool:
-        """Whether the last line that was read is no longer where it was; all is then read again.
+        """Whether the last line that was read has changed its place; everything is then read again.
 
         `klamp resume` cuts the lines of updates that its checkpoint does not know.
         """

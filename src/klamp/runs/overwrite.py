@@ -1,4 +1,4 @@
-"""A new run in the place of one that lies in its folder, where that is asked for."""
+"""Replacing the run in a folder, where ``overwrite`` asks for it."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,7 @@ from klamp.errors import RunFolderError, shown
 from klamp.runs.folder import LOCK, OWNER, choose_folder, folder_of
 
 FILES = ("summary.json", "metrics.jsonl", "metrics.csv", "episodes.csv", "wandb.id", "checkpoints")
-"""What a run and its logs leave, in the order in which it is removed."""
+"""The files of a run and its logs, in the order in which they are removed."""
 
 FOLDERS = ("videos", "tensorboard", "wandb", "set-aside-*")
 
@@ -16,7 +16,7 @@ FOLDERS = ("videos", "tensorboard", "wandb", "set-aside-*")
 def replaceable(config: RunConfig, out: str | Path | None) -> Path:
     """The folder that a run will get; an error where it holds more than a run.
 
-    Nothing is removed before everything else that may fail has been tried.
+    Nothing is removed before everything else that may fail was tried.
     """
     folder = folder_of(config, out)
     if not (folder / "config.json").exists():
@@ -33,7 +33,7 @@ def replaceable(config: RunConfig, out: str | Path | None) -> Path:
 
 
 def remove_run(folder: Path) -> None:
-    """Remove a run; its `config.json` last, so that what a kill leaves is still known as one."""
+    """Remove a run; its `config.json` last, so that after a kill the rest is still a run."""
     for path in [*_of_a_run(folder), folder / "config.json"]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -42,10 +42,10 @@ def remove_run(folder: Path) -> None:
 
 
 def _of_a_run(folder: Path) -> list[Path]:
-    """The files and folders of a run, but for its `config.json`."""
+    """The files and folders of a run, except its `config.json`."""
     return [path for name in (*FILES, *FOLDERS) for path in folder.glob(name)]
 
 
 def _debris(path: Path) -> bool:
-    """Whether a file is what a kill left of one that was being written."""
+    """Whether a file is a temporary file left by a kill."""
     return path.name.startswith(".") and path.suffix == ".tmp"

@@ -1,4 +1,4 @@
-"""A run's folder made to end at a checkpoint; what came later is kept aside."""
+"""Rewinding a run's folder to a checkpoint; what came later is moved aside."""
 
 import contextlib
 import itertools
@@ -19,9 +19,9 @@ from klamp.runs.metrics_log import drop_metrics_after
 def begin_line(folder: Path, step: int, update: int, config: Configuration, aside: Path) -> None:
     """Make a folder end at a checkpoint, for a run that goes on from there with ``config``.
 
-    What came later is moved to ``aside``. A run calls this before the first thing that it writes,
-    not before. Killed at any call, the old run is what is left, as it was or ended earlier, and
-    then the new one: checkpoints make way before the lines that they know of are cut.
+    What came later is moved to ``aside``. A run calls this just before its first write. A kill at
+    any call leaves the old run, complete or ended at an earlier checkpoint, or the new one:
+    checkpoints are moved before the lines of their updates are cut.
     """
     later = later_than(folder / "checkpoints", step)
     if later:
@@ -41,7 +41,7 @@ def begin_line(folder: Path, step: int, update: int, config: Configuration, asid
 
 
 def aside_of(folder: Path) -> Path:
-    """A name below a run's folder that nothing has: where what is given up may be kept."""
+    """An unused name below a run's folder, for what is moved aside."""
     return next(
         path for n in itertools.count(1) if not (path := folder / f"set-aside-{n}").exists()
     )
@@ -62,7 +62,7 @@ def _set_aside(folder: Path, later: list[Path], aside: Path) -> None:
 
 
 def _keep(path: Path, copy: Path) -> None:
-    """The same content under a second name. Files that are replaced by a rename keep it there."""
+    """The same content under a second name, which stays when the file is replaced by a rename."""
     try:
         os.link(path, copy)
     except OSError:  # file systems without hard links

@@ -1,4 +1,4 @@
-"""Whether this user's own klamp wrote a `config.json`: asked before code that it names is run.
+"""Whether this user's own klamp wrote a `config.json`: checked before code that it names is run.
 
 An environment called `module:id` is made by importing the module; one called `factory:module:name`,
 an algorithm called `module:Class`, and networks and wrappers called `module:name`, by calling what
@@ -43,13 +43,13 @@ _GIVEN_AS = {
     "reward": "reward",
     "text environment": "text_environment",
 }
-"""The argument by which a user gives each part again."""
+"""The argument with which a user gives each part again."""
 
 CALLED = ("network", "wrapper", "reward", "text environment")
-"""What is made by calling code that a module holds, whether or not it is imported already."""
+"""Parts that are made by calling code of a module, whether or not it is imported already."""
 
 KEYS = {"environment": "env", "algorithm": "algo", "network": "network"}
-"""What of a configuration may name a module, and where."""
+"""The parts of a configuration that may name a module."""
 
 
 def code_of(
@@ -118,7 +118,7 @@ def is_signed(data: dict[str, Any]) -> bool:
 def refuse_strange_code(
     folder: Path, data: dict[str, Any], trust: bool, given: Sequence[str] = ()
 ) -> None:
-    """Raise ``ConfigError`` where a configuration names code that nobody vouches for."""
+    """Raise ``ConfigError`` where a configuration names code and has no valid signature."""
     code = code_of(data, given, imported=sys.modules)
     if code and not trust and not is_signed(data):
         raise ConfigError(
@@ -136,7 +136,7 @@ def _sum(key: bytes, data: dict[str, Any]) -> str:
 
 
 def _place(module: str) -> str:
-    """The folder that a module is found in; empty for installed ones, which others cannot place.
+    """The folder of a module; empty for installed ones, which nobody else can put there.
 
     Without it, a run that was published and comes back with another module of that name beside it
     would be taken for this user's. Nothing is imported to find out.
@@ -158,7 +158,7 @@ def _place(module: str) -> str:
 
 
 def _key_path() -> Path:
-    """Where this user's key lies. Raises ``RuntimeError`` for a user without a home."""
+    """The path of this user's key. Raises ``RuntimeError`` for a user without a home."""
     chosen = os.environ.get("XDG_STATE_HOME", "")
     base = Path(chosen) if os.path.isabs(chosen) else Path.home() / ".local" / "state"
     return base / "klamp" / "key"
@@ -174,7 +174,7 @@ def _kept_key() -> bytes | None:
 
 
 def _new_key() -> bytes | None:
-    """The key, made whole and for nobody else, or that of whoever was faster; None where none."""
+    """A new key, readable by this user only, or that of a faster process; None where none."""
     try:
         path = _key_path()
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

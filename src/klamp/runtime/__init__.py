@@ -1,1 +1,1 @@
-"""What a process stands on: its device, its seeds, its signals, what it compiled."""
+"""What every process needs: device, compiled programs, seeds, signals, streams."""

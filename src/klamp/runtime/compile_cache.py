@@ -17,17 +17,17 @@ SWITCH = "KLAMP_CACHE"
 """Environment variable: a folder of your own, or ``off``."""
 
 MAXIMUM_BYTES = 2**29
-"""What has not been used for longest makes way."""
+"""Beyond this, the programs that were not used for longest are removed."""
 
 QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 """Compile options that take little time to compile."""
 
 
 def cache_folder() -> Path | None:
-    """Where compiled programs lie: one folder for each processor and JAX; None if switched off.
+    """The folder of compiled programs, one per processor and JAX version; None if switched off.
 
-    A program is made of the processor's own instructions, so a home that several machines share
-    must not hand one machine's to another.
+    A program consists of its processor's instructions, so machines that share a home folder must
+    not share programs.
     """
     chosen = os.environ.get(SWITCH, "")
     if chosen.lower() in ("off", "0", "no"):
@@ -39,7 +39,7 @@ def cache_folder() -> Path | None:
 
 
 def keep_compiled() -> None:
-    """Have JAX look for compiled programs on the disk, unless the user has said where already."""
+    """Have JAX keep compiled programs on the disk, unless the user has already set where."""
     if getattr(jax.config, "jax_compilation_cache_dir") is not None:  # noqa: B009 - not in the stubs
         return
     folder = cache_folder()
@@ -48,19 +48,19 @@ def keep_compiled() -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        # A home that cannot be written costs a compilation, not the run.
+        # Where the home folder cannot be written, the run compiles again.
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", MAXIMUM_BYTES)
-    # Small programs, too: the second start of a run is to compile nothing.
+    # Small programs, too, so that the second start of a run compiles nothing.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def compile_cheaply(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` as a program that is run once: compiled in a fifth of the time, to slower code.
+    """``function`` for a single call: compiled in a fifth of the time, to slower code.
 
-    An XLA that does not know the options compiles it as any other.
+    An XLA without these options compiles it like any other.
     """
     filter_jit: Any = eqx.filter_jit
     usual = filter_jit(function)

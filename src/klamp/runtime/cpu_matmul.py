@@ -15,12 +15,12 @@ OVER_ROWS = (((0,), (0,)), ((), ()))
 
 
 def rows_first(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, its products over rows restated; the same to rounding.
+    """``function`` with its products over rows rewritten; equal up to rounding.
 
-    Differentiation leaves ∂L/∂W of y = xW as (gᵀx)ᵀ and ∂L/∂b as the sum of g's rows. XLA's
-    library for the CPU has its fast path for products whose left factor lies along the summed
-    axis: xᵀ written out, xᵀg takes two thirds of the time in a loop of minibatches, and 1ᵀg half
-    of the sum's. Only what is at the top of the function is restated; on other devices nothing.
+    Differentiation leaves ∂L/∂W of y = xW as (gᵀx)ᵀ and ∂L/∂b as the sum of g's rows. XLA's library
+    for the CPU has its fast path for products whose left factor lies along the summed axis: xᵀ
+    written out, xᵀg takes two thirds of the time in a loop of minibatches, and 1ᵀg half of the
+    sum's. Only the top level of the function is rewritten, and nothing on other devices.
     """
     if not cpu():
         return function
@@ -48,7 +48,7 @@ def _evaluate(jaxpr: Any, constants: Any, arguments: list[Array]) -> list[Array]
 
 
 def _apply(equation: Any, operands: list[Any]) -> list[Any]:
-    """What an equation yields: restated, or by the primitive itself."""
+    """The results of an equation: rewritten, or by the primitive itself."""
     primitive, parameters = equation.primitive, equation.params
     match primitive.name:
         case "dot_general" if parameters["dimension_numbers"] == OVER_ROWS and _matrices(operands):

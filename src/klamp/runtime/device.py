@@ -8,15 +8,16 @@ import jax
 import numpy as np
 
 from klamp.errors import ConfigError
+from klamp.types import PyTree
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def in_float32(function: Callable[P, R]) -> Callable[P, R]:
-    """``function`` with JAX's usual 32 bits for all that it makes, whatever the process is set to.
+    """``function`` in JAX's usual 32 bits, whatever the process is set to.
 
-    A run is one of float32, and so is its checkpoint, under ``JAX_ENABLE_X64`` too.
+    Runs and checkpoints are float32, under ``JAX_ENABLE_X64``, too.
     """
 
     @functools.wraps(function)
@@ -27,18 +28,18 @@ def in_float32(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def on_host(tree: Any) -> Any:
-    """The arrays of a tree as numpy's, of a device's memory all fetched at once.
+def on_host(tree: object) -> PyTree:
+    """The arrays of a tree as numpy's, all fetched from the device at once.
 
-    On a CPU they lie in this memory already, and asking for a fetch takes longer than looking.
+    On a CPU they are in this memory already, and reading them directly is faster than a fetch.
     """
     return jax.tree.map(np.asarray, tree) if cpu() else jax.device_get(tree)
 
 
 def cpu() -> bool:
-    """Whether what is computed now is computed on a CPU: on the device that was chosen, if one was.
+    """Whether computations run on a CPU now: on the chosen device, if one was chosen.
 
-    Nothing else asks: JAX's default backend is the machine's best, whatever was chosen.
+    The only place to ask: JAX's default backend is the machine's best, whatever was chosen.
     """
     chosen: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 - not in the stubs
     if chosen is None:

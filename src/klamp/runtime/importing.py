@@ -28,9 +28,9 @@ def import_named(module: str, what: str) -> None:
 
 
 def search_here_last() -> None:
-    """Have modules be found in the working folder, too, as `python -m klamp` finds them.
+    """Search the working folder for modules, too, as `python -m klamp` does.
 
-    Last, so that a file there takes no other module's place; not at all where Python was told so.
+    It comes last, so that a file there replaces no other module; not where Python was told not to.
     """
     with contextlib.suppress(OSError):
         here = os.getcwd()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 FORMAT = 1
-"""The form of the file that this reads."""
+"""The version of the format that this reads."""
 
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
@@ -58,7 +58,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "sub": np.subtract,
     "tanh": np.tanh,
 }
-"""What is computed for each number by itself."""
+"""Operations on each number by itself."""
 
 
 def _reshape(x: Any, rows: int, shape: list[int | None]) -> Any:
@@ -111,7 +111,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "take": lambda x, indices, rows, axis: np.take(x, indices, axis),
     "transpose": lambda x, rows, permutation: np.transpose(x, permutation),
 }
-"""What is computed of whole arrays, with the operation's own parameters."""
+"""Operations on whole arrays, with their own parameters."""
 
 
 def compute(name: str, operands: list[Any], rows: int, parameters: dict[str, Any]) -> Any:
@@ -122,7 +122,9 @@ def compute(name: str, operands: list[Any], rows: int, parameters: dict[str, Any
 
 
 class NumpyPolicy:
-    """An exported policy. Between the steps of an episode it holds what a recurrent one remembers.
+    """An exported policy.
+
+    Between the steps of an episode it holds the hidden state of a recurrent one.
 
     ``inputs`` and ``outputs`` are the names that a call takes and returns, with shape (the rows
     first) and dtype; ``about`` says where the policy comes from.
@@ -187,7 +189,7 @@ class NumpyPolicy:
         return _built(self._action, {name: x[0] for name, x in found.items()} if single else found)
 
     def reset(self) -> None:
-        """A new episode begins: what a recurrent policy remembers is forgotten."""
+        """A new episode begins: the hidden state of a recurrent policy is reset."""
         self._state = None
 
 

@@ -1,4 +1,4 @@
-"""How files are opened below Python's own ``open``, on every system."""
+"""The flags of ``os.open``, on every system."""
 
 import functools
 import operator
@@ -8,8 +8,8 @@ import os
 def flags(*names: str) -> int:
     """The flags of ``os.open`` by their names, and those that every file of klamp's is opened with.
 
-    Windows has neither O_NOFOLLOW, O_NONBLOCK nor O_CLOEXEC: a link is followed there, and a device
-    waited for. It has O_BINARY, without which it would write other line ends.
+    Windows has no O_NOFOLLOW, O_NONBLOCK or O_CLOEXEC: there links are followed, and devices block.
+    It has O_BINARY, without which it would change line ends.
     """
     known = (getattr(os, name, 0) for name in (*names, "O_CLOEXEC", "O_BINARY"))
     return functools.reduce(operator.or_, known, 0)

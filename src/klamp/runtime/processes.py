@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-"""Not fork: JAX has threads, whose locks a forked child would wait for for ever."""
+"""Not fork: JAX has threads, whose locks a forked child would wait for forever."""
 
 
 PAUSES_S = (0.01, 0.1, 0.5, 1.0)
@@ -26,10 +26,10 @@ def process_context(modules: Sequence[str]) -> Any:
 
 
 def start(process: Any) -> None:
-    """Start a process, also where the server that it is forked from is killed in this moment.
+    """Start a process, even where the server that it is forked from is killed at this moment.
 
-    The server is started anew when it is found dead; one that dies while it is asked ends the pipe,
-    and refuses connections until the system has taken it away.
+    A dead server is started again. One that dies during the request closes the pipe, and refuses
+    connections until the system has removed it.
     """
     for pause_s in PAUSES_S:
         try:

@@ -10,7 +10,7 @@ LIBRARIES = ("klamp", "jax", "jaxlib", "numpy", "gymnasium")
 
 
 def fingerprint() -> dict[str, str]:
-    """Versions, kind of machine, processor and cores; nothing that tells who or where."""
+    """Versions, kind of machine, processor and cores; nothing that identifies user or host."""
     facts = {name: version(name) for name in LIBRARIES}
     return facts | {
         "python": platform.python_version(),
@@ -21,7 +21,7 @@ def fingerprint() -> dict[str, str]:
 
 
 def differences(then: dict[str, str], now: dict[str, str]) -> list[str]:
-    """What is not as it was, in words."""
+    """What has changed, in words."""
     return [
         f"{name} was {then[name]} and is {now[name]}"
         for name in now

@@ -8,11 +8,11 @@ from klamp.errors import EnvironmentFault, closest, one_line
 from klamp.runtime.importing import import_here
 
 
-def qualified_name(code: Any) -> str:
+def qualified_name(code: object) -> str:
     """``module:name`` of a callable, by which `config.json` records it.
 
-    One that importing by this name does not lead to (a lambda, what a function defined, an object
-    with ``__call__``) has a ``<`` in its name.
+    One that cannot be imported by this name (a lambda, a local function, an object with
+    ``__call__``) has a ``<`` in its name.
     """
     named: Any = code if isinstance(code, FunctionType | type) else type(code)
     name = f"{named.__module__}:{named.__qualname__}"
@@ -22,7 +22,7 @@ def qualified_name(code: Any) -> str:
 
 
 def _inside(module: Any, name: str) -> Any:
-    """What a dotted name stands for in a module; None where for nothing."""
+    """The object with a dotted name in a module; None where there is none."""
     for part in name.split("."):
         module = getattr(module, part, None)
     return module
@@ -31,7 +31,7 @@ def _inside(module: Any, name: str) -> Any:
 def find_code(name: str, what: str) -> Any:
     """The callable that ``module:name`` names; ``EnvironmentFault`` where there is none.
 
-    ``what`` says in messages what it is for.
+    ``what`` is its use, in messages.
     """
     module, _, inside = name.partition(":")
     try:

@@ -1,10 +1,10 @@
-"""SIGTERM, SIGINT and SIGUSR1 ask a run to stop; the second one says so and leaves at once.
+"""SIGTERM, SIGINT and SIGUSR1 ask a run to stop; a second one ends it at once, with a message.
 
-Windows has no SIGUSR1, and its SIGTERM ends a process unasked: there Ctrl-C is what asks.
+Windows has no SIGUSR1, and its SIGTERM ends a process at once: there Ctrl-C stops a run.
 
-The loop looks at every step of the environments, and around every update, whether it has been
-asked. An update is one compiled program, and an environment may hang: where the loop has not
-answered within ``GRACE_S``, a thread that waits for nothing else does what is left to do.
+The loop checks for it at every step of the environments, and before and after every update. An
+update is one compiled program, and an environment may hang: where the loop has not reacted within
+``GRACE_S``, a waiting thread saves the run and ends the process.
 """
 
 import os
@@ -22,24 +22,24 @@ ASKED_BY = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name)
 )
 GRACE_S = 6.0
-"""Seconds for the loop to answer; then the thread saves and leaves."""
+"""Seconds for the loop to react; then the thread saves and ends the process."""
 SAY_S = 2.0
-"""Seconds that a last line may take."""
+"""Seconds that writing the last line may take."""
 
 
 class StopAsked(Exception):
-    """Raised by ``Signals.check`` where the loop can leave."""
+    """Raised by ``Signals.check`` where the loop can be interrupted."""
 
 
 class Signals:
     """Handlers of the three signals, for the time of a ``with`` block.
 
     Outside the main thread, where Python sets no handlers, nothing is changed. A signal that the
-    process was told to ignore stays ignored. A handler of the user's own is called, too, and all
-    of them are given back at the end. ``last_resort`` is called with the signal by the waiting
-    thread; the process then ends with 128 + the signal's number. Entered again, nothing happens: a
-    command enters it before it imports or compiles anything, and the loop inside. ``words`` turns
-    what that thread says into the words of whoever reads it.
+    process was told to ignore stays ignored. A user's own handler is called, too, and all handlers
+    are restored at the end. ``last_resort`` is called with the signal by the waiting thread; the
+    process then ends with 128 + the signal's number. Entered again, nothing happens: a command
+    enters it before it imports or compiles anything, and the loop inside. ``words`` turns that
+    thread's message into the terms of the command line.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Signals:
         self.number, self._words = 0, words
         self.last_resort = last_resort or leave_saying("nothing was trained")
         self.grace_s = GRACE_S
-        """Seconds for the loop to leave once it was asked to; then the thread does."""
+        """Seconds for the loop to end after a signal; then the thread ends the process."""
         self._entered = 0
         self._before: dict[int, Any] = {}
         self._left = threading.Event()
@@ -121,7 +121,7 @@ class Signals:
 
 
 def _say_in_time(text: str) -> None:
-    """Print a line, by a thread of its own: whoever reads standard error may have stopped to."""
+    """Print a line in a thread of its own, since the reader of standard error may have stopped."""
     said = threading.Thread(target=_say, args=(text,), daemon=True)
     said.start()
     said.join(SAY_S)
@@ -132,7 +132,7 @@ def _say(text: str) -> None:
 
 
 def leave_saying(what: str, *, saved: bool = True) -> Callable[[int], Stopped]:
-    """A last resort that saves nothing: one line, which signal and ``what``.
+    """A ``last_resort`` that saves nothing: it prints the signal and ``what``.
 
     ``saved`` says whether there was nothing left to save.
     """

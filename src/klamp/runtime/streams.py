@@ -1,7 +1,6 @@
-"""Standard error, whose reader may leave, be slow, or be a file on a full disk.
+"""Standard error, whose reader may be gone or slow, or a file on a full disk.
 
-Nothing that a run says is worth the run: where a text cannot be written it is dropped, and no other
-is tried.
+No message is worth a run: one that cannot be written is dropped, and so are all later ones.
 """
 
 import contextlib
@@ -12,7 +11,7 @@ from typing import Any, TextIO, cast
 
 
 class Patient:
-    """A text stream that raises nothing; after the first text that is not taken, it is silent."""
+    """A text stream that never raises; after the first failure it is silent."""
 
     def __init__(self, file: TextIO | None) -> None:
         """``file`` is None where a process has no such stream."""
@@ -37,7 +36,7 @@ class Patient:
                 self._give_up(self._file)
 
     def isatty(self) -> bool:
-        """Whether a person looks at it."""
+        """Whether it is a terminal."""
         try:
             return self._file is not None and not self._gone and self._file.isatty()
         except (OSError, ValueError):
@@ -48,7 +47,7 @@ class Patient:
         return getattr(self._file, name)
 
     def _give_up(self, file: TextIO) -> None:
-        """Write no more, and empty the buffer: what is left there fails at exit, with its code."""
+        """Write no more, and empty the buffer, which would fail at exit, with its code."""
         self._gone = True
         with contextlib.suppress(OSError, ValueError):
             number = file.fileno()

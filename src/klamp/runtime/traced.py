@@ -1,4 +1,4 @@
-"""A traced function as a flat list of operations, which whoever computes by other means walks."""
+"""A traced function as a flat list of operations, to be computed without JAX."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.extend.core import Literal
+from numpy.typing import DTypeLike
 
 INLINED = {
     "jit": "jaxpr",
@@ -41,15 +42,15 @@ class Program(NamedTuple):
     inputs: list[int]
     outputs: list[int]
     shapes: list[Any]
-    """Of each value the shape and dtype."""
+    """The shape and dtype of each value."""
     constants: dict[int, np.ndarray]
     operations: list[Operation]
     tree: Any
     """The structure of what the function returns."""
 
 
-def trace(function: Callable[..., Any], *arguments: Any) -> Program:
-    """The program of ``function(*arguments)``; arguments may be mere shapes, symbolic ones too."""
+def trace(function: Callable[..., Any], *arguments: object) -> Program:
+    """The program of ``function(*arguments)``; arguments may be shapes only, symbolic ones too."""
     closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
     program = Program([], [], [], {}, [], jax.tree.structure(shape))
     program.inputs.extend(_new(program, variable.aval) for variable in closed.jaxpr.invars)
@@ -93,7 +94,7 @@ def _read(program: Program, jaxpr: Any, constants: Any, inputs: list[int]) -> li
     return [find(variable) for variable in jaxpr.outvars]
 
 
-def is_floating(dtype: Any) -> bool:
+def is_floating(dtype: DTypeLike) -> bool:
     """Whether a dtype is one of floating-point numbers."""
     return bool(np.issubdtype(dtype, np.floating))
 
@@ -101,8 +102,8 @@ def is_floating(dtype: Any) -> bool:
 def means_the_same(name: str, operands: list[Any]) -> bool:
     """Whether a primitive on such operands is what ``numpy_policy.ELEMENTWISE`` computes.
 
-    Integers are divided otherwise, their bits are not truth values, and of more than two cases
-    another operation chooses.
+    Division and logic differ for integers, and a choice among more than two cases is another
+    operation.
     """
     match name:
         case "div" | "pow":

@@ -1,4 +1,4 @@
-"""Who is told of a run: what an update shows, what may be asked for in return, and in which order.
+"""The reporters of a run: what an update gives them, what they may ask for, and their order.
 
 ``train(…, report=[…])`` takes reporters of the user's own (docs/callbacks.md), plain functions, and
 the names of logs. This is the one place that knows their optional methods and their mistakes.
@@ -37,7 +37,7 @@ class UpdateEvent:
     """An update of a run: its numbers, its policy, and what a callback may ask for.
 
     Nothing here changes what is trained: a run with callbacks has the parameters, checkpoints and
-    metrics of the run without them, but for what they logged themselves.
+    metrics of the run without them, except for what they logged.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class UpdateEvent:
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Is told of each update. Nothing else is needed.
+    """Called at each update. No other method is required.
 
     Where it has them, these are called, too: ``start(config, folder)`` before the first update,
     ``finish(summary)`` when the run has come to its end and is saved, and ``close()`` on every way
@@ -121,7 +121,7 @@ class Reporter(Protocol):
     """
 
     def update(self, event: UpdateEvent, /) -> object:
-        """An update was made. What is returned does not matter."""
+        """An update was made. The return value is ignored."""
         ...
 
 
@@ -130,7 +130,7 @@ Report = Reporter | Callable[[UpdateEvent], object] | str
 
 
 class Reporters:
-    """All who are told of a run: callbacks first, then `metrics.jsonl`, then logs.
+    """All reporters of a run: callbacks first, then `metrics.jsonl`, then logs.
 
     So a callback's values are in every log. An exception in a callback is a mistake of whoever
     wrote it, and ends the run (``ReporterFault``); one in a log is most often a disk or a network,
@@ -149,7 +149,7 @@ class Reporters:
         self._call("start", config, folder)
 
     def compiling(self) -> None:
-        """The run's programs are compiled: nothing is heard for a while."""
+        """The run's programs are being compiled: no update comes for a while."""
         for log in list(self._logs):
             self._log(log, "compiling")
 
@@ -168,7 +168,7 @@ class Reporters:
         self._call("finish", summary)
 
     def close(self) -> None:
-        """Let go of files and the terminal."""
+        """Release files and the terminal."""
         for reporter in [*self._logs, *self._callbacks]:
             self._log(reporter, "close")
 
@@ -179,7 +179,7 @@ class Reporters:
             _callback(callback, method, *parts)
 
     def _log(self, log: object, method: str, *parts: object) -> None:
-        """Call a log, and do without it from then on where it fails."""
+        """Call a log; one that fails is never called again."""
         try:
             _call(log, method, *parts)
         except Exception as error:
@@ -193,7 +193,7 @@ class Reporters:
 
 
 def gather(report: Report | Sequence[Report], *, quiet: bool) -> Reporters:
-    """Everybody in ``report``, and the console unless ``quiet``.
+    """The reporters in ``report``, and the console unless ``quiet``.
 
     Raises ``ConfigError`` on what is no reporter, and where the package of a log is missing.
     """
@@ -225,7 +225,7 @@ def _reporter(given: Any) -> Reporter:
 
 
 def _callback(callback: object, method: str, *parts: object) -> None:
-    """Call a callback; its exception is told as one of its own."""
+    """Call a callback; its exception becomes a ``ReporterFault``."""
     try:
         _call(callback, method, *parts)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Keeping a run on a disk that may be full: warn, go on, try again, stop before it is in vain."""
+"""Saving a run on a disk that may be full: failed checkpoints are retried; three end it."""
 
 import threading
 import warnings
@@ -11,9 +11,11 @@ import numpy as np
 
 from klamp.config.run import Configuration, KeptSettings
 from klamp.errors import KlampWarning, NotSaved, resume_call
-from klamp.runs.checkpoint import load_checkpoint, restore_tensors, save_checkpoint
+from klamp.runs.checkpoint import load_checkpoint
+from klamp.runs.checkpoint_write import save_checkpoint
 from klamp.runs.manifest import Spent
 from klamp.runs.metrics_log import MetricsLog
+from klamp.runs.tensors import restore_tensors
 from klamp.training.state import Boundary, State
 
 
@@ -22,13 +24,13 @@ class Standing(NamedTuple):
 
     boundary: Boundary
     score: float | None = None
-    """How good the policy is, by what the best checkpoint is chosen by; None where not known."""
+    """The mean return that the best checkpoint is chosen by; None where not known."""
     kept: bool = False
-    """Whether a checkpoint of it is to stay for good."""
+    """Whether its checkpoint is never pruned."""
 
 
 def stays(settings: KeptSettings, step: int) -> bool:
-    """Whether ``keep_checkpoint_every`` keeps a checkpoint of this step for good."""
+    """Whether, by ``keep_checkpoint_every``, the checkpoint of this step is never pruned."""
     every = settings.keep_checkpoint_every
     return bool(every) and step // settings.checkpoint_interval % every == 0
 
@@ -74,7 +76,7 @@ ATTEMPTS = 3
 
 
 class Saver:
-    """Saves where a run stands; the loop and the thread of last resort take turns."""
+    """Saves a run; the loop, and the thread that saves when the loop hangs, take turns."""
 
     def __init__(
         self, config: Configuration, folder: Path, log: MetricsLog, saved_at: int | None = None
@@ -91,7 +93,7 @@ class Saver:
 
     @property
     def last(self) -> str:
-        """Which checkpoint there is to go on from."""
+        """Which checkpoint the run can be resumed from."""
         if self.saved_at is None:
             return "there is no checkpoint"
         return f"the last good one is of step {self.saved_at:,}"
@@ -102,7 +104,7 @@ class Saver:
         return step // interval > self.tried_at // interval
 
     def attempt(self, standing: Standing, spent: Spent) -> bool:
-        """Write a checkpoint, after the metrics that it knows of; whether that worked."""
+        """Write the metrics, then a checkpoint; returns whether that worked."""
         with self._turn:
             self.tried_at = int(standing.boundary.state.step)
             try:
@@ -117,7 +119,7 @@ class Saver:
             return True
 
     def save(self, standing: Standing, spent: Spent) -> bool:
-        """The same in the middle of a run: a failure is warned of, and the run goes on.
+        """The same in the middle of a run: a failure is a warning, and the run continues.
 
         Raises ``NotSaved`` after ``ATTEMPTS`` failures in a row, and where there is no checkpoint
         at all: what was saved before is intact.

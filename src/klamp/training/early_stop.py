@@ -1,4 +1,4 @@
-"""When a run is to end before its steps are made, by its own settings."""
+"""Ending a run before all of its steps are made, as its settings say."""
 
 from klamp.collection.episodes import WINDOW
 from klamp.config.run import KeptSettings
@@ -17,7 +17,7 @@ class EarlyStop:
     def hear(self, metrics: Metrics) -> str | None:
         """Why the run is to end after an update, if it is.
 
-        A function of the updates that were heard of: one that goes on hears its earlier ones first.
+        It depends on the updates heard so far only: a resumed run hears its earlier ones first.
         """
         mean = self._mean(metrics)
         if mean is None:
@@ -30,7 +30,7 @@ class EarlyStop:
 
     @property
     def needs_the_past(self) -> bool:
-        """Whether what is said of an update depends on those before."""
+        """Whether the decision depends on earlier updates."""
         return self._settings.stop_on_plateau is not None
 
     def _mean(self, metrics: Metrics) -> float | None:

@@ -24,7 +24,7 @@ class Run(Protocol):
         ...
 
     def advance(self, state: Any, check: Callable[[], None] = ..., /) -> tuple[Any, Metrics]:
-        """One iteration; ``check`` is called wherever it can be left, and may raise."""
+        """One iteration; ``check`` is called wherever it can be interrupted, and may raise."""
         ...
 
     def position(self) -> Position:
@@ -37,7 +37,7 @@ class Run(Protocol):
 
     @property
     def episodes(self) -> Callable[[], list[Episode]]:
-        """Those that ended in the last iteration, made when asked for, before the next one."""
+        """Makes those that ended in the last iteration; to be called before the next one."""
         ...
 
 
@@ -61,9 +61,9 @@ class Evaluation(Protocol):
         ...
 
     def at_the_end(self, policy: Any, /) -> Metrics:
-        """What the summary says of the last policy besides."""
+        """Further entries of the summary, about the last policy."""
         ...
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Release what it holds."""
         ...

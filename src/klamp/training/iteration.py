@@ -55,7 +55,7 @@ class Iteration:
         network: NetworkBuilder | None = None,
         compiled_by: "Iteration | None" = None,
     ) -> None:
-        """``compiled_by``: a run that differs only in its seed lends what it compiled."""
+        """``compiled_by``: a run that differs only in its seed, whose programs are used."""
         settings = config.settings
         self.config, self.environments = config, environments
         self.draw: Callable[[PRNGKeyArray], Any] = (
@@ -68,11 +68,11 @@ class Iteration:
             compiled_by.learn if compiled_by else make_learn(model, config.algorithm, settings)
         )
         self.episodes: Callable[[], list[Episode]] = _no_episodes
-        """Those that ended in the last iteration, made when asked for, before the next one."""
+        """Makes those that ended in the last iteration; to be called before the next one."""
         self.collector: Any = self._collector(compiled_by and compiled_by.collector)
 
     def _collector(self, compiled_by: Any) -> Collector:
-        """Where the environments are decides how they are stepped."""
+        """The collector of environments on the device, or of those on the host."""
         environments, settings = self.environments, self.config.settings
         if isinstance(environments, BatchedEnvironment):
             parts = (self.config.env, environments, self.model, self.theta, settings)
@@ -93,7 +93,7 @@ class Iteration:
     ) -> tuple[TrainState, Metrics]:
         """One iteration: Algorithm 1 of the papers.
 
-        ``check`` is called wherever the iteration can be left, and may raise.
+        ``check`` is called wherever the iteration can be interrupted, and may raise.
         """
         # Collect.
         rollout, summary = self.collector.collect(behavior_policy(self.config, state), check)
@@ -110,7 +110,7 @@ class Iteration:
     def refuse(self, state: TrainState, summary: Summary, fault: str) -> tuple[TrainState, Metrics]:
         """Learn nothing from a rollout in which something is not finite.
 
-        A simulator that showed NaN once may show it for ever: every episode begins anew.
+        A simulator that returned NaN once may go on returning it, so every environment is reset.
         """
         self.collector.restart(int(state.update) + 1)
         self.episodes = _no_episodes
@@ -149,7 +149,7 @@ class Iteration:
         return self.collector.position()
 
     def restore(self, saved: dict[str, Any]) -> list[str]:
-        """Put the environments there again; what was not possible exactly, in words."""
+        """Restore the environments; returns what could not be restored exactly, in words."""
         return self.collector.restore(saved)
 
     def policy(self, state: TrainState) -> TrainedPolicy:
@@ -162,7 +162,7 @@ class Iteration:
 
 
 def _no_episodes() -> list[Episode]:
-    """Nothing was collected, or nothing of it counts."""
+    """No rollout yet, or one that was refused."""
     return []
 
 
@@ -198,10 +198,10 @@ def start(
 ) -> tuple[Iteration, TrainState]:
     """Environments, networks and functions, and the state before the first step.
 
-    ``compiled_by`` is a run that differs only in its seed: what it compiled serves this one, too.
-    ``environment`` is where the run's own come from, by default what its configuration names. Turns
-    JAX's asynchronous dispatch on the CPU off for this process: every policy call is waited for
-    anyway, and handing it to another thread costs more than the call.
+    ``compiled_by`` is a run that differs only in its seed, whose programs are used. ``environment``
+    is where the run's own come from, by default what its configuration names. Turns JAX's
+    asynchronous dispatch on the CPU off for this process: every policy call is waited for anyway,
+    and handing it to another thread costs more than the call.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     keep_compiled()

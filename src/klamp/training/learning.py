@@ -1,6 +1,6 @@
 """prepare → update → report: one rollout to a new θ, as one pure function.
 
-It is compiled once a run: nothing that changes between iterations (scaling, progress, keys) is a
+It is compiled once per run: nothing that changes between iterations (scaling, progress, keys) is a
 constant of the program.
 """
 
@@ -27,7 +27,7 @@ from klamp.mathematics.weighting import scored, weighted_maximum, weighted_mean
 from klamp.networks import Model
 from klamp.training.prepare import prepare
 from klamp.trust_region.step import Outcome
-from klamp.types import Batch, Rollout, Update, UpdateReport
+from klamp.types import Batch, PyTree, Rollout, Update, UpdateReport
 
 CLIP_REPORTED = 0.2
 """The ε of the metric `clip_fraction` for algorithms that do not clip."""
@@ -40,7 +40,7 @@ def report(
     update: Update,
     clips: tuple[Array, Array],
 ) -> UpdateReport:
-    """What the whole batch says of the step from ``theta`` to ``update.theta``."""
+    """The metrics of the step from ``theta`` to ``update.theta``, over the whole batch."""
     new, value = model.unravel(update.theta).distribution_and_value(batch.inputs)
     weight = batch.weight
     old = batch.old_policy()
@@ -81,7 +81,7 @@ NON_FINITE = (
     "the new parameters, so the gradient",
     "the algorithm's state, so the gradient",
 )
-"""What an update is refused for, in the order in which data flows."""
+"""What an update is refused for, in the order of computation."""
 
 
 def first_non_finite(batch: Batch, update: Update) -> Int[Array, ""]:
@@ -104,8 +104,8 @@ def _all_finite(tree: Any) -> Bool[Array, ""]:
     return jnp.all(jnp.stack([jnp.asarray(True), *leaves]))
 
 
-def refuse_non_finite(theta: Array, state: Any, batch: Batch, update: Update) -> Update:
-    """The update itself where all of it is finite; else what was before, as NON_FINITE."""
+def refuse_non_finite(theta: Array, state: PyTree, batch: Batch, update: Update) -> Update:
+    """The update where all of it is finite; else the old θ and state, with NON_FINITE."""
     first = first_non_finite(batch, update)
     finite = first < 0
     new_theta, new_state = jax.tree.map(
@@ -120,16 +120,16 @@ def learn_from_batch(
     algorithm: AlgorithmConfig,
     context: Context,
     theta: Float[Array, " n"],
-    state: Any,
+    state: PyTree,
     batch: Batch,
-) -> tuple[Float[Array, " n"], Any, UpdateReport]:
-    """One update from any batch: the new θ and state of the algorithm, and what to say of it.
+) -> tuple[Float[Array, " n"], PyTree, UpdateReport]:
+    """One update from any batch: the new θ and state of the algorithm, and its report.
 
-    ``algorithm`` is a config; ``state`` begins as ``initial_state(algorithm, model, theta)``
-    gives it. The batch need not come from a rollout; what stands under weight 0 is not read. Where
+    ``algorithm`` is a config; ``state`` begins as ``initial_state(algorithm, model, theta)`` gives
+    it. The batch need not come from a rollout; what stands under weight 0 is not read. Where
     anything is not finite, θ and state come back bit-identical, and the outcome is NON_FINITE.
-    Without a ``value_target`` no critic is learned, and what is said of it is NaN. Pure, and fit
-    for ``jax.jit(learn_from_batch, static_argnums=0)``.
+    Without a ``value_target`` no critic is learned, and its metrics are NaN. Pure, and fit for
+    ``jax.jit(learn_from_batch, static_argnums=0)``.
     """
     batch = scored(batch)
     update = implementation(algorithm).update(algorithm, context, theta, state, batch)
@@ -138,7 +138,7 @@ def learn_from_batch(
     return update.theta, update.state, told
 
 
-def initial_state(algorithm: AlgorithmConfig, model: Model, theta: Float[Array, " n"]) -> Any:
+def initial_state(algorithm: AlgorithmConfig, model: Model, theta: Float[Array, " n"]) -> PyTree:
     """What an algorithm carries from update to update, before the first: a pytree of arrays."""
     return implementation(algorithm).init(algorithm, model, theta)
 

@@ -14,7 +14,7 @@ from klamp.types import Batch, Inputs, Rollout
 
 
 class RowOrder(NamedTuple):
-    """How the T·N rows of a batch lie: by time, or, for recurrent networks, by environment.
+    """The order of the T·N rows of a batch: by time, or, for recurrent networks, by environment.
 
     By environment each run of consecutive rows is a sequence in the order of time.
     """
@@ -46,8 +46,8 @@ def prepare(
     """Rollout [T, N] to Batch [T·N]: old distributions, values, advantages, targets.
 
     All are computed with the θ and the scaling that collected the rollout. ``reward_factor``
-    multiplies rewards where ``settings`` have them normalised. What stands in rows of weight 0 may
-    be anything.
+    multiplies rewards where ``settings`` have them normalised. The content of rows of weight 0 does
+    not matter.
     """
     order = RowOrder(rollout.reward.shape, in_sequences=settings.sequence > 1)
     rows = jax.tree.map(order.rows, rollout)
@@ -102,10 +102,10 @@ def value_after(
     value: Float[Array, " B"],
     rollout: Rollout,
 ) -> Float[Array, " B"]:
-    """V of what followed each row, [T·N]; ``value`` is V of each row itself.
+    """V of each row's next observation, [T·N]; ``value`` is V of its observation.
 
-    Where the rollout goes on from what each row led to, that is the value of the row after it, and
-    only the last N are left to compute: a pass of the critic over the batch less.
+    Where each next observation is the observation of the row after it, V of it is known, and only
+    that of the last N is computed, which saves one critic pass over the batch.
     """
 
     def of_each() -> Array:
@@ -122,7 +122,7 @@ def value_after(
 
 
 def goes_on(rollout: Rollout) -> Bool[Array, ""]:
-    """Whether each row shows what the one before led to, wherever V of that is read."""
+    """Whether each row shows the next observation of the row before, wherever V of it is read."""
     shown, led_to = jnp.asarray(rollout.observation)[1:], jnp.asarray(rollout.next_observation)[:-1]
     same = jnp.all(shown == led_to, axis=tuple(range(2, shown.ndim)))
     return jnp.all(same | jnp.asarray(rollout.terminated)[:-1])

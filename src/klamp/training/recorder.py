@@ -1,25 +1,14 @@
-"""A run under way: where it stands, what it has written, and whom it tells."""
+"""A run while it trains: its state, its files and its reporters."""
 
 import time
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Generic, NamedTuple, cast
 
 from klamp.collection.host import never
-from klamp.config.algorithms import algorithm_name
 from klamp.config.run import KeptSettings
-from klamp.errors import (
-    KlampWarning,
-    NonFiniteError,
-    NotSaved,
-    ReporterFault,
-    Stopped,
-    resume_call,
-)
-from klamp.evaluation.policy import TrainedPolicy
-from klamp.reporting.format import MADE
+from klamp.errors import NotSaved, ReporterFault, Stopped, resume_call
 from klamp.runs.atomic_write import write_atomically
 from klamp.runs.checkpoint_choice import best_score
 from klamp.runs.manifest import NOTHING_SPENT, Spent
@@ -29,35 +18,10 @@ from klamp.training.callbacks import Reporters, UpdateEvent
 from klamp.training.checkpointing import Saver, Standing, stays
 from klamp.training.early_stop import EarlyStop
 from klamp.training.interface import Evaluation, Run
+from klamp.training.metrics import update_line
+from klamp.training.refusals import UnresolvedBound, refusals_error, refused_too_often
+from klamp.training.result import Result, result_of
 from klamp.training.state import Boundary, Progress, State
-
-REFUSALS = 10
-"""Updates in a row that may be refused because something is not finite."""
-
-
-@dataclass(frozen=True, repr=False)
-class Result:
-    """What ``train`` returns."""
-
-    policy: TrainedPolicy
-    """The policy after the last update."""
-    summary: Metrics
-    """The content of `summary.json`."""
-    metrics: list[Metrics]
-    """The lines of `metrics.jsonl`."""
-    folder: Path
-    """The run's folder."""
-    unsaved: str | None = None
-    """Why the end of the run is not in its folder, and what is; None where all of it is."""
-
-    def __repr__(self) -> str:
-        """The run in one line."""
-        config, mean = self.policy.config, self.summary["return_mean"]
-        learnt = "no episode ended" if mean is None else f"mean return {mean:.1f}"
-        return (
-            f"Result({config.env}, {algorithm_name(config.algorithm)}, {self.summary['step']:,} "
-            f"steps, {learnt}, folder={str(self.folder)!r})"
-        )
 
 
 class Origin(NamedTuple):
@@ -88,12 +52,12 @@ class RunRecorder(Generic[State]):
         self._began = time.perf_counter()
         self._before = origin.spent if origin else NOTHING_SPENT
         self._compile_s = 0.0
-        self._explained = False
+        self._unresolved_bound = UnresolvedBound(run.config)
         path = folder / "metrics.jsonl"
         self._log = MetricsLog(path, origin.begin) if origin else MetricsLog(path)
         self._saver = Saver(run.config, folder, self._log, origin.step if origin else None)
         self._standing = self._at(state)
-        # Of checkpoints after the one that the run goes on from nothing is known.
+        # Checkpoints after the one that the run is resumed from do not count.
         self._best = best_score(folder, origin.step) if origin else None
         self._early_stop = EarlyStop(run.config.settings)
         if origin and self._early_stop.needs_the_past:
@@ -118,7 +82,7 @@ class RunRecorder(Generic[State]):
 
     @property
     def spent(self) -> Spent:
-        """What the run took, with what it took before it was stopped."""
+        """The time that the run took, with the time before it was resumed."""
         wall_s = time.perf_counter() - self._began
         before = self._before
         return Spent(
@@ -132,7 +96,7 @@ class RunRecorder(Generic[State]):
         return self._run.config.settings
 
     def begin(self) -> None:
-        """Tell that the run begins, or goes on."""
+        """Report that the run starts, or is resumed."""
         self._reporters.start(self._run.config, self._folder)
 
     def compile(self) -> None:
@@ -146,7 +110,7 @@ class RunRecorder(Generic[State]):
         self._compile_s += seconds
 
     def stop(self, number: int) -> Stopped:
-        """Save because of a signal; what the run ends with, which says whether that worked."""
+        """Save because of a signal; the exception that ends the run says whether that worked."""
         saved = self._saver.attempt(self._standing, self.spent)
         return Stopped(number, stop_line(number, self._outcome(), self._folder), saved)
 
@@ -164,15 +128,15 @@ class RunRecorder(Generic[State]):
         seconds: float,
         check: Callable[[], None] = never,
     ) -> None:
-        """Take in what an iteration of so many seconds led to: tell of it, and save where due.
+        """Record the result of an iteration that took ``seconds``: report it, and save where due.
 
-        ``check`` is called wherever this can be left, and may raise. Raises ``NonFiniteError``
-        after ``REFUSALS`` refused updates in a row, ``NotSaved`` where the disk takes no
-        checkpoint, ``ReporterFault`` where a callback fails.
+        ``check`` is called wherever this can be interrupted, and may raise. Raises
+        ``NonFiniteError`` after ``refusals.REFUSALS`` refused updates in a row, ``NotSaved`` where
+        the disk takes no checkpoint, ``ReporterFault`` where a callback fails.
         """
         before = int(self.state.step)
-        metrics = _metrics(state, reported, self.spent.wall_s, seconds, before)
-        self._explain(metrics)
+        metrics = update_line(state, reported, self.spent.wall_s, seconds, before)
+        self._unresolved_bound.hear(metrics)
         if self._evaluation.due(before, int(state.step)):
             policy = self._run.policy(state)
             metrics |= self._evaluation(policy, check)
@@ -187,9 +151,10 @@ class RunRecorder(Generic[State]):
         self._save_where_due(event)
 
     def _keep(self, event: UpdateEvent, state: Progress) -> None:
-        """Write an update's line, and stand there from now on.
+        """Write an update's line, and make its state the one that is saved.
 
-        In this order: what is saved from another thread in between has all of its lines.
+        In this order, so that a checkpoint saved from another thread in between has all of its
+        lines.
         """
         self._log.append(dict(event.metrics))
         self._standing = self._at(state, event)
@@ -210,23 +175,18 @@ class RunRecorder(Generic[State]):
         self._best = score if best else self._best
         if self.done or not (due or best or event.kept):
             return
-        # Of those that the interval did not ask for, none stays because of its step.
+        # A checkpoint that the interval did not ask for is not kept because of its step.
         standing = self._standing if due else self._standing._replace(kept=event.kept)
         self._saver.save(standing, self.spent)
 
     def _refuse_to_go_on(self, state: Progress, reported: Metrics) -> None:
         """Raise where too many updates in a row were refused."""
-        if int(state.refused[0]) >= REFUSALS:
+        if refused_too_often(state):
             self._saver.attempt(self._standing, self.spent)
-            raise NonFiniteError(
-                f"{REFUSALS} updates in a row were refused, the last because of "
-                f"{reported['non_finite']}. No parameter has changed since ({self._outcome()}). "
-                "Scale the rewards and observations (`normalize_reward=True`, "
-                "`normalize_observation=True`), lower the step size, or mend the environment."
-            )
+            raise refusals_error(reported, self._outcome())
 
     def failed(self, fault: ReporterFault) -> ReporterFault:
-        """Save because of a callback's exception; what the run ends with."""
+        """Save because of a callback's exception; returns the exception that ends the run."""
         self._saver.attempt(self._standing, self.spent)
         again = f"Mend the callback, then go on with `{resume_call(self._folder)}`."
         full = ReporterFault(f"{fault} The run has stopped ({self._outcome()}). {again}")
@@ -249,47 +209,19 @@ class RunRecorder(Generic[State]):
         return result
 
     def result(self) -> Result:
-        """What was trained up to here."""
-        waiting = self._log.waiting
-        written = int(self.state.update) - len(waiting)
-        metrics = metrics_until(self._folder / "metrics.jsonl", written) + waiting
-        summary = _counters(self.state) | self.spent._asdict() | {"folder": str(self._folder)}
-        summary["updates_refused"] = sum(line.get("outcome") not in MADE for line in metrics)
-        if self._stopped is not None:
-            summary["stopped"] = self._stopped
-        for line in reversed(metrics):
-            if "eval_return_mean" in line:
-                summary |= {name: line[name] for name in line if name.startswith("eval_")}
-                break
-        if metrics and metrics[-1]["update"] == int(self.state.update):
-            # Where lines were lost, the last one is not of this policy.
-            summary = metrics[-1] | summary
-        return Result(self._run.policy(self.state), summary, metrics, self._folder)
+        """The result of the run so far."""
+        return result_of(
+            self._run, self.state, self._folder, self.spent, self._log.waiting, self._stopped
+        )
 
     def close(self) -> None:
-        """Free what is held open."""
+        """Close reporters, evaluation and files."""
         self._reporters.close()
         self._evaluation.close()
         self._log.close()
 
-    def _explain(self, metrics: Metrics) -> None:
-        """Warn, once, of a trust region smaller than the numbers can resolve."""
-        bound = getattr(self._run.config.algorithm, "max_kl", None)
-        if bound is None or self._explained or (metrics.get("kl_resolution") or 0) <= bound:
-            return
-        self._explained = True
-        warnings.warn(
-            f"`max_kl` is {bound:g} nats, but at update {metrics['update']:,} float32 tells the "
-            f"policies of this run apart from {metrics['kl_resolution']:.2g} nats on: their means "
-            "are too large beside their standard deviations. Such updates are refused. Give a "
-            "larger `max_kl=…`, scale the actions to about 1, or begin with larger deviations "
-            "(`initial_log_std=…`).",
-            KlampWarning,
-            stacklevel=2,
-        )
-
     def _outcome(self) -> str:
-        """What became of the last attempt to save."""
+        """The result of the last attempt to save, in words."""
         step = f"{int(self.state.step):,}"
         if self._saver.trouble is None:
             return f"saved at step {step}"
@@ -302,23 +234,3 @@ class RunRecorder(Generic[State]):
             f"{self._saver.last}. Free some space, then go on with "
             f"`{resume_call(self._folder)}`."
         )
-
-
-def _counters(state: Progress) -> Metrics:
-    """What the state itself tells."""
-    return {
-        "step": int(state.step),
-        "update": int(state.update),
-        "episodes": int(state.episodes.finished),
-        "return_mean": state.episodes.return_mean,
-        "length_mean": state.episodes.length_mean,
-    }
-
-
-def _metrics(
-    state: Progress, reported: Metrics, time_s: float, spent: float, before: int
-) -> Metrics:
-    """The line of one update: counters first."""
-    speed = (int(state.step) - before) / spent
-    first = {"step": 0, "update": 0, "time_s": time_s, "steps_per_second": speed}
-    return first | _counters(state) | reported

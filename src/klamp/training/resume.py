@@ -25,7 +25,8 @@ from klamp.runtime.streams import patient_stderr
 from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import Iteration, start
-from klamp.training.recorder import Origin, Result, RunRecorder
+from klamp.training.recorder import Origin, RunRecorder
+from klamp.training.result import Result
 from klamp.training.start_from import started
 from klamp.training.state import TrainState
 from klamp.training.train import run_to_end, told
@@ -45,21 +46,20 @@ def resume(
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
-    environment: Any = None,
+    environment: object = None,
     wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> Result:
     """Go on with a run from its latest checkpoint, to its own number of steps or to ``steps``.
 
     ``folder`` is the run's, or that of one of its checkpoints, which is then the one taken: what
-    came after it is set aside (``KlampWarning``) once the run writes something.
-    ``report`` is as in ``train``; a run does not remember who was told of it. ``algorithm``,
-    ``network``, ``environment`` and ``wrappers`` are the run's own, where no file leads to what it
-    was given. ``trust`` has the modules be imported that its `config.json` names, whoever wrote
-    them there.
+    came after it is set aside (``KlampWarning``) once the run writes something. ``report`` is as in
+    ``train``; a run does not record its reporters. ``algorithm``, ``network``, ``environment`` and
+    ``wrappers`` are the run's own, to be given again where its `config.json` does not lead to them.
+    With ``trust``, the modules that `config.json` names are imported, whoever wrote it.
 
-    The run ends with the same bytes as if it had never been stopped. What keeps it from that, such
-    as an environment that does not repeat itself, is warned of (``KlampWarning``).
+    The run ends with the same bytes as if it had never been stopped. Where that is not possible, as
+    with an environment that does not repeat itself, there is a ``KlampWarning``.
     """
     return told(
         go_on(
@@ -88,11 +88,11 @@ def go_on(
     network: NetworkBuilder | None = None,
     signals: Signals | None = None,
     device: str = "auto",
-    environment: Any = None,
+    environment: object = None,
     wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> Result:
-    """``resume``, for a caller that says by itself what could not be saved."""
+    """``resume`` without its warning of what could not be saved, which is left to the caller."""
     use_device(device)
     path = Path(folder)
     root = run_of(path)
@@ -131,7 +131,7 @@ def resume_one(
 ) -> tuple[Result, Iteration]:
     """The same with a configuration that was read before.
 
-    ``compiled_by``: a run that differs only in its seed lends what it compiled.
+    ``compiled_by``: a run that differs only in its seed, whose programs are used.
     """
     root = run_of(path)
     with locked(root):
@@ -152,7 +152,7 @@ def resume_one(
 def begin_or_go_on(
     run: Iteration, fresh: TrainState, path: Path
 ) -> tuple[TrainState, Origin | None]:
-    """The state of the latest checkpoint and what goes on there; ``fresh`` where there is none."""
+    """The state of the latest checkpoint and its origin; ``fresh`` where there is none."""
     root = run_of(path)
     if nothing_trained(root):
         state = started(run, fresh)
@@ -170,7 +170,7 @@ def begin_or_go_on(
 def with_steps(config: Described, steps: int, done: int) -> Described:
     """A run's configuration with another number of steps, of which ``done`` are made.
 
-    What is scheduled keeps to the steps it was begun with: nothing jumps where the run goes on.
+    Schedules keep the number of steps that the run was started with: nothing jumps at the resume.
     """
     settings = config.settings
     if steps == settings.steps:

@@ -1,10 +1,10 @@
 """One configuration under many seeds at once, a folder per run.
 
-On a CPU by a process per core (``seeds_processes``): each run is the run of its seed alone, to the
-byte, for it is trained by the same loop, in a process that hands what it compiled from one seed to
-the next. Environments written in JAX on a GPU, and those given as objects, as one program
-(``seeds_fused``). Every run's `config.json` is written before the first one begins, so that the
-folders tell what is missing, and the same command goes on with it.
+On a CPU by a process per core (``seeds_processes``): each run has the same bytes as a run of its
+seed alone. It is trained by the same loop, in a process that uses its compiled programs for one
+seed after the other. Environments written in JAX on a GPU, and those given as objects, as one
+program (``seeds_vmapped``). Every run's `config.json` is written before the first one begins, so
+that the folders tell what is missing, and the same command goes on with it.
 """
 
 import signal
@@ -58,7 +58,7 @@ from klamp.training.start_from import starting_from
 
 
 def train_seeds(
-    env: Any,
+    env: object,
     algorithm: AlgorithmConfig | str | None = None,
     *,
     seeds: int | Sequence[int],
@@ -227,7 +227,7 @@ def _go_on(
     logs: list[str],
     again: str,
 ) -> None:
-    """Train whatever is not finished; raises ``KlampError`` where some of it stays so."""
+    """Train the runs that are not finished; raises ``KlampError`` where some stay unfinished."""
     seeds = [config.settings.seed for config, _ in plans]
     telling = seeds_reporter(Progress(plans[0][0], seeds), None if quiet else sys.stderr)
     missing: list[Plan] = []
@@ -273,7 +273,7 @@ def _train(
             return Reporters(logs=[*map(log_of, logs), telling])
 
         return Unfinished(train_as_one(missing, source, reporters, signals), [])
-    # The processes save by themselves, and are waited for: who waits is not to leave first.
+    # The processes save by themselves; this one must not exit before they have.
     unknown = f"not every process has said that its run was saved; go on with {again}"
     signals.last_resort = leave_saying(unknown, saved=False)
     signals.grace_s = GRACE_S + LEAVE_S

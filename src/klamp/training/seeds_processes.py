@@ -35,13 +35,13 @@ PRELOADED = ("klamp.training.seeds_processes", "klamp.algorithms")
 """What every process of a run imports."""
 
 TELL_EVERY_S = 0.5
-"""Seconds between two words of a run on how far it is."""
+"""Seconds between two progress messages of a run."""
 
 LEAVE_S = GRACE_S + 4.0
-"""Seconds for all processes to save and leave: one whose loop hangs saves by its last resort."""
+"""Seconds for all processes to save and leave: one whose loop hangs saves from another thread."""
 
 READY = "ready"
-"""What a process says that is without a run."""
+"""What a process without a run sends."""
 
 Plan = tuple[RunConfig, Path]
 """A run, and its folder, whose `config.json` says the same, but for the steps perhaps."""
@@ -78,7 +78,7 @@ class Member:
         self.plan: Plan | None = None
 
     def give(self, waiting: deque[Plan]) -> None:
-        """The next run, or leave to go."""
+        """Send the next run, or that there is none."""
         self.ready, self.plan = True, waiting.popleft() if waiting else None
         try:
             self.pipe.send(self.plan)
@@ -113,7 +113,7 @@ def train_side_by_side(
     After a signal all runs are saved, and ``StopAsked`` is raised, or ``SeedsNotSaved``.
     """
     waiting, failed = deque(plans), list[str]()
-    # A class or function of a script's own travels by cloudpickle alone.
+    # Only cloudpickle can send a class or function of a script's own.
     environment = cloudpickle.dumps(source)
     crew = [Member(device, environment, logs) for _ in range(min(count, len(plans)))]
     try:
@@ -177,7 +177,7 @@ TOLD = (
 
 
 class PipeReporter:
-    """The reporter of one of many runs: a word now and then of how far it is."""
+    """The reporter of one of many runs: a progress message every now and then."""
 
     def __init__(self, tell: Callable[[tuple[Any, ...]], object], config: RunConfig) -> None:
         self._tell, self._seed, self._last = tell, config.settings.seed, 0.0
@@ -216,7 +216,7 @@ def _work(pipe: Any, device: str, environment: bytes, logs: Sequence[str]) -> No
         try:
             pipe.send(word)
         except OSError:
-            # Whoever asked for the runs is gone: save, and go too.
+            # The parent process is gone: save, and exit too.
             os.kill(os.getpid(), signal.SIGTERM)
 
     run: Any = None
@@ -240,7 +240,7 @@ def _work(pipe: Any, device: str, environment: bytes, logs: Sequence[str]) -> No
 
 
 def _next(pipe: Any, tell: Callable[[tuple[Any, ...]], None]) -> Plan | None:
-    """Ask for a run; None where there is none left, or nobody to give one."""
+    """Ask for a run; None where none is left, or the parent process is gone."""
     tell((READY, 0, None))
     try:
         return pipe.recv()

@@ -15,6 +15,7 @@ import numpy as np
 
 from klamp.collection.collector import Collected
 from klamp.config.run import RunConfig
+from klamp.envs.source import EnvironmentSource
 from klamp.errors import NonFiniteError, NotSaved, Stopped
 from klamp.evaluation.periodic import PeriodicEvaluation
 from klamp.runs.folder import locked
@@ -29,7 +30,7 @@ from klamp.training.state import TrainState, behavior_policy, observe_rewards
 
 def train_as_one(
     plans: list[tuple[RunConfig, Path]],
-    environment: Any,
+    environment: EnvironmentSource | None,
     reporters: Callable[[RunConfig], Reporters],
     signals: Signals,
 ) -> list[str]:

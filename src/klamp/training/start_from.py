@@ -20,10 +20,10 @@ from klamp.runs.checkpoint import (
     TENSORS,
     latest_checkpoint,
     load_checkpoint,
-    restore_tensors,
     verify,
 )
 from klamp.runs.folder import read_config, read_trusted_config, run_of
+from klamp.runs.tensors import restore_tensors
 from klamp.runtime.seeding import Purpose
 from klamp.training.iteration import Iteration
 from klamp.training.state import TrainState, fresh_state

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import numpy as np
+from gymnasium import spaces
 from jaxtyping import Array, Float
 
 from klamp.algorithms import implementation
@@ -27,18 +28,19 @@ from klamp.mathematics.schedules import decayed
 from klamp.networks import Model
 from klamp.runtime.seeding import Purpose, key
 from klamp.trust_region.step import Outcome
+from klamp.types import PyTree
 
 
 class Progress(Protocol):
-    """What is kept and told of the state of any run; a pytree."""
+    """What is saved and reported of the state of any run; a pytree."""
 
     @property
-    def theta(self) -> Any:
+    def theta(self) -> PyTree:
         """The parameters that are trained."""
         ...
 
     @property
-    def algorithm(self) -> Any:
+    def algorithm(self) -> PyTree:
         """The algorithm's own state."""
         ...
 
@@ -76,9 +78,9 @@ class Boundary(NamedTuple):
 class TrainState(NamedTuple):
     """Everything that changes while a run trains: one pytree, and all that a checkpoint holds."""
 
-    theta: Any
+    theta: PyTree
     """θ = [actor | encoder | critic]."""
-    algorithm: Any
+    algorithm: PyTree
     """The algorithm's own state."""
     observation_moments: Moments
     reward_moments: Moments
@@ -95,7 +97,7 @@ class TrainState(NamedTuple):
 
 
 def fresh_state(
-    config: RunConfig, observation_space: Any, theta: Array, model: Model
+    config: RunConfig, observation_space: spaces.Box, theta: Array, model: Model
 ) -> TrainState:
     """The state before the first step."""
     return TrainState(
@@ -111,7 +113,7 @@ def fresh_state(
     )
 
 
-def normalized_shape(config: RunConfig, observation_space: Any) -> tuple[int, ...]:
+def normalized_shape(config: RunConfig, observation_space: spaces.Box) -> tuple[int, ...]:
     """The shape of the moments: of what is normalised of an observation; (0,) where nothing is."""
     return normalized_part(observation_space) if config.settings.normalize_observation else (0,)
 
@@ -142,7 +144,7 @@ def dropout_keys(config: RunConfig, state: TrainState) -> np.ndarray | None:
 
 
 def observation_scaling(config: RunConfig, state: TrainState) -> Scaling | None:
-    """How this iteration sees observations; None where they are not normalised.
+    """How this iteration normalises observations; None where they are not normalised.
 
     The first iteration, which knows no moments yet, only clips them to ±10, as all others do.
     """

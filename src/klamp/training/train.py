@@ -31,13 +31,14 @@ from klamp.runtime.streams import patient_stderr
 from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import restore
 from klamp.training.iteration import Iteration, make_policy, start
-from klamp.training.recorder import Result, RunRecorder
+from klamp.training.recorder import RunRecorder
+from klamp.training.result import Result
 from klamp.training.start_from import started, starting_from
 from klamp.training.state import fresh_state
 
 
 def train(
-    env: Any,
+    env: object,
     algorithm: AlgorithmConfig | str | None = None,
     *,
     out: str | Path | None = None,
@@ -56,28 +57,26 @@ def train(
     ``env`` is a Gymnasium id, ``module:id``, a class or function that makes an environment or a
     vector environment, a vector environment itself (docs/environments.md), the id of an environment
     written in JAX such as ``gymnax:CartPole-v1``, or an object that is one
-    (docs/jax-environments.md). ``env_kwargs`` are arguments of the
-    environment's constructor; ``wrappers`` are names such as ``"frame-stack=4"``, or callables
-    ``env → env``, the innermost first; Atari's (``ALE/…``) have their usual ones if left out.
-    ``algorithm`` is a
-    config such as ``klamp.TRPO(max_kl=0.01)``, taken as it is, or a name such as ``"trpo"``, which
-    takes the preset's settings, or an object of your own class (examples/own_algorithm.py); PPO if
-    left out. ``settings`` are the fields of ``klamp.Settings``
-    (``steps``, ``seed``, ``num_envs``, ``rollout_length``, ``discount``, …), over the preset's;
-    with a config, over what the presets of all algorithms have in common for ``env``. A setting
-    that would do nothing in this run is refused.
-    ``out`` is the run's folder, which must not exist (or be empty); by default
-    ``runs/{env}-{algorithm}-{seed}``. With ``overwrite`` a run that lies there is removed, once
-    all else that may fail has been tried; a folder that holds anything else is not. Progress goes
-    to standard error unless ``quiet``.
-    ``report`` is told of each update: objects with a method ``update(event)``, functions of the
-    event, and the names of logs, ``"csv"``, ``"episodes"``, ``"tensorboard"`` and ``"wandb"``
-    (docs/callbacks.md). ``network(observation_space, action_space, key)`` builds networks of your
-    own, and may be given as ``"module:function"`` (docs/custom-networks.md); ``load`` and
-    ``resume`` need it again where it cannot be imported by its name. ``device`` is ``cpu``,
-    ``gpu``, or ``auto``, which leaves it to JAX. ``start_from`` is the folder of another run, or of
-    one of its checkpoints: this run begins with its parameters and observation normaliser, and with
-    nothing else of it. Both must have the same spaces and network settings.
+    (docs/jax-environments.md). ``env_kwargs`` are arguments of the environment's constructor;
+    ``wrappers`` are names such as ``"frame-stack=4"``, or callables ``env → env``, the innermost
+    first; Atari's (``ALE/…``) have their usual ones if left out. ``algorithm`` is a config such as
+    ``klamp.TRPO(max_kl=0.01)``, taken as it is, or a name such as ``"trpo"``, which takes the
+    preset's settings, or an object of your own class (examples/own_algorithm.py); PPO if left out.
+    ``settings`` are the fields of ``klamp.Settings`` (``steps``, ``seed``, ``num_envs``,
+    ``rollout_length``, ``discount``, …), over the preset's; with a config, over what the presets of
+    all algorithms have in common for ``env``. A setting that would do nothing in this run is
+    refused. ``out`` is the run's folder, which must not exist (or be empty); by default
+    ``runs/{env}-{algorithm}-{seed}``. With ``overwrite`` a run in that folder is removed, after
+    everything else that may fail was tried; a folder with other content is never removed. Progress
+    goes to standard error unless ``quiet``. ``report`` is called at each update: objects with a
+    method ``update(event)``, functions of the event, and the names of logs, ``"csv"``,
+    ``"episodes"``, ``"tensorboard"`` and ``"wandb"`` (docs/callbacks.md).
+    ``network(observation_space, action_space, key)`` builds networks of your own, and may be given
+    as ``"module:function"`` (docs/custom-networks.md); ``load`` and ``resume`` need it again where
+    it cannot be imported by its name. ``device`` is ``cpu``, ``gpu``, or ``auto``, which leaves it
+    to JAX. ``start_from`` is the folder of another run, or of one of its checkpoints: this run
+    begins with its parameters and observation normaliser, and nothing else. Both must have the same
+    spaces and network settings.
 
     Raises ``ConfigError``, ``EnvironmentFault`` or ``RunFolderError``, each with what to do, and
     ``ReporterFault`` where one of ``report`` raises. Where
@@ -158,7 +157,7 @@ def train_one(
 ) -> tuple[Result, Iteration]:
     """The same with an environment that was checked before.
 
-    ``compiled_by``: a run that differs only in its seed lends what it compiled.
+    ``compiled_by``: a run that differs only in its seed, whose programs are used.
     """
     folder = (replaceable if overwrite else choose_folder)(config, out)
     run, state = start(config, network, compiled_by, environment)
@@ -208,7 +207,7 @@ def load(
     algorithm: AlgorithmConfig | None = None,
     checkpoint: Choice = "last",
     network: NetworkBuilder | None = None,
-    environment: Any = None,
+    environment: object = None,
     wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
 ) -> TrainedPolicy:
@@ -216,9 +215,9 @@ def load(
 
     ``checkpoint`` is ``"last"``, ``"best"``, which is that of the highest mean return (of the
     evaluations while it trained, where there were any, else of the training), or a step.
-    ``algorithm``, ``network``, ``environment`` and ``wrappers`` are the run's own, where no file
-    leads to what it was given. ``trust`` has the modules be imported that its `config.json` names,
-    whoever wrote them there.
+    ``algorithm``, ``network``, ``environment`` and ``wrappers`` are the run's own, to be given
+    again where its `config.json` does not lead to them. With ``trust``, the modules that
+    `config.json` names are imported, whoever wrote it.
     """
     again = given_again(environment, wrappers, network)
     config = read_trusted_config(run_of(Path(folder)), trust, again, algorithm)

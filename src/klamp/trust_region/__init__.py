@@ -1,5 +1,5 @@
-"""The heart of the library, to be read in this order.
+"""The trust region, to be read in this order.
 
-``fisher`` (what is a small change of a policy), ``conjugate_gradient`` (the direction),
-``line_search`` (the length), ``step`` (all of it together).
+``fisher`` (what a small change of a policy is), ``conjugate_gradient`` (the direction),
+``line_search`` (the length), ``step`` (all of them together).
 """

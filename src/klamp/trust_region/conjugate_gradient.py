@@ -10,6 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from klamp.mathematics.magnitude import power_of_two
+from klamp.types import PyTree
 
 
 class CGStatus(IntEnum):
@@ -30,7 +31,7 @@ class CGStatus(IntEnum):
 class CGResult(NamedTuple):
     """A solution, and how far to trust it."""
 
-    solution: Any
+    solution: PyTree
     """x, structured like b."""
     residual_norm: Float[Array, ""]
     """‖b − Ax‖, computed from x and not from the recurrence, which drifts."""
@@ -50,8 +51,8 @@ class _State(NamedTuple):
 
 
 def conjugate_gradient(
-    matvec: Callable[[Any], Any],
-    b: Any,
+    matvec: Callable[[PyTree], PyTree],
+    b: PyTree,
     *,
     max_iterations: int = 10,
     tolerance: float = 1e-10,
@@ -68,12 +69,12 @@ def conjugate_gradient(
 
 
 def solve(
-    matvec: Callable[[Any], Any],
-    b: Any,
+    matvec: Callable[[PyTree], PyTree],
+    b: PyTree,
     *,
     max_iterations: int = 10,
     tolerance: float = 1e-10,
-) -> tuple[CGResult, Any]:
+) -> tuple[CGResult, PyTree]:
     """``conjugate_gradient``, and the product Ax that its true residual was measured with."""
     flat_b, unravel = ravel_pytree(b)
 

@@ -16,15 +16,15 @@ from jaxtyping import Array, Float
 from klamp.mathematics.distributions import kl_divergence
 from klamp.mathematics.weighting import along, map_rows, of_sequences, scrub, weighted_mean
 from klamp.runtime.cpu_matmul import rows_first
-from klamp.types import Policy
+from klamp.types import Policy, PyTree
 
 Matvec = Callable[[Any], Any]
 
 
 def fisher_operator(
     policy: Policy,
-    theta: Any,
-    inputs: Any,
+    theta: PyTree,
+    inputs: PyTree,
     *,
     weight: Float[Array, "*B"] | None = None,
     damping: float | Float[Array, ""] = 0.0,
@@ -64,13 +64,13 @@ def _normalised(weight: Float[Array, "*B"]) -> Float[Array, "*B"]:
 
 def fisher_vector_product(
     policy: Policy,
-    theta: Any,
-    inputs: Any,
-    vector: Any,
+    theta: PyTree,
+    inputs: PyTree,
+    vector: PyTree,
     *,
     weight: Float[Array, "*B"] | None = None,
     damping: float | Float[Array, ""] = 0.0,
-) -> Any:
+) -> PyTree:
     """(F + λI)v = E_s[Jᵀ M J]v + λv, by one jvp and one vjp.
 
     ``policy(theta, inputs)`` returns a distribution with one row per sample; ``theta`` and
@@ -81,13 +81,13 @@ def fisher_vector_product(
 
 def kl_hessian_vector_product(
     policy: Policy,
-    theta: Any,
-    inputs: Any,
-    vector: Any,
+    theta: PyTree,
+    inputs: PyTree,
+    vector: PyTree,
     *,
     weight: Float[Array, "*B"] | None = None,
     damping: float | Float[Array, ""] = 0.0,
-) -> Any:
+) -> PyTree:
     """∇²_θ E_s[KL(old‖π_θ)]·v + λv at θ = θ_old: the definition that F is tested against.
 
     Slower and, in float32, less exact than ``fisher_vector_product``; nothing trains with it.

@@ -1,4 +1,4 @@
-"""How much of a step is taken: what of it lies within the region, or all of it.
+"""How much of a step is taken: the part within the trust region, or all of it.
 
 ``Backtracking`` shortens the step until the surrogate improved and the KL is within the region, and
 is TRPO's; ``FullStep`` takes it as it is, and is that of the natural policy gradient.
@@ -53,7 +53,7 @@ class Search(Protocol):
     def along(
         self, evaluate: Callable[[Float[Array, ""]], Candidate], max_kl: Float[Array, ""]
     ) -> SearchResult:
-        """Where on the way it ends; ``evaluate(fraction)`` measures start + fraction·step."""
+        """The fraction it ends at; ``evaluate(fraction)`` measures start + fraction·step."""
         ...
 
 
@@ -66,7 +66,7 @@ class Backtracking(eqx.Module):
     """Reductions of the step before it is refused, ≥ 0."""
 
     def aim(self, max_kl: Float[Array, ""], rounding: Rounding) -> Float[Array, ""]:
-        """A little below ``max_kl``, for what measuring it costs."""
+        """A little below ``max_kl``: the margin that the rounding of the measured KL needs."""
         return attainable(max_kl, rounding)
 
     def along(

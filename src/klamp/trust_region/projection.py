@@ -11,10 +11,10 @@ from jaxtyping import Array, Bool, Float, Int
 from klamp.mathematics.distributions import kl_divergence
 from klamp.mathematics.weighting import scored, weighted_mean
 from klamp.trust_region.rounding import ceiling, resolution, rounding_of
-from klamp.types import Batch, Policy
+from klamp.types import Batch, Policy, PyTree
 
 HALVINGS = 24
-"""Of the interval that holds the edge: as many as float32 has digits."""
+"""Halvings of the interval that holds the edge: as many as float32 has binary digits."""
 
 CLOSE = 1e-3
 """A point whose KL is below the bound by less than this share of it counts as on the edge."""
@@ -28,13 +28,13 @@ class MeasuredKL(NamedTuple):
     ceiling: Float[Array, ""]
     """The largest true one that the measured one may stand for."""
     resolution: Float[Array, ""]
-    """The smallest ceiling that there is: that of no change at all."""
+    """The smallest possible ceiling: that of no change at all."""
 
 
 class Projection(NamedTuple):
     """Where the update ended."""
 
-    theta: Any
+    theta: PyTree
     fraction: Float[Array, ""]
     """The share of the update that was kept; 1 where all of it was within the region."""
     kl: Float[Array, ""]
@@ -51,13 +51,13 @@ class _Bracket(NamedTuple):
     halvings: Int[Array, ""]
 
 
-def mean_kl(policy: Policy, theta: Any, batch: Batch) -> Float[Array, ""]:
+def mean_kl(policy: Policy, theta: PyTree, batch: Batch) -> Float[Array, ""]:
     """Mean KL(old‖π_θ) over the whole batch, in nats: what a trust region bounds."""
     new = policy(theta, batch.inputs)
     return weighted_mean(kl_divergence(p=batch.old_policy(), q=new), batch.weight)
 
 
-def kl_meter(policy: Policy, theta: Any, batch: Batch) -> Callable[[Any], MeasuredKL]:
+def kl_meter(policy: Policy, theta: PyTree, batch: Batch) -> Callable[[PyTree], MeasuredKL]:
     """θ' ↦ mean KL(old‖π_θ') and its ceiling; ``theta`` is where its rounding is estimated."""
     rounding = rounding_of(policy, theta, batch)
 
@@ -70,7 +70,12 @@ def kl_meter(policy: Policy, theta: Any, batch: Batch) -> Callable[[Any], Measur
 
 
 def project_update(
-    policy: Policy, theta: Any, new_theta: Any, batch: Batch, *, max_kl: float | Float[Array, ""]
+    policy: Policy,
+    theta: PyTree,
+    new_theta: PyTree,
+    batch: Batch,
+    *,
+    max_kl: float | Float[Array, ""],
 ) -> Projection:
     """``new_theta``, drawn back towards ``theta`` until mean KL(old‖new) ≤ ``max_kl`` (nats).
 

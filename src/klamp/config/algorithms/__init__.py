@@ -1,4 +1,4 @@
-"""The settings of each algorithm's update alone: frozen dataclasses, checked when made.
+"""The settings of each algorithm: frozen dataclasses, checked when made.
 
 ``config/algorithms/NAME.py`` says what can be set, ``algorithms/NAME.py`` what is done with it.
 """
@@ -27,7 +27,7 @@ ALGORITHMS: dict[str, type[Any]] = {
 """The algorithms by the name that `--algo` and `config.json` use."""
 
 
-def check_algorithm(algorithm: Any) -> None:
+def check_algorithm(algorithm: object) -> None:
     """Raise ``ConfigError`` where an algorithm is not the config of one."""
     if type(algorithm) in ALGORITHMS.values():
         return
@@ -46,11 +46,11 @@ def algorithm_name(algorithm: AlgorithmConfig) -> str:
 
 
 def short_name(algorithm: AlgorithmConfig) -> str:
-    """As a person and a folder's name call it."""
+    """The name in messages and folder names."""
     return algorithm_name(algorithm).rpartition(":")[2].rpartition(".")[2]
 
 
-def algorithm_class(name: Any, given: type[Any] | None = None) -> type[Any]:
+def algorithm_class(name: object, given: type[Any] | None = None) -> type[Any]:
     """The class that ``algorithm_name`` names; see ``own_class``. Raises ``ConfigError``."""
     if isinstance(name, str) and name in ALGORITHMS:
         return ALGORITHMS[name]

@@ -13,7 +13,8 @@ class NPG:
     """The natural policy gradient (Kakade 2001), with the step length of TRPO and no search."""
 
     max_kl: float = 0.01
-    """δ: the mean KL(old‖new) that the quadratic model predicts of a step; nothing checks it."""
+    """δ: the mean KL(old‖new), in nats, that the quadratic model predicts of a step; not
+    checked."""
     damping: float = 0.1
     """λ, added to the diagonal of the Fisher matrix."""
     cg_iterations: int = 10

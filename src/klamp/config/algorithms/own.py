@@ -1,4 +1,4 @@
-"""An algorithm of the user's own: what it must be, and its name in `config.json`."""
+"""A user's own algorithm: its requirements, and its name in `config.json`."""
 
 import sys
 from dataclasses import fields, is_dataclass
@@ -56,16 +56,16 @@ def own_name(kind: type[Any]) -> str:
     return f"{module}:{kind.__qualname__}"
 
 
-def module_of_algorithm(name: Any) -> str | None:
+def module_of_algorithm(name: object) -> str | None:
     """The module that is imported to have an algorithm; None for klamp's own, and for scripts."""
     module = name.rpartition(":")[0] if isinstance(name, str) else ""
     return module if module and module != MAIN else None
 
 
 def own_class(name: str, given: type[Any] | None = None) -> type[Any]:
-    """The class of a name that ``own_name`` made; nothing is imported to have it.
+    """The class of a name that ``own_name`` made, without importing anything.
 
-    ``given`` is taken where it has that name but for the module. Raises ``ConfigError``.
+    ``given`` is used where its name is the same except for the module. Raises ``ConfigError``.
     """
     module, _, inside = name.rpartition(":")
     if given is not None and given.__qualname__.rpartition(".")[2] == inside.rpartition(".")[2]:

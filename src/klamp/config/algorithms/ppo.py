@@ -18,17 +18,17 @@ class PPO:
     final_clip: float | None = None
     """ε at the last step, reached linearly; unset: constant."""
     clip_upper: float | None = None
-    """ε above 1, where it shall differ from the one below: clip-higher of arXiv:2503.14476."""
+    """ε above 1, where it differs from the one below: clip-higher of arXiv:2503.14476."""
     dual_clip: float | None = None
-    """c > 1: no sample with Â < 0 counts for less than c·Â (arXiv:1912.09729)."""
+    """c > 1: the objective of a sample with Â < 0 is at least c·Â (arXiv:1912.09729)."""
     value_clip: float | None = None
-    """The critic gains nothing by moving farther than this from its value before the update."""
+    """A value has no gradient once it moved farther than this towards its target."""
     ratio: Literal["token", "sequence"] = "token"
     """What is clipped: the ratio of each sample (of language models, each token), or the geometric
     mean over its sequence (GSPO, arXiv:2507.18071), whose ε is some hundred times smaller."""
     objective: Literal["clip", "cispo"] = "clip"
     """clip: the clipped surrogate; cispo: E[clip(r)·Â·log π] with the clipped ratio a constant
-    (arXiv:2506.13585), so that no sample loses its gradient."""
+    (arXiv:2506.13585), so that every sample keeps its gradient."""
     epochs: int = 10
     """Passes over each batch."""
     minibatch_size: int = 64
@@ -38,8 +38,8 @@ class PPO:
     final_learning_rate: float | None = None
     """The step size at the last step, reached linearly; unset: constant."""
     value_learning_rate: float | None = None
-    """Adam's step size for what belongs to the critic alone, where it shall differ; what changes
-    the step size during the run changes both alike."""
+    """Adam's step size for the critic's own parameters, where it differs; schedules and adaptation
+    scale both alike."""
     adaptive_learning_rate: float | None = None
     """Instead of a schedule: divide the step size by 1.5 after an update whose exact mean
     KL(old‖new) was above twice this, multiply it after one below half; within 1e-5 to 1e-2."""

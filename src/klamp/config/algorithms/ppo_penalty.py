@@ -13,7 +13,7 @@ class PPOPenalty:
     """Proximal policy optimisation with a KL penalty (arXiv:1707.06347, §4)."""
 
     kl_coefficient: float = 1.0
-    """β, the price of a nat of KL(old‖new); where it adapts, the first one."""
+    """β, the coefficient of KL(old‖new), per nat; where it adapts, the first one."""
     target_kl: float | None = 0.01
     """β doubles after an update whose exact mean KL(old‖new) was above 1.5 times this, and halves
     after one below it by 1.5; unset: β is fixed."""

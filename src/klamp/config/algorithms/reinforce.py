@@ -16,7 +16,7 @@ class REINFORCE:
     """The policy gradient with Monte-Carlo returns: ∇ log π·R (Williams 1992)."""
 
     baseline: Baseline = "value"
-    """What the return is compared with: nothing, its mean over the batch, or a learned V."""
+    """The baseline of the return: none, its mean over the batch, or a learned V."""
     learning_rate: float = 1e-2
     """Adam's step size; one step per batch."""
     entropy_coefficient: float = 0.0
@@ -37,7 +37,7 @@ class REINFORCE:
     def traits(self) -> Traits:
         """The critic is fitted after the step; the baseline decides over advantage and target.
 
-        Without V the return is left as it is: to standardise it would subtract a baseline.
+        Without V the return is not standardised, which would subtract a baseline.
         """
         implied = {"advantage_estimator": "return", "advantage_normalization": "off"}
         if self.baseline == "value":

@@ -1,4 +1,4 @@
-"""What the rest of a run must know of an algorithm, as its own config tells it."""
+"""What the rest of a run must know of an algorithm, stated by its config."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,8 +17,8 @@ class AlgorithmConfig(Protocol):
         update(self, context, theta, state, batch) -> Update
 
     Two kinds of fields are known by their names: ``minibatch_size`` is checked against the batch,
-    and ``final_x`` is where what is called ``x`` ends at the last step; None: it is constant.
-    Whatever else the rest of a run should know is told by an attribute ``traits``.
+    and ``final_x`` is the value of ``x`` at the last step (None: it is constant). Everything else
+    that the rest of a run should know is in an attribute ``traits``.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -33,11 +33,11 @@ class Unused(NamedTuple):
 
 @dataclass(frozen=True)
 class Traits:
-    """What the rest of a run must know of an algorithm; the defaults hold where it says nothing."""
+    """What the rest of a run must know of an algorithm; with the defaults where it has none."""
 
     critic: Literal["fit", "joint"] | None = None
     """How V is learned: by a fit of its own after the step (``critic_epochs`` and so on), or
-    together with the policy; None: it is not told, and no setting of the critic is refused."""
+    together with the policy; None: unknown, and no setting of the critic is refused."""
     without_critic: str | None = None
     """Why this configuration learns no V at all; None: it learns it."""
     whole_batch: bool = False
@@ -45,13 +45,13 @@ class Traits:
     implied_settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Shared settings that this configuration decides, and their values."""
     implied_by: str = "the algorithm"
-    """What of it decides over them, in words."""
+    """The part of it that decides them, in words."""
     unused: tuple[Unused, ...] = ()
     """Fields of the config that others of its fields leave without effect."""
 
 
 def traits_of(algorithm: AlgorithmConfig) -> Traits:
-    """What an algorithm tells of itself: the one place that knows what holds where it does not."""
+    """The traits of an algorithm; the only place with the default."""
     return getattr(algorithm, "traits", Traits())
 
 
@@ -62,7 +62,7 @@ def joint_critic(value_coefficient: float) -> Traits:
 
 
 def final_values(algorithm: AlgorithmConfig) -> dict[str, float]:
-    """What is scheduled over the run, by the name of what it changes, and where it ends."""
+    """The final values of scheduled fields, by the names of the fields."""
     ends = {item.name: getattr(algorithm, item.name) for item in fields(algorithm)}
     return {
         name.removeprefix("final_"): end

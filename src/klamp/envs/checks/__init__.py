@@ -1,1 +1,1 @@
-"""What is tried with an environment before it is trained on."""
+"""The checks of an environment before training."""

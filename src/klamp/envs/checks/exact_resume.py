@@ -1,4 +1,4 @@
-"""Whether a run with these environments can be resumed exactly: found by doing it, small.
+"""Whether a run with these environments can be resumed exactly, found by a small resume.
 
 A copy of the environments walks at random, its position is taken, and it walks on; a second copy
 is put into that position and walks the same way. Where both see the same, so will a resumed run.
@@ -43,7 +43,7 @@ def _walk(environments: HostEnvironments, seed: int, iteration: int) -> list[Tra
             environments.action_space, environments.num_envs, environments.action_mask, draw
         )
         after = environments.step(to_action(action))
-        # What the info tells besides may be of the clock, and is no part of what is trained.
+        # Other numbers of an info may come from the clock; nothing is trained on them.
         told = {name: np.array(getattr(after, name)) for name in after._fields[:-1]}
         seen.append(after._replace(**told, numbers=None))
     return seen

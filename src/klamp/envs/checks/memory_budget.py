@@ -1,4 +1,4 @@
-"""What a run will take at least, reckoned before anything is allocated."""
+"""The least memory that a run takes, computed before anything is allocated."""
 
 import os
 from itertools import pairwise
@@ -10,13 +10,16 @@ from klamp.config.settings import Settings
 from klamp.envs.spaces.actions import action_numbers
 from klamp.envs.spaces.joined import JoinedBox
 from klamp.envs.spaces.observations import policy_observation_space
+from klamp.envs.spaces.supported import Space
 from klamp.errors import ConfigError
 
 NUMBER = 4
 """Bytes of a float32."""
 
 
-def check_memory(env: str, settings: Settings, observation_space: Any, action_space: Any) -> None:
+def check_memory(
+    env: str, settings: Settings, observation_space: Space, action_space: Space
+) -> None:
     """Raise ``ConfigError`` where one rollout or the networks cannot fit into this machine."""
     here = machine_memory()
     seen = policy_observation_space(observation_space)
@@ -37,7 +40,7 @@ def check_memory(env: str, settings: Settings, observation_space: Any, action_sp
         )
 
 
-def rollout_bytes(settings: Settings, seen: Any, action_space: Any) -> int:
+def rollout_bytes(settings: Settings, seen: Any, action_space: Space) -> int:
     """The buffers of a rollout: both observations, action, reward, weight and two flags."""
     observation = int(np.prod(seen.shape)) * (1 if seen.dtype.itemsize == 1 else NUMBER)
     each = 2 * observation + NUMBER * action_numbers(action_space) + 2 * NUMBER + 2
@@ -59,7 +62,7 @@ def machine_memory() -> int:
 
 
 def in_words(size: float) -> str:
-    """Bytes in the unit that suits them, powers of 1000."""
+    """Bytes in words, in kB, MB, … (powers of 1000)."""
     for unit in ("bytes", "kB", "MB", "GB", "TB", "PB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

@@ -1,8 +1,8 @@
-"""What an environment returned as an observation, held against its observation space.
+"""What an environment returned as an observation, compared with its observation space.
 
-Casts that lose no more than rounding are accepted, as the arrays it is copied into make them:
-any real number into floats, integers into integers that can hold the value. Everything else is a
-fault: lists, tensors, masked arrays, floats for integers, what is out of range or not finite.
+Casts that lose at most a rounding error are accepted, as by the arrays it is copied into: any real
+number into floats, integers into integers that can hold the value. Everything else is a fault:
+lists, tensors, masked arrays, floats for integers, what is out of range or not finite.
 """
 
 from typing import Any
@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from klamp.envs.spaces.supported import Space
 from klamp.errors import EnvironmentFault
 
 EXACT = 2**24
-"""Up to here every integer is a float32."""
+"""Up to this every integer is exact in float32."""
 INTEGERS = {"i", "u", "b"}
 
 
-def check_sample(space: Any, value: Any, where: str, name: str = "The observation") -> list[str]:
+def check_sample(space: Space, value: Any, where: str, name: str = "The observation") -> list[str]:
     """Raise ``EnvironmentFault`` where ``value`` cannot stand for a sample of ``space``.
 
-    The message begins with ``name``, which part it is, and ``where`` that was seen. Returned is
-    what is odd but does no harm.
+    The message begins with ``name``, which part it is, and ``where`` that was seen. Returns what is
+    unusual but harmless.
     """
     what = f"{name} {where}"
     match space:
@@ -159,7 +160,7 @@ def _require_all(good: Any, value: Any, what: str, expected: str) -> None:
 
 
 def _bounds_note(space: Any, value: Any, what: str) -> list[str]:
-    """Nothing in training depends on a Box's bounds, so that leaving them is only odd."""
+    """Nothing in training depends on a Box's bounds, so values outside are only warned of."""
     if not isinstance(space, spaces.Box):
         return []
     slack = 1e-6 * np.maximum(1, np.abs(value)) if np.dtype(space.dtype).kind == "f" else 0
@@ -175,7 +176,7 @@ def _bounds_note(space: Any, value: Any, what: str) -> list[str]:
     ]
 
 
-def a_kind(value: Any) -> str:
+def a_kind(value: object) -> str:
     """``a list``, ``a torch.Tensor``, ``None``: what a value is, for a message."""
     if value is None:
         return "None"

@@ -1,4 +1,4 @@
-"""One throw-away copy of an environment, stepped at random, whose every answer is checked."""
+"""One temporary copy of an environment, stepped at random; every answer is checked."""
 
 import inspect
 import numbers
@@ -99,7 +99,7 @@ class Single:
             self.raw.close()
 
     def drop(self) -> None:
-        """Free the environment after a fault, which is worth more than one of ``close``."""
+        """Free the environment after a fault; a fault of ``close`` does not replace it."""
         with suppress(Exception, SystemExit), limited(self.env, "`close`", self._limit_s):
             self.raw.close()
 
@@ -231,6 +231,6 @@ def _plain(action: Any) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def as_bytes(observation: Any) -> tuple[bytes, ...]:
+def as_bytes(observation: object) -> tuple[bytes, ...]:
     """Every array of an observation, copied."""
     return tuple(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(observation))

@@ -1,4 +1,4 @@
-"""The start-up check: throw-away copies are stepped, so that a broken promise is found at once."""
+"""The start-up check: temporary copies are stepped, so that faults are found before training."""
 
 import warnings
 from dataclasses import dataclass
@@ -28,18 +28,18 @@ COMPILING_LIMIT_S = 1800.0
 """Seconds for a call of an environment written in JAX, which may have to be compiled first."""
 
 UNTIL = 1000
-"""Steps in which an episode of a vector environment is to end, so that its end can be looked at."""
+"""Steps within which an episode of a vector environment should end, so that its end is checked."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What the check found out of environments that passed it."""
+    """What the check found out about environments that passed it."""
 
     repeats: bool
     """Whether the same seeds and actions led another copy to the same bytes, as a run must that is
     to be resumed exactly."""
     difference: str
-    """Where they did not; empty where they did, and for EnvPool, of which it is known."""
+    """Where they differed; empty where they did not, and for EnvPool, which is known to differ."""
 
 
 def check_environment(source: EnvironmentSource, settings: Settings) -> Checked:
@@ -47,8 +47,8 @@ def check_environment(source: EnvironmentSource, settings: Settings) -> Checked:
 
     Checked is every answer of one copy (spaces, observations, rewards, end flags, infos, masks),
     that a second copy has the same spaces, and that one rollout of these ``settings`` fits into
-    memory (``ConfigError``). What is odd but does no harm is warned of (``KlampWarning``), and so
-    is an environment that does not repeat itself. Nothing of the run's own environments is used.
+    memory (``ConfigError``). What is unusual but harmless is a ``KlampWarning``, and so is an
+    environment that does not repeat itself. Nothing of the run's own environments is used.
     """
     checked = _check(source, settings)
     if checked.difference:
@@ -80,7 +80,7 @@ def _check(source: EnvironmentSource, settings: Settings) -> Checked:
     made = f"{source.title}(…)" if own else f"gymnasium.make_vec({source.name!r})"
     again = f"`{made}`, `reset(seed=0)` and `step(action_space.sample())`"
     if source.rows is not None and settings.eval_interval is not None:
-        # Said now, and not at the first evaluation.
+        # An error now, and not at the first evaluation.
         source.host(source.rows, seed=settings.seed, purpose=Purpose.EVALUATE_WHILE_TRAINING)
     checked = None if source.one is None else _check_single(source.one, settings)
     if checked is None or source.together(settings.num_envs, settings.vectorization):
@@ -220,7 +220,7 @@ def _walk(copies: HostEnvironments, seed: int, limit_s: float) -> None:
 
 
 def _until_an_end(copies: VectorEnvironments, seed: int, limit_s: float) -> None:
-    """Random steps until a row shows what its episode ended with, or for ``UNTIL`` of them."""
+    """Random steps until the episode of a row has ended, at most ``UNTIL`` of them."""
     draw, to_action = generator(seed, Purpose.CHECK, 1), to_environment(copies.action_space)
     for step in range(STEPS, UNTIL):
         mask = copies.action_mask

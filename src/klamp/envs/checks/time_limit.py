@@ -1,9 +1,9 @@
-"""A limit of time for what an environment is asked, so that one that hangs is given up.
+"""A time limit for the calls of an environment, so that one that hangs is given up.
 
 A second thread counts the seconds. When they are over it sends a signal to the main thread, which
 ends Python code, sleep and most waits of the system by an exception. Code of another language that
-never returns to Python hears no signal: nothing but the end of the process ends that, and nothing
-has been trained yet.
+never returns to Python gets no signal: it ends with the process only, and nothing has been trained
+yet.
 """
 
 import os
@@ -16,7 +16,7 @@ from types import FrameType
 from klamp.errors import EnvironmentFault
 
 GRACE_S = 10.0
-"""Seconds that the main thread has to hear the signal."""
+"""Seconds within which the main thread should react to the signal."""
 
 AGAIN_S = 1.0
 """Seconds between two signals, for code that swallows the first exception."""
@@ -73,7 +73,7 @@ class _Watch(threading.Thread):
         self.over = False
 
     def run(self) -> None:
-        """Wait, signal, and end the process where nobody hears it."""
+        """Wait, signal, and end the process where the main thread does not react."""
         main = threading.main_thread().ident
         if self._done.wait(self._seconds) or main is None:
             return

@@ -1,8 +1,8 @@
 """Environments of other JAX libraries behind ``DeviceEnvironment``, imported when asked for.
 
 ``gymnax:ID``, ``brax:ID`` and ``playground:ID``, and Gymnasium's own functional environments
-(``phys2d/…``, ``tabular/…``). None of their own resets is used: they begin new episodes in place of
-the final observation, and Brax's begin always in the same state.
+(``phys2d/…``, ``tabular/…``). Their automatic resets are not used: they replace the final
+observation, and Brax's always start in the same state.
 """
 
 import warnings
@@ -19,7 +19,9 @@ from jaxtyping import PRNGKeyArray
 
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
 from klamp.envs.host.recipe import arguments, unknown_argument
+from klamp.envs.spaces.supported import Space
 from klamp.errors import EnvironmentFault, closest, install_extra, one_line
+from klamp.types import PyTree
 
 Arguments = Mapping[str, Any]
 """Arguments of an environment's constructor, by name."""
@@ -31,7 +33,7 @@ BRAX_LIMIT = 1000
 class Timed(NamedTuple):
     """The state of an environment that does not count its steps, and their number."""
 
-    inner: Any
+    inner: PyTree
     steps: Any
 
 
@@ -39,7 +41,7 @@ def _made(env: str, make: Callable[[str], DeviceEnvironment]) -> DeviceEnvironme
     """What ``make`` returns of the name behind the colon; whatever it raises, as a fault."""
     try:
         with warnings.catch_warnings():
-            # What these libraries say of themselves when imported is not about the run.
+            # What these libraries print when imported is not about the run.
             warnings.simplefilter("ignore")
             return make(env.partition(":")[2])
     except EnvironmentFault:
@@ -153,27 +155,27 @@ class Gymnax:
     parameters: Any
 
     @property
-    def observation_space(self) -> Any:
+    def observation_space(self) -> Space:
         """As Gymnasium has it."""
         return _gymnasium_space(self.environment.observation_space(self.parameters))
 
     @property
-    def action_space(self) -> Any:
+    def action_space(self) -> Space:
         """As Gymnasium has it."""
         return _gymnasium_space(self.environment.action_space(self.parameters))
 
-    def reset(self, key: PRNGKeyArray) -> tuple[Any, Any]:
+    def reset(self, key: PRNGKeyArray) -> tuple[PyTree, PyTree]:
         """An episode begins."""
         observation, state = self.environment.reset_env(key, self.parameters)
         return state, observation
 
-    def step(self, key: PRNGKeyArray, state: Any, action: Any) -> DeviceStep:
+    def step(self, key: PRNGKeyArray, state: PyTree, action: Any) -> DeviceStep:
         """One step; at the time limit an episode is truncated, whether it is terminal or not."""
         observation, state, reward, terminated, info = self.environment.step_env(
             key, state, action, self.parameters
         )
         truncated = self.environment.is_truncated(state, self.parameters)
-        # Its `discount` says again what `terminated` does.
+        # Its `discount` repeats `terminated`.
         told = {name: info[name] for name in info if name != "discount"}
         return DeviceStep(state, observation, reward, terminated, truncated, told)
 
@@ -200,16 +202,16 @@ class Braxlike:
     limit: int
 
     @property
-    def observation_space(self) -> Any:
+    def observation_space(self) -> Space:
         """Unbounded; where there are several observations, all of them."""
         return _unbounded(self.environment.observation_size)
 
     @property
-    def action_space(self) -> Any:
+    def action_space(self) -> Space:
         """Each actuator from −1 to 1."""
         return spaces.Box(-1, 1, (int(self.environment.action_size),), np.float32)
 
-    def reset(self, key: PRNGKeyArray) -> tuple[Any, Any]:
+    def reset(self, key: PRNGKeyArray) -> tuple[PyTree, PyTree]:
         """An episode begins."""
         state = self.environment.reset(key)
         return Timed(state, jnp.zeros((), jnp.int32)), state.obs
@@ -241,16 +243,16 @@ class Functional:
     limit: int | None
 
     @property
-    def observation_space(self) -> Any:
+    def observation_space(self) -> Space:
         """Its own."""
         return self.environment.observation_space
 
     @property
-    def action_space(self) -> Any:
+    def action_space(self) -> Space:
         """Its own."""
         return self.environment.action_space
 
-    def reset(self, key: PRNGKeyArray) -> tuple[Any, Any]:
+    def reset(self, key: PRNGKeyArray) -> tuple[PyTree, PyTree]:
         """An episode begins."""
         state = self.environment.initial(rng=key)
         return Timed(state, jnp.zeros((), jnp.int32)), self.environment.observation(state, key)

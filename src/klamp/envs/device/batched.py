@@ -1,4 +1,4 @@
-"""Environments written in JAX: the protocol, and N of them under one reading of how episodes end.
+"""N copies of an environment written in JAX, stepped together.
 
 Everything here is pure and can be traced: a rollout is a scan over ``BatchedEnvironment.step``.
 """
@@ -15,16 +15,18 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from klamp.envs.device.protocol import DeviceEnvironment, DeviceStep
 from klamp.envs.host.info_numbers import MOST_NUMBERS
 from klamp.envs.spaces.observations import allowed_actions, encoder, policy_observation_space
+from klamp.envs.spaces.supported import Space
 from klamp.errors import CheckpointError
+from klamp.types import PyTree
 
 
 class BatchedState(NamedTuple):
-    """Where N environments stand."""
+    """The state of N environments."""
 
-    state: Any
+    state: PyTree
     """[N, …]: what the environment calls its state."""
     observation: Any
-    """[N, …]: what the policy sees next."""
+    """[N, …]: the observation to act on next."""
     mask: Any
     """[N, entries]: the actions allowed next; None where the environment does not tell."""
 
@@ -47,9 +49,9 @@ class BatchedEnvironment:
 
     environment: DeviceEnvironment
     num_envs: int
-    observation_space: Any = field(init=False)
+    observation_space: Space = field(init=False)
     """The environment's own."""
-    action_space: Any = field(init=False)
+    action_space: Space = field(init=False)
     """The environment's own."""
     policy_observation_space: spaces.Box = field(init=False)
     """What the policy sees."""
@@ -72,7 +74,7 @@ class BatchedEnvironment:
     def step(
         self, keys: PRNGKeyArray, stand: BatchedState, action: Any
     ) -> tuple[BatchedState, DeviceTransition]:
-        """One step of every row, by actions of the action space; rows that ended begin anew."""
+        """One step of every row, by actions of the action space; a new episode where one ended."""
         after = jax.vmap(self._step)(keys[0], stand.state, action)
         led_to, mask = self._see(after.observation)
         reward = jnp.asarray(after.reward, jnp.float32)
@@ -94,7 +96,7 @@ class BatchedEnvironment:
         return BatchedState(state, *self._see(observation))
 
     def _see(self, shown: Any) -> tuple[Array, Array | None]:
-        """What N environments show as arrays of the seen space, and the masks that come with it."""
+        """The observations of N environments as arrays, and their action masks."""
         encode, kind = encoder(self.observation_space), self.policy_observation_space.dtype
         seen = jnp.asarray(shown if encode is None else encode(shown))
         floating = np.issubdtype(kind, np.floating)
@@ -143,10 +145,10 @@ def _is_key(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def typed(state: Any) -> Any:
+def typed(state: object) -> PyTree:
     """A state whose every leaf is an array with a dtype of its own, Python's numbers included.
 
-    Nothing is weakly typed, so that a scan finds what it left.
+    Nothing is weakly typed, so that a scan's carry keeps its types.
     """
 
     def strong(leaf: Any) -> Any:
@@ -157,7 +159,7 @@ def typed(state: Any) -> Any:
     return jax.tree.map(strong, state)
 
 
-def to_arrays(tree: Any) -> dict[str, np.ndarray]:
+def to_arrays(tree: object) -> dict[str, np.ndarray]:
     """The leaves of a pytree by number, as a checkpoint holds them; keys as their words."""
     leaves = [
         jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)
@@ -166,7 +168,7 @@ def to_arrays(tree: Any) -> dict[str, np.ndarray]:
     return {f"leaf_{number:04d}": np.asarray(leaf) for number, leaf in enumerate(numbers)}
 
 
-def from_arrays(like: Any, saved: dict[str, np.ndarray], env: str) -> Any:
+def from_arrays(like: object, saved: dict[str, np.ndarray], env: str) -> PyTree:
     """A pytree of the structure of ``like``; ``CheckpointError`` where the arrays are not its."""
     own = to_arrays(like)
     forms = {name: (array.shape, array.dtype) for name, array in own.items()}

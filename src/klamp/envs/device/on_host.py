@@ -14,7 +14,7 @@ from klamp.runtime.seeding import Purpose, key
 
 
 class SteppedPosition(NamedTuple):
-    """Where the rows stand, and how often they were reset from outside."""
+    """The rows' position, and how often they were reset from outside."""
 
     stand: BatchedState
     resets: int
@@ -57,7 +57,7 @@ class SteppedEnvironments:
         return None if mask is None else np.asarray(mask)
 
     def begin(self, iteration: int) -> None:
-        """What follows is drawn from the iteration's number."""
+        """Random numbers derive from the iteration's number from now on."""
         self._key, self._t = key(self._seed, self._purpose, iteration), 0
 
     def reset(self) -> np.ndarray:
@@ -83,11 +83,11 @@ class SteppedEnvironments:
         return by_the_run(self._seed)
 
     def position(self) -> SteppedPosition:
-        """Where the rows stand."""
+        """The rows' position."""
         return SteppedPosition(self._stand, self._resets)
 
     def restore(self, saved: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
-        """Stand there again."""
+        """Restore the position."""
         rest = dict(saved)
         resets = rest.pop("resets", None)
         self.reset()

@@ -6,11 +6,14 @@ import gymnasium
 from gymnasium.vector import VectorEnv
 from jaxtyping import PRNGKeyArray
 
+from klamp.envs.spaces.supported import Space
+from klamp.types import PyTree
+
 
 class DeviceStep(NamedTuple):
     """What one step of one environment leads to."""
 
-    state: Any
+    state: PyTree
     """The state after it; a pytree of the structure, shapes and dtypes that ``reset`` returned."""
     observation: Any
     """What the state shows: of the final state where the episode ended."""
@@ -19,7 +22,8 @@ class DeviceStep(NamedTuple):
     terminated: Any
     """Whether the state is terminal: nothing follows, and its value is 0."""
     truncated: Any
-    """Whether the episode is cut off here (a time limit): its future counts, but is not seen."""
+    """Whether the episode is cut off here (a time limit): what follows counts, and is estimated by
+    V."""
     info: Any = None
     """Numbers by their names, such as whether the task is solved: those of an episode's last step
     are averaged per update. None where nothing is told."""
@@ -36,25 +40,25 @@ class DeviceEnvironment(Protocol):
     """
 
     @property
-    def observation_space(self) -> Any:
+    def observation_space(self) -> Space:
         """A Gymnasium space."""
         ...
 
     @property
-    def action_space(self) -> Any:
+    def action_space(self) -> Space:
         """A Gymnasium space."""
         ...
 
-    def reset(self, key: PRNGKeyArray) -> tuple[Any, Any]:
+    def reset(self, key: PRNGKeyArray) -> tuple[PyTree, PyTree]:
         """The state that an episode begins in, and what it shows."""
         ...
 
-    def step(self, key: PRNGKeyArray, state: Any, action: Any) -> DeviceStep:
+    def step(self, key: PRNGKeyArray, state: PyTree, action: Any) -> DeviceStep:
         """One step, by an action of the action space."""
         ...
 
 
-def is_device_environment(value: Any) -> bool:
+def is_device_environment(value: object) -> bool:
     """Whether an object follows the protocol; Gymnasium's environments step themselves."""
     own = isinstance(value, gymnasium.Env | VectorEnv | type)
     return not own and isinstance(value, DeviceEnvironment)

@@ -1,16 +1,18 @@
-"""Copies of an environment: what they answer, whatever process they live in."""
+"""Copies of an environment: what they return, in whatever process they run."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from klamp.envs.spaces.supported import Space
+
 Info = dict[str, Any]
 FLAGS = (bool, np.bool_)
-"""What an end may be told by."""
+"""The types that an end flag may have."""
 
 
-def check_end(terminated: Any, truncated: Any, info: Any) -> None:
+def check_end(terminated: object, truncated: object, info: object) -> None:
     """Raise ``TypeError`` for ends that are no bools: the text "no" would end every episode."""
     if type(terminated) in FLAGS and type(truncated) in FLAGS and type(info) is dict:
         return  # nearly always: this is asked at every step
@@ -47,8 +49,8 @@ class Copies(Protocol):
     """What ``HostEnvironments`` asks of the copies; raises ``CopyFault`` with the copy's index."""
 
     num_envs: int
-    single_observation_space: Any
-    single_action_space: Any
+    single_observation_space: Space
+    single_action_space: Space
     observation: Any
     """The last observations of all copies, [N, …], or a dict or tuple of such arrays. The same
     buffers hold the next ones."""

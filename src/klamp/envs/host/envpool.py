@@ -1,8 +1,8 @@
 """EnvPool: many environments stepped by threads of its own, in C++ (``envpool:ID``).
 
-It resets its rows itself: the step after an end ignores the action, pays nothing and shows the
-first observation of the next episode (Gymnasium's NEXT_STEP). It can neither be asked where its
-environments stand nor be told, so a resumed run begins their episodes anew.
+It resets its rows itself: the step after an end ignores the action, has reward 0 and returns the
+first observation of the next episode (Gymnasium's NEXT_STEP). The position of its environments can
+be neither read nor set, so a resumed run restarts their episodes.
 """
 
 import contextlib
@@ -25,11 +25,12 @@ from klamp.runtime.processes import cores
 from klamp.runtime.seeding import Purpose, environment_seed
 
 OF_THE_POOL = ("env_id", "elapsed_step", "reward", "terminated")
-"""What EnvPool's info tells of every environment: numbers of its own, or what is told besides."""
+"""Entries of EnvPool's info that are not metrics: its own numbers, and what ``step`` returns
+anyway."""
 
 
 class PoolPosition(NamedTuple):
-    """How many pools the run has had; all that can be known."""
+    """How many pools the run has had, which is all that is known."""
 
     pools: int
 
@@ -99,7 +100,7 @@ class PoolEnvironments:
         return None
 
     def begin(self, iteration: int) -> None:
-        """Each row draws from a generator of its own, which goes on."""
+        """Nothing to do: each row draws from its own generator."""
 
     def reset(self) -> np.ndarray:
         """Start a new episode in each row."""
@@ -170,7 +171,7 @@ class PoolEnvironments:
                     thread_affinity_offset=first_core(threads),
                     seed=seeds,
                 )
-                # It makes its spaces when they are first asked for.
+                # It makes its spaces when they are first read.
                 _ = pool.observation_space, pool.action_space
                 return pool
         except Exception as error:
@@ -186,9 +187,9 @@ class PoolEnvironments:
 def first_core(threads: int) -> int:
     """The core that the first thread is to stay on, each other on the next; −1: on any.
 
-    Left alone, threads that are woken together are put on one core as often as not, and a step
-    then takes half as long again. They stay where they are put only if there is one for each core
-    that this process may use: fewer would meet those of another run there.
+    Otherwise threads that are woken together often share a core, and a step takes 1.5 times as
+    long. Threads are pinned only if there is one for each core that this process may use: fewer
+    would share cores with those of another run.
     """
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     first = allowed[0] if allowed else -1
@@ -197,7 +198,7 @@ def first_core(threads: int) -> int:
 
 @contextlib.contextmanager
 def _quietly() -> Generator[None]:
-    """What the library and its spaces say of themselves is not about the run."""
+    """Suppress messages of the library, which are not about the run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -33,8 +33,8 @@ from klamp.runtime.qualified_name import find_code, raised_on_import
 from klamp.runtime.seeding import Purpose
 
 FEW = 2
-"""Copies that are stepped in turn, rather than as arrays, whose calls cost the same for any number:
-a step of two CartPoles takes 23 µs in turn, 40 µs together; of four, 40 µs either way."""
+"""Up to this number of copies are stepped in turn. Stepping arrays costs the same for any number: a
+step of two CartPoles takes 23 µs in turn, 40 µs together; of four, 40 µs either way."""
 
 ROWS = "it steps all its rows by itself"
 """Why a vector environment takes no wrappers."""
@@ -43,7 +43,7 @@ FUNCTIONAL = ("phys2d/", "tabular/")
 """How the ids of Gymnasium's functional environments begin."""
 
 PACKAGES = {"ALE": ("ale_py", "atari")}
-"""What registers the ids of a namespace when it is imported, and the extra that installs it."""
+"""The module that registers the ids of a namespace, and the extra that installs it."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the infos of an environment tell in numbers: success rates, and whatever else has a name.
+"""The numbers in the infos of an environment, by name: success rates, for example.
 
 Nothing of it is trained on. Imports no JAX: the processes that step environments use it, too.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 Numbers = dict[str, float]
-"""What an info tells in numbers, by their names."""
+"""The numbers of an info, by their names."""
 
 MOST_NUMBERS, LONGEST_NAME = 100, 60
 """Numbers of an info that are taken, and letters of the name of one."""
@@ -33,7 +33,7 @@ def numbers_of(info: Mapping[Any, Any]) -> Numbers:
 def numbers_of_rows(info: Mapping[Any, Any], rows: np.ndarray) -> dict[int, Numbers]:
     """The same of some rows of the info of environments that are stepped together.
 
-    Gymnasium keeps an array by each name, and under its name with `_` before it which rows told it.
+    Gymnasium has an array for each name, and, under the name with `_` in front, which rows have it.
     """
     told = [
         (name, values, info.get(f"_{name}"))
@@ -56,6 +56,6 @@ def as_columns(
 
 
 def means(numbers: Mapping[str, Float[np.ndarray, " E"]]) -> dict[str, float]:
-    """The metrics of what infos told: the mean over the episodes that told a finite number."""
+    """The metrics of these numbers: the mean over the episodes that have a finite one."""
     known = {name: values[np.isfinite(values)] for name, values in sorted(numbers.items())}
     return {f"info_{name}_mean": float(of.mean()) for name, of in known.items() if of.size}

@@ -1,4 +1,4 @@
-"""What the loop knows of environments on the host, whatever steps them.
+"""The interface of environments on the host, whatever steps them.
 
 Whichever way episodes are reset below, ``step`` returns the observation to act on next, the *true*
 next observation (the final one where an episode ended), and which rows are transitions at all.
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+
+from klamp.envs.spaces.supported import Space
 
 
 class Transition(NamedTuple):
@@ -23,7 +25,7 @@ class Transition(NamedTuple):
     valid: np.ndarray
     """False for the row in which NEXT_STEP autoreset ignored the action."""
     numbers: Mapping[int, Mapping[str, float]] | None = None
-    """Of rows whose episode ended, what their last info tells in numbers; None where none ended."""
+    """The numbers of the last infos of the episodes that ended; None where none ended."""
 
 
 @runtime_checkable
@@ -31,12 +33,12 @@ class Position(Protocol):
     """Where all environments stand between two iterations."""
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All that is needed to stand there again, by name."""
+        """All that is needed to restore the position, by name."""
         ...
 
 
 def are_episode_numbers(saved: np.ndarray) -> bool:
-    """Whether numbers of episodes that were read can be gone on counting from."""
+    """Whether numbers of episodes that were read are valid."""
     return bool(np.all((saved >= 0) & (saved < 2**62)))
 
 
@@ -44,14 +46,14 @@ def are_episode_numbers(saved: np.ndarray) -> bool:
 class HostEnvironments(Protocol):
     """N environments of one kind, stepped together on the host.
 
-    Observations come as arrays: what is not a Box is made one vector a row at this door. Where the
-    environment tells which actions are allowed, ``action_mask`` holds it.
+    Observations are arrays: those of spaces that are no Box become one vector per row here.
+    ``action_mask`` holds the allowed actions, where the environment gives them.
     """
 
     env: str
     num_envs: int
-    observation_space: Any
-    action_space: Any
+    observation_space: Space
+    action_space: Space
     policy_observation_space: Any
 
     @property
@@ -60,7 +62,7 @@ class HostEnvironments(Protocol):
         ...
 
     def begin(self, iteration: int) -> None:
-        """An iteration begins: what is drawn in it derives from its number."""
+        """An iteration begins; its random numbers derive from its number."""
         ...
 
     def reset(self) -> np.ndarray:
@@ -80,7 +82,7 @@ class HostEnvironments(Protocol):
         ...
 
     def restore(self, saved: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
-        """Stand there again: the observation to act on, and what could not be restored exactly.
+        """Restore a position; the observation to act on, and what could not be restored exactly.
 
         Raises ``CheckpointError`` where the arrays are not those of such environments.
         """
@@ -92,7 +94,7 @@ class HostEnvironments(Protocol):
 
 
 def by_the_run(seed: int) -> str:
-    """The ``origin`` of episodes that begin from a generator which many share, or which goes on."""
+    """The ``origin`` of episodes whose generator is shared by rows, or not reset per episode."""
     return (
         f"in an episode without a seed of its own; the same run, from `seed={seed}`, comes to it "
         "again"

@@ -82,7 +82,7 @@ def unknown_argument(title: str, name: str, known: list[str]) -> EnvironmentFaul
     )
 
 
-def arguments(entry_point: Any) -> list[str]:
+def arguments(entry_point: object) -> list[str]:
     """The names of the arguments that a constructor takes, those that it hands on included."""
     from gymnasium.envs.registration import load_env_creator  # noqa: PLC0415
 

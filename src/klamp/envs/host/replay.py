@@ -1,8 +1,8 @@
 """Environments as copies that we reset: an episode is its seed and its actions.
 
 Each episode has a seed of its own, a function of (run seed, environment, episode), and the actions
-since it began are kept. An environment that repeats itself from both can therefore be brought back
-to where it stood: when a run is resumed, or when the process that stepped it has died.
+since it began are kept. An environment that repeats itself from both can therefore be put back to
+its position: when a run is resumed, or when the process that stepped it has died.
 """
 
 import json
@@ -28,11 +28,11 @@ TRIES = 2
 """Times that a lost worker is started again at one step."""
 
 TRIM = 4096
-"""Actions of finished episodes that are kept at most, to forget them seldom."""
+"""The most actions of finished episodes that are kept before they are removed together."""
 
 
 class EpisodesSoFar(NamedTuple):
-    """The running episode of each environment. What it refers to is only ever added to."""
+    """The running episode of each environment. The list that it refers to only grows."""
 
     episodes: np.ndarray
     """[N]: the number of the running episode."""
@@ -84,7 +84,7 @@ class CopiedEnvironments:
         return None if self._shown.masks is None else self._shown.masks.allowed
 
     def begin(self, iteration: int) -> None:
-        """Nothing is drawn but by the environments, from the seeds of their episodes."""
+        """Nothing to do: environments draw from the seeds of their episodes."""
 
     def reset(self) -> np.ndarray:
         """Start a new episode in each environment, each from a seed of its own."""
@@ -135,7 +135,7 @@ class CopiedEnvironments:
         )
 
     def restore(self, saved: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
-        """Play every running episode again, from its seed and its actions."""
+        """Replay every running episode, from its seed and its actions."""
         self._episodes, self._began, self._actions = self._checked(saved)
         infos: list[Info | None] = []
         problems: list[str] = []
@@ -197,11 +197,11 @@ class CopiedEnvironments:
             raise self._explained(fault) from fault
 
     def _healed(self, loss: WorkersLost) -> dict[int, Replayed]:
-        """New workers in the place of lost ones, each brought to where the old one stood."""
+        """Replace lost workers, each brought to the position of the old one."""
         return {index: self._heal(index, why) for index, why in loss.lost.items()}
 
     def _heal(self, index: int, why: str) -> Replayed:
-        """Another worker, and the running episode again; the last action may be what kills it."""
+        """Start another worker and replay the episode; the last action may kill this one, too."""
         for _ in range(TRIES):
             self.healed += 1
             warnings.warn(
@@ -240,7 +240,7 @@ class CopiedEnvironments:
         return self._shown.see(self.copies.observation, _masks(infos), ended)
 
     def _replay(self, index: int) -> Replayed:
-        """Bring one copy to where its running episode stands; what its last step returned."""
+        """Replay the running episode in one copy; returns what its last step returned."""
         return self.copies.replay(index, self.episode_seed(index), self._episode(index))
 
     def _episode(self, index: int) -> list[Any]:

@@ -1,8 +1,8 @@
 """N copies of one environment, each reset with a seed of its own and stepped with its own action.
 
-``LocalCopies`` steps them one after another in this process; ``workers.WorkerCopies`` gives each
-a process. Nothing resets by itself: when an episode begins, and from which seed, is decided above,
-so any episode can be played again from its seed and its actions.
+``LocalCopies`` steps them one after another in this process; ``subprocesses.WorkerCopies`` gives
+each a process. Nothing resets by itself: when an episode begins, and from which seed, is decided
+above, so any episode can be played again from its seed and its actions.
 """
 
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ class LocalCopies:
         )
 
     def restart(self, index: int) -> None:
-        """Nothing here is lost unless all is."""
+        """Copies in this process cannot be lost one by one."""
         raise CopyFault(index, "cannot be started again in this process.")
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Copies in processes of their own, for slow environments: nothing they do can hang the run.
 
-Every wait has a limit and looks at the processes as well as at their pipes, so that a worker that
-was killed is noticed at once, and one that is stuck at the limit. Both can be started again.
+Every wait has a limit and watches the processes as well as their pipes: a killed worker is noticed
+at once, one that hangs at the limit. Both can be restarted.
 """
 
 import time
@@ -25,7 +25,7 @@ from klamp.runtime.processes import process_context, start
 
 CONSTRUCTION_LIMIT_S = 300.0
 CLOSE_LIMIT_S = 2.0
-"""Seconds for all workers to leave by themselves; then they are killed."""
+"""Seconds for all workers to exit by themselves; then they are killed."""
 
 PRELOADED = ("klamp.envs.host.worker",)
 """What every worker imports."""
@@ -101,7 +101,7 @@ class WorkerCopies:
         self._compare(self._answers([index], "construction", CONSTRUCTION_LIMIT_S))
 
     def close(self) -> None:
-        """Ask the workers to leave, and kill those that do not."""
+        """Ask the workers to exit, and kill those that do not."""
         for index in range(self.num_envs):
             if self._pipes[index] is not None:
                 self._send(index, "close", None)

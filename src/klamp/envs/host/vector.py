@@ -1,7 +1,7 @@
-"""Environments that Gymnasium, or their author, stepped together already: one vector environment.
+"""A vector environment of Gymnasium's or of the environment's author.
 
-It resets its rows itself, in one of two ways, or leaves that to us. Where it draws for all rows
-from one generator, that generator begins anew at each iteration, from the iteration's number.
+It resets its rows itself, in one of two ways, or leaves that to klamp. Where one generator serves
+all rows, it is seeded at each iteration from the iteration's number.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,12 @@ from klamp.errors import CheckpointError, EnvironmentFault
 from klamp.runtime.seeding import Purpose, environment_seed, generator
 
 FINAL = ("final_obs", "final_observation")
-"""Where SAME_STEP environments put what an episode ended with: since Gymnasium 1.0, and before."""
+"""The keys under which SAME_STEP environments give the final observation: since Gymnasium 1.0, and
+before."""
 
 
 class Attributes(NamedTuple):
-    """The arrays and numbers among a vector environment's attributes, and what it showed last."""
+    """The arrays and numbers among a vector environment's attributes, and its last observation."""
 
     values: dict[str, np.ndarray]
 
@@ -33,7 +34,7 @@ class Attributes(NamedTuple):
 
 
 class VectorEnvironments:
-    """A vector environment behind one reading of how episodes end."""
+    """``HostEnvironments`` over a vector environment, whichever way it resets its rows."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class VectorEnvironments:
         purpose: Purpose,
         close: Callable[[], Any] | None = None,
     ) -> None:
-        """``close`` frees it, by default its own; one that somebody else holds stays open."""
+        """``close`` frees it, by default its own method; a user's object stays open."""
         self._free = close or vector.close
         self.env, self.vector, self.num_envs = env, vector, vector.num_envs
         self.observation_space = vector.single_observation_space
@@ -72,7 +73,7 @@ class VectorEnvironments:
         return None if self._shown.masks is None else self._shown.masks.allowed
 
     def begin(self, iteration: int) -> None:
-        """The generator that all rows share begins anew."""
+        """Seed the generator that all rows share."""
         if not self._own_generators:
             self.vector.np_random = generator(self._seed, Purpose.RESET, self._purpose, iteration)
 
@@ -100,7 +101,7 @@ class VectorEnvironments:
         return by_the_run(self._seed)
 
     def position(self) -> Attributes:
-        """Where the rows stand: what the vector environment keeps in arrays and numbers."""
+        """The rows' position: the arrays and numbers among the vector environment's attributes."""
         values = {f"own.{name}": np.array(value) for name, value in self._plain().items()}
         values |= {"phantom": self._phantom.copy(), "episodes": self._episodes.copy()}
         masks = self._shown.masks
@@ -111,7 +112,7 @@ class VectorEnvironments:
     def restore(self, saved: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
         """Give the vector environment its arrays and numbers again.
 
-        Whether that is all it keeps is found by ``rehearsal``, not here.
+        Whether it has other state is found by ``checks.exact_resume``, not here.
         """
         self.reset()
         now = self.position().values

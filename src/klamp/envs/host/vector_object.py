@@ -1,4 +1,4 @@
-"""A vector environment that its user made: taken as it is, with the rows that it has."""
+"""A vector environment given as an object: used as it is, with the rows that it has."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -28,7 +28,7 @@ Answer = tuple[str, Any]
 
 @patient_stderr()
 def work(pipe: Connection, make: bytes, memory: Any, index: int) -> None:
-    """Make the environment, then answer commands until the pipe ends or says so."""
+    """Make the environment, then answer commands until told to stop or the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in ASKED_BY:
         if number != signal.SIGINT:
@@ -47,7 +47,7 @@ def work(pipe: Connection, make: bytes, memory: Any, index: int) -> None:
     while command != "close":
         try:
             answer: Answer = ("done", commands[command](data))
-        except BaseException as error:  # SystemExit, too, is told to the parent
+        except BaseException as error:  # SystemExit, too, is sent to the parent
             text = " ".join(str(error).split())
             answer = ("fault", (command, type(error).__name__, text, traceback.format_exc()))
         try:
@@ -77,7 +77,7 @@ class Worker:
         return {MASK_KEY: info[MASK_KEY]} if MASK_KEY in info else {}
 
     def step(self, action: Any) -> tuple[float, bool, bool, Info]:
-        """Step; reward, terminated, truncated, and of the info what is asked for."""
+        """Step; returns reward, terminated, truncated, and the parts of the info that are used."""
         observation, reward, terminated, truncated, info = self._env.step(action)
         check_end(terminated, truncated, info)
         self._show(observation)

@@ -8,16 +8,16 @@ import numpy as np
 from gymnasium import spaces
 
 from klamp.envs.spaces.masks import mask_sizes
-from klamp.envs.spaces.supported import leaves_of, parts_of
+from klamp.envs.spaces.supported import Space, leaves_of, parts_of
 from klamp.types import HostOrDevice
 
 
-def action_numbers(space: Any) -> int:
+def action_numbers(space: Space) -> int:
     """Numbers in one action as the policy samples it."""
     return sum(int(np.prod(part.shape)) for part in leaves_of(space))
 
 
-def action_buffer(space: Any, leading: tuple[int, ...]) -> Any:
+def action_buffer(space: Space, leading: tuple[int, ...]) -> Any:
     """An empty array for actions as the policy samples them; for Dict and Tuple, a tuple."""
     parts = parts_of(space)
     if parts is not None:
@@ -25,7 +25,7 @@ def action_buffer(space: Any, leading: tuple[int, ...]) -> Any:
     if isinstance(space, spaces.Discrete):
         return np.zeros(leading, np.int32)
     kind = np.float32 if isinstance(space, spaces.Box) else np.int32
-    return np.zeros((*leading, int(np.prod(space.shape))), kind)
+    return np.zeros((*leading, int(np.prod(space.shape or ()))), kind)
 
 
 def observation_size(space: spaces.Box) -> int:
@@ -33,12 +33,12 @@ def observation_size(space: spaces.Box) -> int:
     return int(np.prod(space.shape))
 
 
-def to_environment(space: Any) -> Callable[[Any], Any]:
+def to_environment(space: Space) -> Callable[[Any], Any]:
     """The map from sampled actions [N, …] to what the environment's ``step`` takes.
 
-    It takes arrays of numpy or of JAX, traced ones included. Box actions are cut off at the bounds
-    here, on the way out: the stored action stays as sampled, so that its log-probability is that of
-    the distribution that chose it.
+    It takes arrays of numpy or of JAX, traced ones included. Box actions are clipped to the bounds
+    here, just before ``step``: the stored action stays as sampled, so that its log-probability is
+    that of the distribution that chose it.
     """
     match space:
         case spaces.Dict():
@@ -69,7 +69,7 @@ def _shifted(space: Any, start: Any) -> Callable[[HostOrDevice], HostOrDevice]:
 
 
 def _clipped(space: spaces.Box) -> Callable[[HostOrDevice], HostOrDevice]:
-    """Numbers, cut off at the bounds."""
+    """Numbers, clipped to the bounds."""
     low, high, shape = space.low, space.high, space.shape
 
     def box(action: HostOrDevice) -> HostOrDevice:
@@ -88,7 +88,7 @@ def _kind(space: Any, action: HostOrDevice) -> Any:
 
 
 def random_actions(
-    space: Any, num_envs: int, allowed: np.ndarray | None, generator: np.random.Generator
+    space: Space, num_envs: int, allowed: np.ndarray | None, generator: np.random.Generator
 ) -> Any:
     """Random allowed actions [N, …], in the form in which a policy samples them."""
     parts = parts_of(space)

@@ -1,4 +1,4 @@
-"""What a policy sees of a Dict or Tuple with images among its parts."""
+"""The policy's observation of a Dict or Tuple with images among its parts."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 
-def is_image(space: Any) -> bool:
+def is_image(space: object) -> bool:
     """Bytes with three axes."""
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from klamp.envs.spaces.supported import Space
 from klamp.errors import EnvironmentFault
 
 
-def mask_sizes(space: Any) -> tuple[int, ...]:
+def mask_sizes(space: Space) -> tuple[int, ...]:
     """The number of actions of each choice in an action space, in the order of its mask.
 
-    A mask is one row of booleans: Discrete has one entry an action, MultiDiscrete the entries of
+    A mask is one row of booleans: Discrete has one entry per action, MultiDiscrete the entries of
     its choices one after another, Dict (in the order of its keys) and Tuple those of their parts.
     What is no choice among finitely many actions (Box, MultiBinary) has none.
     """
@@ -32,8 +33,8 @@ def mask_sizes(space: Any) -> tuple[int, ...]:
 def mask_rows(value: Any, num_envs: int) -> np.ndarray:
     """A mask as an environment gives it, as booleans [N, entries].
 
-    Either an array with one row per environment, or, a row per environment, a sequence of arrays
-    (as ``MultiDiscrete.sample(mask)`` takes them); None where an environment gave none.
+    Either an array with one row per environment, or per environment a sequence of arrays (as
+    ``MultiDiscrete.sample(mask)`` takes them); None where an environment gave none.
     """
     array = np.asarray(value)
     if array.dtype != object:
@@ -53,7 +54,7 @@ def choices_left(allowed: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
 class ActionMasks:
     """The masks of N environments as of their last observations."""
 
-    def __init__(self, env: str, action_space: Any, num_envs: int) -> None:
+    def __init__(self, env: str, action_space: Space, num_envs: int) -> None:
         self.env, self.action_space, self.num_envs = env, action_space, num_envs
         self.sizes = mask_sizes(action_space)
         self._given = np.zeros(num_envs, bool)
@@ -61,7 +62,7 @@ class ActionMasks:
         """[N, entries]: True where an action may be taken next."""
 
     def begin(self) -> None:
-        """A step begins: no environment has told its mask yet."""
+        """A step begins: no environment has given its mask yet."""
         self._given[:] = False
 
     def read(self, value: Any, given: Any = None) -> None:
@@ -91,7 +92,7 @@ class ActionMasks:
     def settle(self, step: int, ended: np.ndarray) -> None:
         """The step is over: every mask is there and allows something.
 
-        An environment that has ``ended`` and ignores the next action may say anything.
+        The mask of an environment that has ``ended``, and ignores the next action, is not checked.
         """
         self.allowed[ended] = True
         some = choices_left(self.allowed, self.sizes)

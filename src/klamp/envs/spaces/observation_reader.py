@@ -1,4 +1,4 @@
-"""From what environments show to arrays, and the masks that come with it."""
+"""From the environments' observations to arrays and action masks."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,15 @@ from klamp.envs.spaces.observations import (
     masks_in_observation,
     policy_observation_space,
 )
+from klamp.envs.spaces.supported import Space
 
 
 class ObservationReader:
-    """What N environments show, as arrays, and the masks that come with it."""
+    """Turns the observations of N environments into arrays, with their action masks."""
 
-    def __init__(self, env: str, observation_space: Any, action_space: Any, num_envs: int) -> None:
+    def __init__(
+        self, env: str, observation_space: Space, action_space: Space, num_envs: int
+    ) -> None:
         self._env, self._action_space, self._num_envs = env, action_space, num_envs
         self.space = policy_observation_space(observation_space)
         self._encode = host_encoder(observation_space)
@@ -27,11 +30,11 @@ class ObservationReader:
 
     @property
     def plain(self) -> bool:
-        """Whether observations pass as they are, and no masks come with them."""
+        """Whether observations need no conversion and have no masks."""
         return self._encode is None and self.masks is None
 
     def first(self, raw: Any, told: Sequence[Any]) -> np.ndarray:
-        """What the first reset shows; it tells whether there are masks."""
+        """The observations of the first reset, which decide whether there are masks."""
         if self._in_observation or any(mask is not None for mask in told):
             self.masks = ActionMasks(self._env, self._action_space, self._num_envs)
         return self.see(raw, told, np.zeros(self._num_envs, bool))
@@ -39,7 +42,7 @@ class ObservationReader:
     def see(self, raw: Any, told: Sequence[Any], ended: np.ndarray) -> np.ndarray:
         """Observations as arrays; ``told`` holds each environment's mask, from its info.
 
-        An environment that has ``ended`` ignores the next action: its mask may say anything.
+        An environment that has ``ended`` ignores the next action: its mask is not checked.
         """
         if self.masks is not None:
             self.masks.begin()
@@ -52,5 +55,5 @@ class ObservationReader:
         return raw if self._encode is None else self._encode(raw)
 
     def count_step(self) -> None:
-        """One more step has been taken; errors name it."""
+        """Count a step; errors name its number."""
         self._steps += 1

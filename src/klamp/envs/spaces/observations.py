@@ -1,6 +1,6 @@
 """Observations of any space as one array per environment, on the host and on the device.
 
-A Box passes as it is. Everything else becomes one vector of float32: Discrete and MultiDiscrete
+A Box stays as it is. Everything else becomes one vector of float32: Discrete and MultiDiscrete
 one-hot, MultiBinary as 0 and 1, bytes divided by 255, the parts of a Dict (in the order of its
 keys) or Tuple one after another, images after all others. A Dict's entry ``action_mask`` is no
 observation; a Dict of one part besides it is that part, and so is a Dict or Tuple of one image.
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from functools import reduce
 from operator import getitem
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import numpy as np
@@ -18,16 +18,17 @@ from gymnasium import spaces
 
 from klamp.envs import MASK_KEY
 from klamp.envs.spaces.joined import JoinedBox, is_image
+from klamp.envs.spaces.supported import Space
 from klamp.errors import EnvironmentFault
 from klamp.types import HostOrDevice
 
 
-def masks_in_observation(space: Any) -> bool:
+def masks_in_observation(space: Space) -> TypeGuard[spaces.Dict]:
     """Whether the observation carries the action mask."""
     return isinstance(space, spaces.Dict) and MASK_KEY in space.spaces
 
 
-def without_mask(space: Any) -> Any:
+def without_mask(space: Space) -> Space:
     """The space of the observation proper."""
     if not masks_in_observation(space):
         return space
@@ -35,7 +36,7 @@ def without_mask(space: Any) -> Any:
     return spaces.Dict(parts) if len(parts) != 1 else next(iter(parts.values()))
 
 
-def policy_observation_space(space: Any) -> spaces.Box:
+def policy_observation_space(space: Space) -> spaces.Box:
     """The Box of what a policy sees of an observation space."""
     proper = without_mask(space)
     _, seen = _only_image(proper)
@@ -48,7 +49,7 @@ def policy_observation_space(space: Any) -> spaces.Box:
     return spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
 
-def part_size(space: Any) -> int:
+def part_size(space: Space) -> int:
     """Numbers in the vector that a space becomes."""
     match space:
         case spaces.Discrete():
@@ -60,10 +61,10 @@ def part_size(space: Any) -> int:
         case spaces.Tuple():
             return sum(part_size(part) for part in space.spaces)
         case _:
-            return int(np.prod(space.shape))
+            return int(np.prod(space.shape or ()))
 
 
-def encoder(space: Any) -> Callable[[Any], Any] | None:
+def encoder(space: Space) -> Callable[[Any], Any] | None:
     """The map from a batch of observations to [N, …]; None where they are that already.
 
     It takes arrays of numpy or of JAX, traced ones included.
@@ -78,8 +79,8 @@ def encoder(space: Any) -> Callable[[Any], Any] | None:
     return lambda batch: _joined([_columns(leaf, _at(batch, place)) for place, leaf in leaves])
 
 
-def host_encoder(space: Any) -> Callable[[Any], np.ndarray] | None:
-    """``encoder`` for what an environment on the host shows.
+def host_encoder(space: Space) -> Callable[[Any], np.ndarray] | None:
+    """``encoder`` for the observations of an environment on the host.
 
     Raises ``EnvironmentFault`` where a discrete value lies outside of its space.
     """
@@ -94,7 +95,7 @@ def host_encoder(space: Any) -> Callable[[Any], np.ndarray] | None:
     return checked
 
 
-def allowed_actions(space: Any, batch: Any) -> Any:
+def allowed_actions(space: Space, batch: Any) -> Any:
     """[N, entries]: the mask that a batch of observations carries; None where there is none."""
     if not masks_in_observation(space):
         return None
@@ -195,8 +196,8 @@ def _check_choices(space: Any, batch: Any) -> None:
             pass
 
 
-def as_batch(space: Any, observation: Any) -> tuple[Any, bool] | None:
-    """One observation, or a batch, as a batch; and whether it was one. None if it fits neither."""
+def as_batch(space: Space, observation: Any) -> tuple[Any, bool] | None:
+    """An observation or a batch as a batch, and whether it was one; None if it is neither."""
     leaves = _leaves(space, observation)
     if leaves is None:
         return None
@@ -231,7 +232,7 @@ def _leaves(space: Any, value: Any) -> list[tuple[np.ndarray, tuple[int, ...]]] 
     return found
 
 
-def batch_of_one(value: Any) -> Any:
+def batch_of_one(value: object) -> Any:
     """A batch with this one observation in it."""
     if isinstance(value, dict):
         return {key: batch_of_one(part) for key, part in value.items()}

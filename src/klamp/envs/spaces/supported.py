@@ -1,17 +1,20 @@
 """Which spaces there are networks and distributions for."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
 
 from klamp.errors import EnvironmentFault
 
+Space: TypeAlias = spaces.Space[Any]
+"""A space of Gymnasium, of whatever kind."""
+
 LARGEST = 10**8
 """Numbers that one observation may have."""
 
 
-def check_spaces(env: str, observation_space: Any, action_space: Any) -> None:
+def check_spaces(env: str, observation_space: Space, action_space: Space) -> None:
     """Raise ``EnvironmentFault`` where no network or distribution covers a space."""
     for where, part in _leaves(observation_space, "The observation"):
         if not _has_network(part):
@@ -54,13 +57,13 @@ def _leaves(space: Any, where: str) -> list[tuple[str, Any]]:
     return [leaf for leaves in inner for leaf in leaves]
 
 
-def leaves_of(space: Any) -> list[Any]:
+def leaves_of(space: Space) -> list[Any]:
     """The parts of a space that are no Dict or Tuple, however deep."""
     return [part for _, part in _leaves(space, "")]
 
 
-def form(space: Any) -> list[Any]:
-    """What two spaces of observations have in common where a policy of one can see the other.
+def form(space: Space) -> list[Any]:
+    """What two observation spaces must have in common for one policy to take both.
 
     The bounds of a Box are no part of it: nothing is scaled by them.
     """
@@ -70,13 +73,13 @@ def form(space: Any) -> list[Any]:
     ]
 
 
-def limits(space: Any) -> list[Any]:
-    """The bounds of each Box of a space of actions, which are clipped or scaled to them."""
+def limits(space: Space) -> list[Any]:
+    """The bounds of each Box of an action space."""
     boxes = [part for _, part in _leaves(space, "") if isinstance(part, spaces.Box)]
     return [(part.low.tolist(), part.high.tolist()) for part in boxes]
 
 
-def parts_of(space: Any) -> list[Any] | None:
+def parts_of(space: Space) -> list[Any] | None:
     """The parts of a Dict, in the order of its keys, or of a Tuple; None of any other space."""
     match space:
         case spaces.Dict():
@@ -88,13 +91,13 @@ def parts_of(space: Any) -> list[Any] | None:
 
 
 def _has_network(space: Any) -> bool:
-    """Whether some network sees what is no Dict or Tuple."""
+    """Whether there is a network for a space that is no Dict or Tuple."""
     known = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
     return isinstance(space, known) and 0 not in space.shape
 
 
 def _has_distribution(space: Any) -> bool:
-    """Whether some distribution covers what is no Dict or Tuple."""
+    """Whether there is a distribution for a space that is no Dict or Tuple."""
     match space:
         case spaces.Discrete():
             return True

@@ -1,1 +1,1 @@
-"""Runs side by side: what may be said of them, as a table, as a page, and live."""
+"""The comparison of runs: as a table, as a page, and live."""

@@ -1,4 +1,4 @@
-"""A local page that follows the runs of a folder: what `klamp compare` shows, live.
+"""A local page with the runs of a folder: `klamp compare`, live.
 
 It answers two addresses, ``/`` and ``/main``, to GET alone, on 127.0.0.1 alone, and only where the
 Host header names this machine: a web page from elsewhere whose name was made to point here (DNS
@@ -21,14 +21,14 @@ from klamp.evaluation.comparison.reading import MOST_RUNS, Run, RunReader, named
 
 HERE = "127.0.0.1"
 NAME = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?")
-"""What the Host header may be; the port may be that of an SSH tunnel."""
+"""The allowed Host headers; the port may be that of an SSH tunnel."""
 
 PATIENCE_S = 10.0
 """Seconds that a request may take to arrive."""
 
 
 class Follower:
-    """The runs of a folder as they are; what has not changed is not read again."""
+    """The current runs of a folder; unchanged files are not read again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -38,7 +38,7 @@ class Follower:
         self._turn = threading.Lock()
 
     def main(self) -> bytes:
-        """The page's main part, made again where a run has gone on."""
+        """The page's main part, made again where a run has changed."""
         with self._turn:
             runs, notes = self._look()
             if self._shown is None or notes != self._shown[1] or not _same(runs, self._shown[0]):
@@ -84,7 +84,7 @@ def _is_within(path: Path, root: str) -> bool:
 
 
 class Board(ThreadingHTTPServer):
-    """The server; ``serve_forever`` runs it, ``address`` is where."""
+    """The server: ``serve_forever`` runs it at ``address``."""
 
     daemon_threads = True
 
@@ -96,11 +96,11 @@ class Board(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """What to open in a browser."""
+        """The address to open in a browser."""
         return f"http://{HERE}:{self.server_port}/"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is nobody's mistake."""
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore a browser that closed the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: one line per second tells nobody anything."""
+        """Nothing: requests come once per second."""
 
 
 def _names_this_machine(hosts: list[str]) -> bool:

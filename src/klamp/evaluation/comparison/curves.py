@@ -1,4 +1,4 @@
-"""What is drawn of a group: the mean over its seeds, from the lowest to the highest of them."""
+"""The curve of a group: the mean over its seeds, with a band from the lowest to the highest."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class Curve(NamedTuple):
 
     label: str
     colour: int
-    """Which of the page's colours."""
+    """The number of its colour."""
     x: np.ndarray
     y: np.ndarray
     low: np.ndarray

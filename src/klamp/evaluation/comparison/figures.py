@@ -1,9 +1,9 @@
-"""Numbers as they are shown, and the round ones that stand at an axis."""
+"""Numbers as text, and round numbers for an axis."""
 
 import numpy as np
 
 NONE = "–"
-"""What stands where there is nothing to show."""
+"""The text of a missing value."""
 
 _STEPS = ((1, 2**0.5), (2, 10**0.5), (5, 50**0.5), (10, np.inf))
 
@@ -11,7 +11,7 @@ UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def figure(value: float | None, form: str = ",.1f") -> str:
-    """A number in a cell; what would be too wide for one, by its power of ten."""
+    """A number in a cell; a wide one in scientific notation."""
     if value is None or np.isnan(value):
         return NONE
     return format(float(value), form if abs(value) < 1e9 else ".3e")
@@ -70,6 +70,6 @@ def tick_labels(ticks: np.ndarray) -> list[str]:
         return [f"{tick:.3g}" for tick in ticks]
     size, unit = next((u for u in UNITS if largest >= 10 * u[0] or largest == u[0]), (1.0, ""))
     digits = max(0, -int(np.floor(np.log10(step / size) + 1e-9))) if step else 0
-    # What rounding leaves of a tick at zero is zero.
+    # A tick at zero is zero, whatever rounding made of it.
     near = [0.0 if abs(tick) < step / 2 else tick / size for tick in ticks]
     return [f"{tick:.{min(digits, 6)}f}{unit if tick else ''}" for tick in near]

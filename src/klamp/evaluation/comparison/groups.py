@@ -1,4 +1,4 @@
-"""Runs of equal settings, seeds apart, with what tells them from the other groups."""
+"""Runs of equal settings but for the seed, and how groups differ."""
 
 import json
 from collections.abc import Iterable
@@ -31,12 +31,12 @@ class Group(NamedTuple):
     env: str
     algorithm: str
     label: str
-    """The algorithm, and what tells the group from others of the algorithm in the environment."""
+    """The algorithm, and the settings in which the group differs from others of it."""
     runs: list[Run]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What `config.json` says besides seed and version."""
+        """The content of `config.json` without seed and version."""
         return self.runs[0].config
 
     @property
@@ -47,7 +47,7 @@ class Group(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What the seeds of a group say of its return."""
+    """The return of a group, from its seeds."""
 
     iqm: float
     mean: float
@@ -61,7 +61,7 @@ class Pair(NamedTuple):
     above: Group
     below: Group
     probability: float
-    """That a seed of ``above`` returns more than one of ``below``: from ½ to 1."""
+    """The probability that a seed of ``above`` returns more than one of ``below``: from ½ to 1."""
     interval: Interval | None
     too_few: bool
     """Whether no result of so many seeds could tell them apart at the 5 % level."""
@@ -73,7 +73,7 @@ class Pair(NamedTuple):
 
 
 def grouped(runs: Iterable[Run]) -> list[Group]:
-    """Runs of equal settings, seeds apart, environment by environment as they first appear."""
+    """Runs grouped by settings, seeds apart; by environment in the order of appearance."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         found.setdefault(json.dumps(run.config, sort_keys=True), []).append(run)
@@ -174,8 +174,8 @@ def setting(group: Group, name: str) -> str:
     return text_of(group.settings[name]) if name in group.settings else NONE
 
 
-def text_of(value: Any) -> str:
-    """A value from a JSON file as a person reads it."""
+def text_of(value: object) -> str:
+    """A value from a JSON file as text."""
     if value is None:
         return "none"
     return value if isinstance(value, str) else json.dumps(value)
@@ -200,5 +200,5 @@ def _labels(groups: list[Group]) -> list[str]:
 
 
 def _cell(text: str, letters: int) -> str:
-    """A text that stays in its cell: printable, short, without the two spaces between cells."""
+    """A text for a cell: printable, short, without the two spaces that separate cells."""
     return " ".join(printable(text, letters).split())

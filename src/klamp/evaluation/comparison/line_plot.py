@@ -11,13 +11,13 @@ from klamp.evaluation.comparison.figures import round_ticks, tick_labels
 WIDTH, HEIGHT = 480, 280
 LEFT, RIGHT, TOP, BOTTOM = 66, 24, 12, 46
 NAME = 15
-"""Height that the name of a mark needs."""
+"""The height of a mark's name."""
 COLOURS = 8
-"""Colours that the page has; a curve beyond takes one of them again, dashed."""
+"""The number of colours; further curves use them again, dashed."""
 
 
 class Axes(NamedTuple):
-    """What the axes say, and what must be within them."""
+    """The axes' titles and ranges."""
 
     title: str
     across: str
@@ -25,11 +25,11 @@ class Axes(NamedTuple):
     up: str
     """Name of the vertical axis, with its unit."""
     low: float | None = None
-    """The lowest value that is drawn; what is below it is drawn there."""
+    """The lowest value that is drawn; lower ones are drawn at it."""
     high: float | None = None
     """The highest."""
     marks: tuple[tuple[float, str], ...] = ()
-    """Heights with a dashed line across, and what each is called."""
+    """Heights of dashed lines across the plot, with their names."""
 
 
 class _Frame(NamedTuple):

@@ -1,4 +1,4 @@
-"""The comparison as one page: it loads nothing, runs nothing but its own script, needs none."""
+"""The comparison as one page, which loads nothing and works without its script."""
 
 import base64
 import hashlib
@@ -24,14 +24,14 @@ from klamp.evaluation.comparison.reading import Run, unfinished
 from klamp.evaluation.comparison.table import Table, tables
 
 VALUE_LETTERS = 200
-"""Letters that the value of a setting may have."""
+"""The most letters of a setting's value."""
 
 SETTINGS = 400
-"""Settings that are listed of a group: three times what a run has."""
+"""The most settings that are listed for a group: three times those of a run."""
 
 
 class About(NamedTuple):
-    """What the page says of itself."""
+    """The page's title, command, time and version."""
 
     title: str
     command: str
@@ -39,7 +39,7 @@ class About(NamedTuple):
     version: str
     """Of the klamp that wrote the page."""
     live: bool = False
-    """Whether it asks a board for what is new."""
+    """Whether it asks a board for updates."""
 
 
 def page(about: About, main: str) -> str:
@@ -50,7 +50,7 @@ def page(about: About, main: str) -> str:
 
 
 def document(about: About, content: str) -> str:
-    """A page of klamp's: its title, what it was made by, and whatever it shows."""
+    """A page with its title, command, time and content."""
     style, script = (_file(name) for name in ("page.css", "page.js"))
     live = ' data-live="yes"' if about.live else ""
     return (
@@ -77,7 +77,7 @@ _CHOICES = (
 
 
 def policy(live: bool) -> str:
-    """What a browser may do for the page: its own style and script, by their sums, and no more."""
+    """The page's content security policy: its own style and script, by their sums."""
     style, script = (_sum(_file(name)) for name in ("page.css", "page.js"))
     asks = "; connect-src 'self'" if live else ""
     return (
@@ -115,7 +115,7 @@ def _section(number: int, groups: list[Group], table: Table, drawn: str) -> str:
 
 
 def html_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A table; each cell knows its title, for screens on which a row is a card."""
+    """A table; each cell has its title, for narrow screens, on which a row is a card."""
     titles = "".join(f"<th>{_shown(title)}</th>" for title in head)
     cells = "".join(
         "<tr>"
@@ -171,7 +171,7 @@ def _settings(number: int, groups: list[Group]) -> str:
 
 
 def _runs(number: int, groups: list[Group]) -> str:
-    """Every run: where it lies, its seed, its version, how far it is."""
+    """Every run: its folder, seed, version and step."""
     head = ("folder", "algorithm", "seed", "steps", "return", "klamp", "last update", "ended")
     rows = [_run(group, run) for group in groups for run in group.runs]
     return _folded("runs", number, f"The {len(rows)} runs", html_table(head, rows))
@@ -191,7 +191,7 @@ def _run(group: Group, run: Run) -> tuple[str, ...]:
 
 
 def _shown(text: str) -> str:
-    """A text of whatever origin as a part of the page."""
+    """Any text, escaped for the page."""
     return escape(printable(text, VALUE_LETTERS * 2))
 
 

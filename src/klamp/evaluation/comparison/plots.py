@@ -1,4 +1,4 @@
-"""The plots of one environment: which metrics, along which axes, how finely, with which legend."""
+"""The plots of one environment: metrics, axes, number of points, legend."""
 
 from html import escape
 
@@ -20,18 +20,18 @@ METRICS = {
 }
 
 PAGE_BYTES = 1_400_000
-"""Bytes that all points of a page may take, of the two million that it may have."""
+"""The most bytes for all points of a page, of two million for the page."""
 
 POINT_BYTES = 12
 FEWEST, MOST = 16, 160
-"""Points that a line may have."""
+"""The most points of a line."""
 
 UNITS = ((10_800.0, 3600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
-"""From so many seconds on, a time axis is in a unit of so many seconds."""
+"""From a duration in seconds to the unit of its axis, in seconds."""
 
 
 def fineness(groups: list[Group]) -> tuple[int, bool]:
-    """Points that a line may have, so that a page stays small, and whether it has single seeds."""
+    """The points of a line that keep the page small, and whether to draw single seeds."""
     drawn = len(METRICS) * 2
     seeds = sum(len(group.runs) for group in groups) * drawn
     # Band, mean and its whole part.

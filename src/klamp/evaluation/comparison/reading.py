@@ -1,4 +1,4 @@
-"""Which folders are runs, and what is taken from each: bounded, checked, read on as it grows."""
+"""Reading the runs of folders: bounded and checked, and continued as a run grows."""
 
 import os
 from array import array
@@ -33,7 +33,7 @@ APART = ("seed", "klamp_version", SIGNATURE)
 
 
 class Run(NamedTuple):
-    """What is compared of one run."""
+    """The data of one run that are compared."""
 
     folder: Path
     env: str
@@ -42,7 +42,7 @@ class Run(NamedTuple):
     """Its settings, without ``APART``."""
     seed: Any
     version: str
-    """Of klamp, as `config.json` says."""
+    """The version of klamp in `config.json`."""
     columns: dict[str, np.ndarray]
     """A number for each update, NaN where it has none: ``step`` (environment steps), ``time_s``
     (seconds), return, KL (nats) and so on, by their keys in `metrics.jsonl`."""
@@ -58,7 +58,7 @@ class Run(NamedTuple):
 
 
 def runs_in(folder: Path) -> list[Path]:
-    """The runs that a folder stands for: itself, a folder of seeds, or a folder of these."""
+    """The runs of a folder, which is a run, a folder of seeds, or a folder of these."""
     folder = run_of(folder)
     if os.path.lexists(folder / "config.json"):
         return [folder]
@@ -76,7 +76,7 @@ def runs_in(folder: Path) -> list[Path]:
 
 
 class RunReader:
-    """Reads a run, and reads on where it has grown."""
+    """Reads a run, and continues where it has grown."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -129,7 +129,7 @@ class RunReader:
         )
 
     def _read_on(self) -> None:
-        """Take what `metrics.jsonl` has got; all of it again where lines were cut from it."""
+        """Read the new lines of `metrics.jsonl`; all of them again where lines were cut."""
         if self._tail.was_cut():
             self._begin_again()
         try:
@@ -150,7 +150,7 @@ class RunReader:
             name: _number(line, name, "metrics.jsonl") if name in line else np.nan
             for name in OPTIONAL
         }
-        # The clock of a machine may be set back; what is drawn along it must not run back.
+        # A machine's clock may be set back, but the time of a plot must not decrease.
         times = self._columns["time_s"]
         numbers["time_s"] = max(times[-1] if times else 0.0, np.nan_to_num(numbers["time_s"]))
         steps.append(step)
@@ -170,14 +170,14 @@ class RunReader:
 
 
 class _Unusable(ValueError):
-    """What a file says cannot be compared."""
+    """The content of a file cannot be compared."""
 
 
 def read_runs(folders: list[Path]) -> tuple[list[Run], list[str]]:
     """The runs of all folders, each once, and what was passed over, in sentences.
 
-    Raises ``CheckpointError`` where a run is damaged: without it the others would tell another
-    story than was asked for.
+    Raises ``CheckpointError`` where a run is damaged: without it the comparison would not be the
+    one asked for.
     """
     paths: dict[str, Path] = {}
     notes, again = list[str](), list[Path]()
@@ -224,7 +224,7 @@ def _number(data: Metrics, name: str, file: str) -> float:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when a file does."""
+    """A value that changes when the file does."""
     try:
         found = path.lstat()
     except OSError:

@@ -1,11 +1,11 @@
-"""What few seeds tell of an algorithm: interquartile mean, intervals, improvement, profile.
+"""Statistics of few seeds: interquartile mean, intervals, improvement, performance profile.
 
 Agarwal, Schwarzer, Castro, Courville and Bellemare 2021, "Deep Reinforcement Learning at the Edge
 of the Statistical Precipice" (arXiv:2108.13264), as in its library rliable. A *score* is one number
 of one run, here its last mean return. Intervals are 95 % percentile-bootstrap intervals: seeds are
 drawn with replacement, those of each task apart (which is what *stratified* means), the statistic
-is computed again, and the middle 95 % of the results are the interval. The bootstrap has a seed of
-its own that never changes, so that the same runs give the same numbers.
+is computed again, and the middle 95 % of the results are the interval. The bootstrap has a fixed
+seed, so that the same runs give the same numbers.
 """
 
 from collections.abc import Callable, Sequence

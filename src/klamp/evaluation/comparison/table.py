@@ -1,4 +1,4 @@
-"""The comparison as tables and a few sentences: what a terminal shows, and the page begins with."""
+"""The comparison as tables and a few sentences, for terminal and page."""
 
 from typing import NamedTuple
 
@@ -18,14 +18,14 @@ from klamp.evaluation.comparison.groups import (
 from klamp.evaluation.comparison.statistics import chance_of_separation
 
 MOST_PAIRS = 8
-"""Pairs that are put into words; the page has a table of all of them."""
+"""The most pairs that are described in words; the page has a table of all of them."""
 
 FEW = 5
-"""Below so many seeds, the reader is told how little they say."""
+"""With fewer seeds than this, the reader is warned how little they show."""
 
 
 class Table(NamedTuple):
-    """One environment's rows, and what is to be said of them."""
+    """One environment's rows, and sentences about them."""
 
     env: str
     head: tuple[str, ...]
@@ -78,7 +78,7 @@ def _row(group: Group, threshold: float | None) -> tuple[str, ...]:
 
 
 def sentences(groups: list[Group], compared: list[Pair]) -> list[str]:
-    """What the seeds say, and where they say nothing."""
+    """What the seeds show, and what they do not."""
     apart = [pair for pair in compared if pair.told_apart]
     said = [verdict(pair) for pair in apart[:MOST_PAIRS]]
     if len(apart) > MOST_PAIRS:

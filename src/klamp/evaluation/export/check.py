@@ -1,4 +1,4 @@
-"""Whether an exported policy does what the policy does, on random observations."""
+"""Comparing an exported policy with the policy, on random observations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,11 +24,11 @@ from klamp.evaluation.export.policy_graph import (
 TOLERANCE = 1e-5
 """The largest difference of two floats, relative to 1 or to the largest in the batch."""
 ROUNDINGS = 10
-"""How many roundings of its parameters a policy may differ by where one exceeds the tolerance."""
+"""The allowed difference in roundings of the parameters, where one exceeds the tolerance."""
 STEPS = 3
 """Steps of a recurrent policy that are compared one after another."""
 NARROW = 1e3
-"""Boxes up to this wide are drawn from evenly, wider ones by a standard normal."""
+"""Boxes up to this width are sampled uniformly, wider ones by a standard normal."""
 
 Outputs = dict[str, np.ndarray]
 Run = Callable[[Outputs], Outputs]
@@ -39,7 +39,7 @@ def check(policy: Exportable, exported: ExportedPolicy, run: Run, rows: int, see
     """Raise ``KlampError`` where what was exported chooses other actions than the policy.
 
     Some policies change by more than ``TOLERANCE`` where their parameters are rounded in their last
-    place: of these no more is asked than ``ROUNDINGS`` times that.
+    place: these may differ by ``ROUNDINGS`` times that change.
     """
     found = differences(policy, exported, run, rows, seed)
     if all(difference <= TOLERANCE for difference in found.values()):
@@ -107,7 +107,7 @@ def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
     if not np.issubdtype(wanted.dtype, np.floating):
         return float(np.mean(found != wanted))
     scale = np.maximum(1, np.max(np.abs(wanted), initial=0))
-    # The largest of something that is not a number is not one, either.
+    # The largest of values with a NaN is NaN, too.
     return float(np.max(np.abs(found.astype(np.float64) - wanted) / scale, initial=0))
 
 
@@ -135,7 +135,7 @@ def random_inputs(
 
 
 def raw_observation(policy: Exportable, exported: ExportedPolicy, inputs: Outputs) -> Any:
-    """The observation as the environment shows it, without a mask in it."""
+    """The observation as the environment returns it, without a mask."""
     observation, space = built(exported.observation, inputs), policy.observation_space
     if masks_in_observation(space) and not isinstance(exported.observation, dict):
         return {next(key for key in space.spaces if key != MASK_KEY): observation}

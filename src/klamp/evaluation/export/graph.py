@@ -1,12 +1,13 @@
-"""A function as a graph of few kinds of operations, which each form of export writes in its way.
+"""A function as a graph of few kinds of operations, from which every format is written.
 
-Kinds and parameters are those of ``runtime.numpy_policy``; None in a shape is the number of rows,
-which is open.
+Kinds and parameters are those of ``runtime.numpy_policy``; None in a shape stands for any number of
+rows.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from klamp.runtime.numpy_policy import compute
 
@@ -14,7 +15,7 @@ Shape = tuple[int | None, ...]
 
 
 class Value(NamedTuple):
-    """What is known of a value before there are inputs."""
+    """Shape and dtype of a value."""
 
     shape: Shape
     dtype: np.dtype[Any]
@@ -40,12 +41,12 @@ class Graph:
         self.outputs: dict[str, int] = {}
 
     def input(self, name: str, value: Value) -> int:
-        """A value that is given."""
+        """An input."""
         self.inputs[name] = self._new(value)
         return self.inputs[name]
 
-    def constant(self, array: Any) -> int:
-        """A value that is known."""
+    def constant(self, array: object) -> int:
+        """A constant."""
         array = np.asarray(array)
         number = self._new(Value(array.shape, array.dtype))
         self.constants[number] = array
@@ -78,7 +79,7 @@ class Graph:
         moved = Value(tuple(here.shape[axis] for axis in permutation), here.dtype)
         return self.add("transpose", [x], moved, permutation=permutation)
 
-    def convert(self, x: int, dtype: Any) -> int:
+    def convert(self, x: int, dtype: DTypeLike) -> int:
         """The same numbers in another dtype."""
         here, dtype = self.values[x], np.dtype(dtype)
         if here.dtype == dtype:
@@ -86,7 +87,7 @@ class Graph:
         return self.add("convert", [x], Value(here.shape, dtype), dtype=dtype.name)
 
     def pruned(self) -> "Graph":
-        """Without what no output needs."""
+        """The graph without nodes that no output needs."""
         needed = set(self.outputs.values())
         kept: list[Node] = []
         for node in reversed(self.nodes):

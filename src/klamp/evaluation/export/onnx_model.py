@@ -10,7 +10,7 @@ from klamp.evaluation.export.graph import Graph, Node
 from klamp.evaluation.export.policy_graph import ExportedPolicy
 
 OPSET, IR = 18, 8
-"""Of December 2022: what runs policies on small computers need not be of today."""
+"""The version of December 2022, since runtimes on small computers may be old."""
 
 DIRECT = {
     "abs": "Abs",
@@ -46,7 +46,7 @@ DIRECT = {
     "take": "Gather",
     "tanh": "Tanh",
 }
-"""Operations that ONNX has under a name of its own, with the same parameters."""
+"""Operations that ONNX has under another name, with the same parameters."""
 
 NEAR = 0.5
 """Below, log(1 + x) and eˣ − 1 are computed without cancellation."""
@@ -68,7 +68,7 @@ class Writer:
         """The name of a value."""
         return self._names.setdefault(number, f"value_{number}")
 
-    def constant(self, array: Any) -> str:
+    def constant(self, array: np.ndarray | np.float32) -> str:
         """The name of a constant."""
         from onnx import numpy_helper  # noqa: PLC0415 - an extra
 
@@ -214,7 +214,8 @@ COMPOSED: dict[str, Callable[..., Any]] = {
         "Transpose", x, result=to, perm=permutation
     ),
 }
-"""Operations that ONNX has in another form: their nodes, the last of which writes ``to``."""
+"""Operations that ONNX has in another form: functions that write their nodes, the last into
+``to``."""
 
 
 def onnx_model(exported: ExportedPolicy) -> bytes:

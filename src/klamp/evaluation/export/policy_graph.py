@@ -14,6 +14,7 @@ from jax.tree_util import tree_leaves_with_path
 from klamp.config.run import RunConfig
 from klamp.envs.spaces.masks import mask_sizes
 from klamp.envs.spaces.observations import encoder, without_mask
+from klamp.envs.spaces.supported import Space
 from klamp.errors import ConfigError
 from klamp.evaluation.export.graph import Graph, Value
 from klamp.evaluation.export.lowering import graph_of
@@ -36,17 +37,17 @@ MASK, HIDDEN, START, NEXT_HIDDEN = (
 """Names of inputs, and of the output that is the next step's hidden state."""
 
 _PARAMETERS = {"mean": "action_mean"}
-"""Outputs that are not called like the field of the distribution."""
+"""Outputs whose names differ from the fields of the distribution."""
 
 
 class Exportable(Protocol):
-    """What is needed of a trained policy."""
+    """The parts of a trained policy that are exported."""
 
     model: Model
     theta: Any
     scaling: Scaling | None
-    observation_space: Any
-    action_space: Any
+    observation_space: Space
+    action_space: Space
     config: RunConfig
     log_std: float | None
     masked: bool
@@ -57,7 +58,7 @@ class Exportable(Protocol):
 
 
 class ExportedPolicy(NamedTuple):
-    """A policy as a graph, and where the parts of observations and actions are found."""
+    """A policy as a graph, with the names of the parts of observations and actions."""
 
     graph: Graph
     observation: Any
@@ -65,7 +66,7 @@ class ExportedPolicy(NamedTuple):
     action: Any
     """The same of an action and the outputs."""
     about: dict[str, str]
-    """Where the policy comes from, and what it takes and gives, in words."""
+    """The origin of the policy, its inputs and its outputs, in words."""
 
 
 @in_float32
@@ -99,7 +100,7 @@ def exported(policy: Exportable) -> ExportedPolicy:
     return ExportedPolicy(graph, observation, action, about)
 
 
-def names_in(space: Any, name: str) -> Any:
+def names_in(space: Space, name: str) -> Any:
     """The structure of a space, with a name at each leaf."""
     match space:
         case spaces.Dict():

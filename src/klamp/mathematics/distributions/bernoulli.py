@@ -1,10 +1,9 @@
 """Independent yes-or-no actions: those of MultiBinary."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 
@@ -13,11 +12,11 @@ class Bernoulli(eqx.Module):
 
     logits: Float[Array, "*B n"]
 
-    def __init__(self, logits: Any) -> None:
+    def __init__(self, logits: ArrayLike) -> None:
         self.logits = jnp.asarray(logits)
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S n"]:
-        """Logistic noise, one number an action."""
+        """Logistic noise, one number per action."""
         return jax.random.logistic(key, (*sample_shape, *self.logits.shape), self.logits.dtype)
 
     def sample_from(self, noise: Float[Array, "*S n"]) -> Int[Array, "*S n"]:
@@ -32,7 +31,7 @@ class Bernoulli(eqx.Module):
         """The more probable of 0 and 1."""
         return (self.logits > 0).astype(jnp.int32)
 
-    def log_prob(self, action: Any) -> Float[Array, "*B"]:
+    def log_prob(self, action: ArrayLike) -> Float[Array, "*B"]:
         """Log π(action), in nats, summed over action dimensions."""
         signed = jnp.where(jnp.asarray(action) > 0, self.logits, -self.logits)
         return jnp.sum(jax.nn.log_sigmoid(signed), axis=-1)

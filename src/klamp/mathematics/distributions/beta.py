@@ -6,10 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import betaln, digamma, polygamma
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from klamp.mathematics.distributions.excess import log1p_excess
-from klamp.mathematics.distributions.squashed import as_floats, squash
+from klamp.mathematics.distributions.squashed import Bounds, as_floats, squash
 
 SHIFTS = 4
 """Steps of log Γ(x + 1) = log Γ(x) + log x before Stirling's series is used."""
@@ -30,7 +31,7 @@ class ScaledBeta(eqx.Module):
     low: tuple[float, ...] = eqx.field(static=True)
     high: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, alpha: Any, beta: Any, low: Any, high: Any) -> None:
+    def __init__(self, alpha: ArrayLike, beta: ArrayLike, low: Bounds, high: Bounds) -> None:
         self.alpha, self.beta = jnp.asarray(alpha), jnp.asarray(beta)
         self.low, self.high = as_floats(low), as_floats(high)
 
@@ -41,7 +42,7 @@ class ScaledBeta(eqx.Module):
         return squash(log_odds, low, high, 0.5)
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> UInt32[Array, "*S 2"]:
-        """A key's data a row: gamma variates are drawn by rejection, from as much as needed."""
+        """One key per row, as gamma variates are drawn by rejection."""
         return jax.random.bits(key, (*sample_shape, *self.alpha.shape[:-1], 2), jnp.uint32)
 
     def sample_from(self, noise: UInt32[Array, "*S 2"]) -> Float[Array, "*S a"]:
@@ -69,7 +70,7 @@ class ScaledBeta(eqx.Module):
             jnp.maximum(self.beta - 1, least)
         )
 
-    def log_prob(self, action: Any) -> Float[Array, "*B"]:
+    def log_prob(self, action: ArrayLike) -> Float[Array, "*B"]:
         """(α − 1) log x + (β − 1) log(1 − x) − log B(α, β) − log(high − low), in nats, summed."""
         y = jnp.asarray(action)
         log_x, log_rest = jax.nn.log_sigmoid(y), jax.nn.log_sigmoid(-y)

@@ -1,10 +1,9 @@
 """A choice among n actions."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 
@@ -13,7 +12,7 @@ class Categorical(eqx.Module):
 
     logits: Float[Array, "*B n"]
 
-    def __init__(self, logits: Any) -> None:
+    def __init__(self, logits: ArrayLike) -> None:
         self.logits = jnp.asarray(logits)
 
     @property
@@ -22,7 +21,7 @@ class Categorical(eqx.Module):
         return jax.nn.log_softmax(self.logits)
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S n"]:
-        """Gumbel noise, one number an action."""
+        """Gumbel noise, one number per action."""
         return jax.random.gumbel(key, (*sample_shape, *self.logits.shape), self.logits.dtype)
 
     def sample_from(self, noise: Float[Array, "*S n"]) -> Int[Array, "*S"]:
@@ -37,7 +36,7 @@ class Categorical(eqx.Module):
         """The most probable action of each row."""
         return jnp.argmax(self.logits, axis=-1)
 
-    def log_prob(self, action: Any) -> Float[Array, "*B"]:
+    def log_prob(self, action: ArrayLike) -> Float[Array, "*B"]:
         """Log π(action), in nats."""
         # A comparison with every action, not a gather: its transpose is a scatter, slow on a CPU.
         chosen = jnp.arange(self.logits.shape[-1]) == jnp.asarray(action)[..., None]

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 TERMS = 9
-"""Of the series: below |x| = 0.2 what follows is under a float64's last digit."""
+"""Terms of the series: below |x| = 0.2 the rest is less than the last digit of a float64."""
 
 
 def log1p_excess(x: Float[Array, "*S"]) -> Float[Array, "*S"]:

@@ -1,11 +1,11 @@
 """Independent normal actions."""
 
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
@@ -15,12 +15,12 @@ class DiagonalGaussian(eqx.Module):
     mean: Float[Array, "*B a"]
     log_std: Float[Array, "*B a"]
 
-    def __init__(self, mean: Any, log_std: Any) -> None:
+    def __init__(self, mean: ArrayLike, log_std: ArrayLike) -> None:
         # Both leaves get the batch's shape, so that every parameter has one row per sample.
         self.mean, self.log_std = jnp.broadcast_arrays(jnp.asarray(mean), jnp.asarray(log_std))
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S a"]:
-        """Standard normal noise, one number an action dimension."""
+        """Standard normal noise, one number per action dimension."""
         return jax.random.normal(key, (*sample_shape, *self.mean.shape), self.mean.dtype)
 
     def sample_from(self, noise: Float[Array, "*S a"]) -> Float[Array, "*S a"]:
@@ -35,7 +35,7 @@ class DiagonalGaussian(eqx.Module):
         """The mean."""
         return self.mean
 
-    def log_prob(self, action: Any) -> Float[Array, "*B"]:
+    def log_prob(self, action: ArrayLike) -> Float[Array, "*B"]:
         """Log density of ``action``, in nats, summed over action dimensions."""
         z = (jnp.asarray(action) - self.mean) * jnp.exp(-self.log_std)
         return -jnp.sum(0.5 * jnp.square(z) + self.log_std + 0.5 * math.log(2 * math.pi), axis=-1)
@@ -58,5 +58,5 @@ class DiagonalGaussian(eqx.Module):
         return type(self)(jnp.exp(-2 * self.log_std) * tangent.mean, 2 * tangent.log_std)
 
     def with_log_std(self, log_std: Float[Array, " B"]) -> "DiagonalGaussian":
-        """The same mean with this log σ a row: the scale of a schedule."""
+        """The same mean with this log σ in every row: the scale that a schedule sets."""
         return type(self)(self.mean, log_std[:, None].astype(self.mean.dtype))

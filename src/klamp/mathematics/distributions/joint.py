@@ -1,5 +1,6 @@
 """Several independent parts as one action: the hybrid actions of Dict and Tuple spaces."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
@@ -11,18 +12,19 @@ from klamp.mathematics.distributions.categorical import Categorical
 from klamp.mathematics.distributions.gaussian import DiagonalGaussian
 from klamp.mathematics.distributions.multicategorical import MultiCategorical, sum_of
 from klamp.mathematics.distributions.squashed import SquashedGaussian
+from klamp.types import Distribution
 
 
 class Joint(eqx.Module):
-    """Independent distributions, one a part. An action is a tuple with one action a part.
+    """Independent distributions, one per part. An action is a tuple with one action per part.
 
     Log-probability, entropy and KL divergence are sums over the parts, so one ``max_kl`` bounds
     them together, and the Fisher matrix is block diagonal.
     """
 
-    parts: tuple[Any, ...]
+    parts: tuple[Distribution, ...]
 
-    def __init__(self, parts: Any) -> None:
+    def __init__(self, parts: Iterable[Distribution]) -> None:
         self.parts = tuple(parts)
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
@@ -61,23 +63,24 @@ class Joint(eqx.Module):
 
     def masked(self, allowed: Bool[Array, "B n"]) -> "Joint":
         """Only the allowed actions: the masks of the parts that choose, one after another."""
-        parts: list[Any] = []
+        parts: list[Distribution] = []
         for part in self.parts:
             size = mask_size(part)
-            parts.append(part.masked(allowed[..., :size]) if size else part)
+            chooses = isinstance(part, Categorical | MultiCategorical | Joint)
+            parts.append(part.masked(allowed[..., :size]) if chooses else part)
             allowed = allowed[..., size:]
         return type(self)(parts)
 
     def with_log_std(self, log_std: Float[Array, " B"]) -> "Joint":
-        """The same with this log σ a row in every Gaussian part."""
+        """The same with this log σ in every Gaussian part."""
         scaled = (DiagonalGaussian, SquashedGaussian, Joint)
         return type(self)(
             part.with_log_std(log_std) if isinstance(part, scaled) else part for part in self.parts
         )
 
 
-def mask_size(distribution: Any) -> int:
-    """Entries in a row of a distribution's action mask: one an action that can be chosen."""
+def mask_size(distribution: object) -> int:
+    """Entries in a row of a distribution's action mask: one per action that can be chosen."""
     match distribution:
         case Categorical() | MultiCategorical():
             return int(jnp.shape(distribution.logits)[-1])

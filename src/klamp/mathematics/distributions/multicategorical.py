@@ -1,11 +1,12 @@
 """Several choices at once, each among actions of its own: the actions of MultiDiscrete."""
 
-from typing import Any
+from collections.abc import Iterable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.mathematics.distributions.categorical import Categorical
@@ -14,13 +15,13 @@ from klamp.mathematics.distributions.categorical import Categorical
 class MultiCategorical(eqx.Module):
     """Independent categoricals over ``sizes`` actions each, by their logits in one row.
 
-    An action is one integer a part, [*B, parts].
+    An action is one integer per part, [*B, parts].
     """
 
     logits: Float[Array, "*B n"]
     sizes: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, logits: Any, sizes: Any) -> None:
+    def __init__(self, logits: ArrayLike, sizes: Iterable[int]) -> None:
         self.logits, self.sizes = jnp.asarray(logits), tuple(int(size) for size in sizes)
 
     @property
@@ -32,7 +33,7 @@ class MultiCategorical(eqx.Module):
         )
 
     def noise(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "*S n"]:
-        """Gumbel noise, one number an action of every part."""
+        """Gumbel noise, one number per action of every part."""
         return jax.random.gumbel(key, (*sample_shape, *self.logits.shape), self.logits.dtype)
 
     def sample_from(self, noise: Float[Array, "*S n"]) -> Int[Array, "*S parts"]:
@@ -47,7 +48,7 @@ class MultiCategorical(eqx.Module):
         """The most probable action of each part."""
         return jnp.stack([part.mode() for part in self.parts], axis=-1)
 
-    def log_prob(self, action: Any) -> Float[Array, "*B"]:
+    def log_prob(self, action: ArrayLike) -> Float[Array, "*B"]:
         """Log π(action), in nats, summed over the parts."""
         action = jnp.asarray(action)
         return sum_of([part.log_prob(action[..., i]) for i, part in enumerate(self.parts)])

@@ -21,7 +21,7 @@ Dimensions = list[tuple[str, Float[Array, "*B"]]]
 CHOICE, CONTINUOUS = "choice_entropy", "action_std"
 
 
-def dimensions(distribution: Any) -> Dimensions:
+def dimensions(distribution: object) -> Dimensions:
     """The spread of each dimension of an action, in the order of the action's numbers.
 
     ``CHOICE``: the entropy of one choice, in nats, ≥ 0. ``CONTINUOUS``: the standard deviation of
@@ -52,7 +52,7 @@ def dimensions(distribution: Any) -> Dimensions:
 
 
 def narrowest(
-    distribution: Any, weight: Float[Array, "*B"] | None = None
+    distribution: object, weight: Float[Array, "*B"] | None = None
 ) -> dict[str, Float[Array, ""]]:
     """The dimension with the smallest mean spread, among choices and among continuous ones.
 

@@ -1,4 +1,4 @@
-"""All that is wrong with a run, the most important first."""
+"""Everything that is wrong with a run, the most important first."""
 
 from collections.abc import Callable, Iterator
 
@@ -38,7 +38,7 @@ EXPLAINED_BY: dict[str, set[str]] = {
     "no-signal": {"not-finite"},
     "no-episode-ended": {"not-finite"},
 }
-"""Findings that say nothing more where one of the others was made."""
+"""Findings that are left out where one of the others was made, since they follow from it."""
 
 
 def anomalies(run: History) -> list[Finding]:

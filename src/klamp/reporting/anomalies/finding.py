@@ -7,9 +7,9 @@ class Finding(NamedTuple):
     """One anomaly of a run."""
 
     name: str
-    """What it is called, such as ``updates-too-long``."""
+    """Its name, such as ``updates-too-long``."""
     rank: int
-    """Its place among other findings: causes come before what follows from them; 0 is first."""
+    """Its place among other findings: causes come before consequences; 0 is first."""
     says: str
     """What is wrong, in one sentence."""
     evidence: str
@@ -38,8 +38,8 @@ RANKS = (
     "critic-not-learning",
     "return-fell",
 )
-"""The order in which findings are told: what makes the others meaningless, then causes, then what
-they come to."""
+"""The order of findings: first what makes the others meaningless, then causes, then
+consequences."""
 
 
 def finding(name: str, says: str, evidence: str, remedy: str) -> Finding:

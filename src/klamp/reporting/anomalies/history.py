@@ -1,4 +1,4 @@
-"""The lines of a run as columns of numbers, with the settings that they are judged by."""
+"""The lines of a run as columns of numbers, with its settings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,11 +15,11 @@ LARGEST = 1e100
 """Numbers beyond it count as missing: their squares might not be finite."""
 
 FEWEST = 5
-"""Updates below which nothing is said of what lasts."""
+"""Updates needed for a finding about what persists."""
 
 
 class History:
-    """The updates of one run, in order. Columns have one number per update; NaN: not told."""
+    """The updates of one run, in order. Columns have one number per update; NaN: missing."""
 
     def __init__(self, config: RunConfig, lines: Sequence[Metrics]) -> None:
         """``lines`` are those of `metrics.jsonl`, which may be a stranger's."""
@@ -50,12 +50,12 @@ class History:
         return np.array([_number(value) for value in values], np.float64)
 
     def told(self, name: str) -> np.ndarray:
-        """The numbers of the updates that tell one, in order."""
+        """The numbers of the updates that have one, in order."""
         values = self.column(name)
         return values[~np.isnan(values)]
 
     def recent(self, name: str) -> np.ndarray:
-        """The same of the second half of the run, where its beginning no longer shows."""
+        """The same for the second half of the run, without the effects of its beginning."""
         values = self.column(name)[len(self) // 2 :]
         return values[~np.isnan(values)]
 

@@ -1,4 +1,4 @@
-"""What a sweep is about: everything that its trials have in common, and how a trial is judged."""
+"""The plan of a sweep: everything that its trials have in common, and the value of a trial."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -67,7 +67,7 @@ class SweepResult:
 
 
 def sweep(
-    env: Any,
+    env: object,
     algorithm: str = "ppo",
     *,
     trials: int,

@@ -1,4 +1,4 @@
-"""One trial: its runs, seed after seed, and what is told of them while they train.
+"""One trial: its runs, seed after seed, and their progress while they train.
 
 A run lies in `trials/NUMBER/seed-SEED` of the sweep's folder, and is one like any other: what a
 killed worker has left of it is gone on with, to the same bytes.
@@ -19,7 +19,7 @@ from klamp.training.sweep.plan import POINTS, PRUNED, SweepPlan, objective
 from klamp.training.sweep.study import Claimed, Study
 
 Hear = Callable[[int, float, float | None], None]
-"""Is told of each update: the trial, the share of it that is done, the mean return."""
+"""Called at each update with the trial, the share of it that is done, and the mean return."""
 
 
 def run_folder(out: Path, number: int, seed: int) -> Path:

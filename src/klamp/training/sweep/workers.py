@@ -29,7 +29,7 @@ from klamp.training.sweep.trial import run_trial
 
 PRELOADED = ("klamp.training.sweep.workers", "klamp.algorithms")
 TELL_EVERY_S = 0.5
-"""Seconds between two words of a trial on how far it is."""
+"""Seconds between two progress messages of a trial."""
 WAIT_S = 1.0
 """Seconds until a worker without a trial asks again, while others run the last ones."""
 LEAVE_S = GRACE_S + 4.0
@@ -41,7 +41,7 @@ Tell = Callable[[str, int, float, float | None], None]
 
 
 class Task(NamedTuple):
-    """What every worker of a sweep is told."""
+    """What every worker of a sweep gets."""
 
     plan: SweepPlan
     out: Path
@@ -52,7 +52,7 @@ class Task(NamedTuple):
     """How many there are to be in all."""
     device: str
     source: bytes
-    """The environment, pickled: a class or function of a script's own travels by cloudpickle."""
+    """The environment, pickled: only cloudpickle can send a class or function of a script's own."""
 
 
 def task_of(
@@ -145,7 +145,7 @@ def _work(pipe: Any, task: Task) -> None:
         try:
             pipe.send((kind, number, share, mean))
         except OSError:
-            # Whoever started the sweep is gone: save, and go too.
+            # The process that started the sweep is gone: save, and exit too.
             os.kill(os.getpid(), signal.SIGTERM)
 
     try:
