@@ -16,7 +16,7 @@ from typing import Any
 
 from klamp.config.algorithms import AlgorithmConfig
 from klamp.config.environment_name import OBJECT
-from klamp.config.presets import configure, usual_wrappers
+from klamp.config.presets import configure
 from klamp.config.run import RunConfig
 from klamp.config.validation import is_integer
 from klamp.envs.checks.startup import check_environment
@@ -88,7 +88,7 @@ def train_seeds(
     An environment written in JAX is trained as one program for all seeds where there is a GPU, or
     where it is given as an object; the runs then differ from those trained alone by rounding.
     """
-    source = resolve(env, env_kwargs, usual_wrappers(env) if wrappers is None else wrappers)
+    source = resolve(env, env_kwargs, wrappers)
     if source.rows is not None:
         raise ConfigError(
             f"The environment is one vector environment, `{source.title}`, which many seeds cannot "
