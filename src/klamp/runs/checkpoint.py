@@ -15,8 +15,9 @@ import re
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from klamp.errors import CheckpointError, KlampWarning, shown
 from klamp.runs.atomic_write import sync, write_synced
 from klamp.runs.bounded_read import Unreadable, first_bytes, parse_object, recognise, summed
 from klamp.runs.manifest import NOTHING_SPENT, FileFacts, Manifest, Spent, read_manifest
+from klamp.runtime.provenance import fingerprint
 
 KEEP = 3
 """Last checkpoints that stay, besides the best one and those that are marked to be kept."""
@@ -92,11 +94,13 @@ def save_checkpoint(
     score: float | None = None,
     keep: bool = False,
     spent: Spent = NOTHING_SPENT,
+    made_with: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write the checkpoint of ``step`` below ``folder``; a whole one of the same bytes stays.
 
     ``score`` says how good the policy is: the best one stays. One that is to be ``keep``-t stays,
-    too. ``spent`` is kept beside. Older ones are removed after this one has been read back. Raises
+    too. ``spent`` is kept beside, and so is what it was ``made_with`` besides versions and machine.
+    Older ones are removed after this one has been read back. Raises
     ``OSError`` where the disk does not take it, and leaves nothing of it then.
     """
     if not folder.exists():
@@ -115,7 +119,8 @@ def save_checkpoint(
     }
     if _holds(final, files):
         return final
-    contents[MANIFEST] = Manifest(step, files, score, keep, spent=spent).to_json().encode()
+    facts = fingerprint() | dict(made_with)
+    contents[MANIFEST] = Manifest(step, files, score, keep, facts, spent).to_json().encode()
     _remove_debris(folder)
     temporary, replaced = folder / f".tmp-{secrets.token_hex(8)}", _trash(final)
     temporary.mkdir()

@@ -26,7 +26,7 @@ from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped, shown
 from klamp.reporting.format import together
 from klamp.reporting.logs import LOGS, log_of
 from klamp.reporting.seeds_console import seeds_reporter
-from klamp.reporting.seeds_progress import Progress
+from klamp.reporting.seeds_progress import FAILED, Progress
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
     begun,
@@ -236,10 +236,14 @@ def _go_on(
             missing.append((config, folder))
         else:
             telling.progress.had(config.settings.seed, summary)
+
+    def hear(kind: str, seed: int, told: Any) -> None:
+        telling.hear(kind, seed, signals.words(told) if kind == FAILED else told)
+
     try:
         telling.start()
         if missing:
-            left = _train(missing, workers, device, signals, source, logs, telling.hear, again)
+            left = _train(missing, workers, device, signals, source, logs, hear, again)
             if left.failed or left.not_begun:
                 raise KlampError(_what_is_left(left, len(plans), again))
         telling.finish(together(out, [str(folder) for _, folder in plans]))
