@@ -67,14 +67,12 @@ def document(about: About, content: str) -> str:
     )
 
 
-# A word joiner keeps each box on the line of its label.
 _CHOICES = (
     '<input class="choice" type="radio" name="along" id="by-steps" checked="checked"/>'
-    '&#8288;<label for="by-steps">by steps</label> '
+    '<label for="by-steps">by steps</label>'
     '<input class="choice" type="radio" name="along" id="by-time"/>'
-    '&#8288;<label for="by-time">by wall time</label> '
-    '<input class="choice" type="checkbox" id="single"/>'
-    '&#8288;<label for="single">single seeds</label>'
+    '<label for="by-time">by wall time</label>'
+    '<input class="choice" type="checkbox" id="single"/><label for="single">single seeds</label>'
 )
 
 
