@@ -56,13 +56,9 @@ def follow(env: Any) -> None:
     chosen = [getattr(inside, name, None) for name in ("camera_id", "camera_name")]
     if renderer is None or chosen != [None, None]:
         return
-    if "trackbodyid" in (renderer.default_cam_config or {}):
-        return
-    import mujoco  # noqa: PLC0415 - an extra, which is here
-
-    camera = mujoco.mj_name2id(inside.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
-    if camera >= 0:
-        renderer.camera_id = camera
+    names = [inside.model.camera(number).name for number in range(inside.model.ncam)]
+    if "track" in names and "trackbodyid" not in (renderer.default_cam_config or {}):
+        renderer.camera_id = names.index("track")
 
 
 def _has_to_be_chosen() -> bool:
