@@ -14,7 +14,6 @@ import json
 import os
 import pty
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -87,7 +86,7 @@ class Board:
         """End it."""
         self._over.set()
         self._thread.join()
-        self._process.send_signal(signal.SIGINT)
+        self._process.terminate()
         self._process.wait()
 
 

@@ -1,6 +1,7 @@
 """Atari for real, where ale-py is installed: trained, resumed to the byte, evaluated, by name."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 
 import klamp
 from klamp.cli.main import main
-from klamp.config.presets import WRAPPERS, configure
+from klamp.config.environment_name import WRAPPERS
+from klamp.config.presets import configure
+from klamp.config.run import RunConfig
 
 SMALL: dict[str, Any] = {
     "num_envs": 2, "rollout_length": 32, "minibatch_size": 32, "epochs": 1, "quiet": True,
@@ -32,6 +35,22 @@ def test_every_game_has_the_usual_settings_and_wrappers(capsys: pytest.CaptureFi
     assert 'wrappers = ["atari", "frame-stack=4", "sign-reward"]' in capsys.readouterr().out
     assert main(["presets", "ALE/Pong-v5"]) == 0
     assert "sign-reward" in capsys.readouterr().out
+
+
+def test_an_empty_list_of_wrappers_is_none_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*words: str) -> str:
+        assert main(["train", "--dry-run", *words]) == 0
+        return capsys.readouterr().out
+
+    bare = configure("ALE/Pong-v5", "ppo", {})
+    (tmp_path / "config.json").write_text(json.dumps(bare.to_dict()))
+    (tmp_path / "short.toml").write_text('env = "ALE/Pong-v5"')
+    for words in (["--config", str(tmp_path / "config.json")], ["ALE/Pong-v5", "--wrappers"]):
+        assert "wrappers = []\n" in told(*words)
+    assert "frame-stack=4" in told("--config", str(tmp_path / "short.toml"))
+    assert RunConfig.from_dict(bare.to_dict()) == bare
 
 
 def test_what_is_missing_is_said_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,9 @@ def test_the_chinese_readme_has_figures_commands_and_code_of_the_english_one() -
     commands = re.findall(r"^    ((?:klamp|make) .*?)(?:\s+#.*)?$", english, re.MULTILINE)
     figures = re.findall(r"\d[\d,.]*\d", english)
     missing = [each for each in [*commands, *figures] if each not in chinese]
+    pictures = [re.findall(r"!\[.+?\]\((\S+)\)", page) for page in (english, chinese)]
+    assert pictures[0] == pictures[1]
+    assert "docs/learning-curve.png" in pictures[0]
     assert code(chinese) == code(english)
     assert len(commands) > 15
     assert len(figures) > 60

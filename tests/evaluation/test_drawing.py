@@ -3,11 +3,12 @@
 import os
 import sys
 
+import gymnasium
 import pytest
 
 import klamp
 from klamp.evaluation import drawing
-from klamp.evaluation.drawing import VARIABLE, without_display
+from klamp.evaluation.drawing import VARIABLE, follow, without_display
 
 
 @pytest.fixture
@@ -59,3 +60,13 @@ def test_where_none_works_one_paragraph_says_so(nothing_chosen: pytest.MonkeyPat
     nothing_chosen.setattr(drawing, "LIMIT_S", 0.05)
     with pytest.raises(klamp.ConfigError, match=r"egl: no answer in 0\.05 s"):
         drawing.working("E")
+
+
+def test_what_runs_is_followed_unless_a_camera_was_chosen() -> None:
+    """The bug: a film of a cheetah that ran out of the picture in its first seconds."""
+    for given, followed in (({}, True), ({"camera_id": -1}, False)):
+        with gymnasium.make("HalfCheetah-v5", render_mode="rgb_array", **given) as made:
+            follow(made)
+            assert (made.unwrapped.mujoco_renderer.camera_id >= 0) == followed
+    with gymnasium.make("CartPole-v1", render_mode="rgb_array") as made:
+        follow(made)

@@ -2,13 +2,15 @@
 
 import os
 import signal
+import warnings
 from importlib.util import find_spec
 from multiprocessing import forkserver
 
 import pytest
 
 from klamp.envs.host import subprocesses
-from klamp.runtime.processes import METHOD, process_context, start
+from klamp.errors import KlampWarning
+from klamp.runtime.processes import METHOD, process_context, start, warnings_told
 from klamp.training import seeds_processes
 
 
@@ -45,3 +47,13 @@ def test_a_process_starts_although_the_server_is_killed_while_it_is_asked(
     start(process)
     process.join()
     assert process.exitcode == 0
+
+
+def test_what_klamp_warns_of_is_told_and_the_rest_is_shown() -> None:
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as shown, warnings_told(said.append):
+        warnings.simplefilter("always")
+        warnings.warn("give a larger `max_kl=…`", KlampWarning, stacklevel=1)
+        warnings.warn("of another library", UserWarning, stacklevel=1)
+    assert said == ["give a larger `max_kl=…`"]
+    assert [str(each.message) for each in shown] == ["of another library"]

@@ -13,7 +13,8 @@ import pytest
 
 import klamp
 import klamp.training.iteration
-from klamp.runs.checkpoint import latest_checkpoint
+from klamp.runs.checkpoint import MANIFEST, latest_checkpoint
+from klamp.runs.manifest import Manifest, read_manifest
 from klamp.runs.metrics_log import read_metrics
 
 TIMES = ("time_s", "steps_per_second", "wall_s", "compile_s", "folder")
@@ -90,6 +91,30 @@ def test_until_it_writes_something_a_resumed_run_has_changed_nothing(
     with pytest.raises(klamp.EnvironmentFault):
         klamp.resume(spliced / "checkpoints" / f"step_{64:012d}", steps=320, quiet=True)
     assert files_of(spliced) == before
+
+
+def test_settings_and_versions_that_are_not_those_of_the_checkpoint_are_warned_of(
+    tmp_path: Path,
+) -> None:
+    """The bug: a `config.json` edited by hand went on without a word, although "bit for bit"."""
+    folder = a_line(tmp_path / "run", 0, 64).folder
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace('"discount": 0.9,', '"discount": 0.8,'))
+    at = latest_checkpoint(folder)
+    facts = json.loads((at / MANIFEST).read_text())
+    older = Manifest(
+        facts["step"],
+        read_manifest(at / MANIFEST).files,
+        facts["score"],
+        made_with=facts["made_with"] | {"klamp": "0.0.1"},
+    )
+    (at / MANIFEST).write_text(older.to_json())
+    with pytest.warns(klamp.KlampWarning) as said:
+        klamp.resume(folder, steps=96, quiet=True)
+    (text,) = (str(each.message) for each in said)
+    assert "klamp was 0.0.1 and is " in text
+    assert "discount was 0.9 and is 0.8" in text
+    assert "steps" not in text.partition(":")[2]
 
 
 def test_fewer_steps_than_are_made_are_refused(tmp_path: Path) -> None:

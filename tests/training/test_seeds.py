@@ -185,13 +185,17 @@ def test_a_process_that_dies_loses_the_seed_it_trained_and_the_same_command_goes
 def test_a_folder_of_seeds_is_gone_on_with_by_its_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All its runs, also to more steps; of those that differ in more than the seed, none."""
+    """All its runs, also to more steps; of those that differ in more than the seed, none.
+
+    What a run warns of is warned of here, not by the process that trains it, in words of its own.
+    """
     monkeypatch.setattr("klamp.training.seeds.cores", lambda: 1)
     small = "--num-envs 2 --rollout-length 16 --hidden-sizes 4 --epochs 1 --minibatch-size 16"
     given = ["CartPole-v1", "--seeds", "2", "--steps", "64", "--out", str(tmp_path)]
-    given += [*small.split(), "--quiet"]
+    given += [*small.split(), "--quiet", "--final-learning-rate", "1e-4"]
     assert main(["train", *given]) == 0
-    assert main(["resume", str(tmp_path), "--steps", "128", "--quiet"]) == 0
+    with pytest.warns(klamp.KlampWarning, match="keeps to the 64 steps"):
+        assert main(["resume", str(tmp_path), "--steps", "128", "--quiet"]) == 0
     for seed in (0, 1):
         assert read_metrics(tmp_path / f"seed-{seed}" / "metrics.jsonl")[-1]["step"] == 128
         assert read_config(tmp_path / f"seed-{seed}").settings.steps == 128

@@ -6,8 +6,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from klamp.cli.options import given_fields
 from klamp.cli.own_algorithm import import_algorithm
 from klamp.config.algorithms.own import module_of_algorithm
+from klamp.config.environment_name import usual_wrappers
 from klamp.config.presets import algorithm_called, refuse_unknown
 from klamp.config.settings import BESIDE_SETTINGS, Settings
 from klamp.errors import ConfigError, shown
@@ -43,6 +45,13 @@ def read_config_file(path: Path, algo: str | None) -> ConfigFile:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return ConfigFile(path, data, settings)
+
+
+def wrappers_named(given: Any, words: Sequence[str], file: ConfigFile, env: str) -> Sequence[str]:
+    """Those of the words, or else of the file, or else the usual ones; an empty list is none."""
+    if "wrappers" in given_fields(type(given), words):
+        return given.wrappers
+    return file.data.get("wrappers", usual_wrappers(env))
 
 
 def _algorithm(data: dict[str, Any], asked: str | None) -> type[Any]:

@@ -21,7 +21,8 @@ def presets(words: list[str]) -> int:
         description="The tuned settings, or all settings of a run as a file.",
     )
     from klamp.cli.own_algorithm import import_algorithm
-    from klamp.config.presets import algorithm_called, configure, sources, usual_wrappers
+    from klamp.config.environment_name import usual_wrappers
+    from klamp.config.presets import algorithm_called, configure, sources
     from klamp.config.settings_file import as_toml
 
     if given.algo:
@@ -37,7 +38,8 @@ def presets(words: list[str]) -> int:
 
 def _listed(algo: str) -> str:
     """A row for each task, and for each algorithm that has settings of its own there."""
-    from klamp.config.presets import NORMALIZED, OWN, SHARED, WRAPPERS
+    from klamp.config.environment_name import WRAPPERS
+    from klamp.config.presets import NORMALIZED, OWN, SHARED
 
     wrapped = {task: {"wrappers": " ".join(names)} for task, names in WRAPPERS.items()}
     rows = [(task, "", values | wrapped.get(task, {})) for task, values in SHARED.items()]

@@ -5,7 +5,7 @@ from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
-from klamp.cli.config_file import ConfigFile, read_config_file, refuse_strange
+from klamp.cli.config_file import ConfigFile, read_config_file, refuse_strange, wrappers_named
 from klamp.cli.options import environment_word, parse, refuse_missing
 from klamp.errors import ConfigError, shown
 
@@ -44,7 +44,7 @@ def sweep(words: list[str]) -> int:
         source = resolve(
             env,
             env_kwargs_of(given.env_kwargs) or file.data.get("env_kwargs"),
-            given.wrappers or file.data.get("wrappers", ()),
+            wrappers_named(given, words, file, env),
         )
         found = sweep_config(
             source,

@@ -1,12 +1,13 @@
 """`klamp train` and `klamp resume`."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, make_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from klamp.cli.config_file import ConfigFile, read_config_file, refuse_strange
+from klamp.cli.config_file import ConfigFile, read_config_file, refuse_strange, wrappers_named
 from klamp.cli.options import (
     environment_word,
     given_fields,
@@ -35,7 +36,8 @@ def train(words: list[str]) -> int:
 
     values = settings_of(given)
     options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
-    config = _configured(env, given, file, options)
+    wrappers = wrappers_named(given, words, file, env)
+    config = _configured(env, given, file, options, wrappers)
     if given.dry_run:
         known = dict.fromkeys(file.settings, file.path.name) | dict.fromkeys(options, "option")
         print(as_toml(config, sources(config, known)))
@@ -74,17 +76,19 @@ def train(words: list[str]) -> int:
     return ended(result)
 
 
-def _configured(env: str, given: Any, file: ConfigFile, options: dict[str, Any]) -> Any:
+def _configured(
+    env: str, given: Any, file: ConfigFile, options: dict[str, Any], wrappers: Sequence[str]
+) -> Any:
     """The run's configuration: options before the file, the file before the preset."""
     from klamp.config.env_kwargs import env_kwargs_of
-    from klamp.config.presets import configure, usual_wrappers
+    from klamp.config.presets import configure
 
     config = configure(
         env,
         given.algo,
         {**file.settings, **options},
         env_kwargs=env_kwargs_of(given.env_kwargs) or file.data.get("env_kwargs"),
-        wrappers=given.wrappers or file.data.get("wrappers", usual_wrappers(env)),
+        wrappers=wrappers,
     )
     if (network := given.network or file.data.get("network")) is not None:
         config = replace(config, network=network)

@@ -1,5 +1,8 @@
 """The origin of environments and wrappers, from their names."""
 
+import re
+from typing import Any
+
 OBJECT = "object:"
 """The prefix of environments given as objects: written in JAX, or vector environments."""
 
@@ -14,6 +17,27 @@ LANGUAGE = "lm:"
 
 LIBRARIES = ("gymnax", "brax", "playground")
 """The prefixes of JAX libraries' environments, before the colon."""
+
+WRAPPERS: dict[str, tuple[str, ...]] = {"ALE": ("atari", "frame-stack=4", "sign-reward")}
+"""What the environments of a task are wrapped in, where nobody says otherwise."""
+
+_VERSION = re.compile(r"-v[0-9]+$")
+
+
+def usual_wrappers(env: Any) -> tuple[str, ...]:
+    """What an environment is wrapped in where nobody says otherwise; only a name has any."""
+    return WRAPPERS.get(task_of(env), ()) if isinstance(env, str) else ()
+
+
+def task_of(env: str) -> str:
+    """The task of an environment: it wants the same settings in every version and library.
+
+    All games of Atari (``ALE/…``) are one.
+    """
+    if env.startswith("ALE/"):
+        return "ALE"
+    name = env.removeprefix("gymnax:").removeprefix("phys2d/").removeprefix(POOL)
+    return _VERSION.sub("", name)
 
 
 def module_of(env: str) -> str | None:

@@ -4,7 +4,6 @@ Presets are data, and ``config.json`` records every setting, so that a run does 
 preset that changed later.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from typing import Any
@@ -13,6 +12,7 @@ from klamp.config.algorithms import ALGORITHMS, AlgorithmConfig, algorithm_name,
 from klamp.config.algorithms.own import own_class
 from klamp.config.algorithms.traits import traits_of
 from klamp.config.dialects import our_name
+from klamp.config.environment_name import task_of
 from klamp.config.run import RunConfig, check_environment_name
 from klamp.config.settings import Settings
 from klamp.config.unused import by_choices, refuse_unused
@@ -21,14 +21,9 @@ from klamp.errors import ConfigError, closest
 
 Values = dict[str, Any]
 
-_VERSION = re.compile(r"-v[0-9]+$")
-
 NORMALIZED: Values = {"normalize_observation": True}
 """Settings of every other task."""
 _MUJOCO: Values = {"normalize_observation": True, "normalize_reward": True, "steps": 1_000_000}
-
-WRAPPERS: dict[str, tuple[str, ...]] = {"ALE": ("atari", "frame-stack=4", "sign-reward")}
-"""The wrappers of a task's environments, unless others are given."""
 
 SHARED: dict[str, Values] = {
     "CartPole": {"steps": 100_000},
@@ -85,22 +80,6 @@ def preset(env: str, algo: str | None) -> Values:
     task = task_of(env)
     own = {} if algo is None else OWN.get((task, algo), {})
     return SHARED.get(task, NORMALIZED) | own
-
-
-def usual_wrappers(env: object) -> tuple[str, ...]:
-    """The wrappers of an environment unless others are given; only a name has any."""
-    return WRAPPERS.get(task_of(env), ()) if isinstance(env, str) else ()
-
-
-def task_of(env: str) -> str:
-    """The task of an environment, which has the same settings in every version and library.
-
-    All games of Atari (``ALE/…``) are one.
-    """
-    if env.startswith("ALE/"):
-        return "ALE"
-    name = env.removeprefix("gymnax:").removeprefix("phys2d/").removeprefix("envpool:")
-    return _VERSION.sub("", name)
 
 
 def configure(

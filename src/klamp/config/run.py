@@ -12,7 +12,7 @@ from klamp.config.algorithms import (
 )
 from klamp.config.algorithms.traits import traits_of
 from klamp.config.env_kwargs import checked_env_kwargs
-from klamp.config.environment_name import LANGUAGE
+from klamp.config.environment_name import LANGUAGE, usual_wrappers
 from klamp.config.settings import BOOKKEEPING, Settings
 from klamp.config.validation import require
 from klamp.errors import ConfigError, closest, printable, shown
@@ -199,7 +199,9 @@ class RunConfig:
         flat["hidden_sizes"] = list(self.settings.hidden_sizes)
         given: dict[str, Any] = {name: getattr(self, name) for name in BESIDE}
         given |= {"env_kwargs": self.env_kwargs, "wrappers": list(self.wrappers)}
-        return flat | {name: value for name, value in given.items() if value}
+        # Without the wrappers that its environment usually has: said, or a reader adds them.
+        bare = {"wrappers": []} if usual_wrappers(self.env) and not self.wrappers else {}
+        return flat | bare | {name: value for name, value in given.items() if value}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], own_algorithm: type[Any] | None = None) -> "RunConfig":

@@ -12,7 +12,7 @@ import gymnasium
 from gymnasium.vector import VectorEnv
 
 from klamp.config.env_kwargs import checked_env_kwargs
-from klamp.config.environment_name import FACTORY, OBJECT, POOL, can_be_imported
+from klamp.config.environment_name import FACTORY, OBJECT, POOL, can_be_imported, usual_wrappers
 from klamp.config.run import RunConfig, check_environment_name
 from klamp.envs.device.adapters import brax, gymnax, playground
 from klamp.envs.device.protocol import DeviceEnvironment, is_device_environment
@@ -107,11 +107,12 @@ def resolve(
     ``env`` is a name (a Gymnasium id, ``module:id``, ``gymnax:…``, ``brax:…``, ``playground:…``,
     ``envpool:…``, ``factory:module:name``), a class or function that makes one or a vector
     environment, an object written in JAX, or a vector environment itself. ``env_kwargs`` are
-    arguments of its constructor, ``wrappers`` names or callables, the innermost first. Raises
-    ``ConfigError`` where it is none of these, or where the kind of environment takes no arguments
-    or wrappers.
+    arguments of its constructor, ``wrappers`` names or callables, the innermost first; None: those
+    that environments of that name usually have. Raises ``ConfigError`` where it is none of these,
+    or where the kind of environment takes no arguments or wrappers.
     """
-    arguments, wrapped = checked_env_kwargs(env_kwargs), wrappers_of(wrappers)
+    arguments = checked_env_kwargs(env_kwargs)
+    wrapped = wrappers_of(usual_wrappers(env) if wrappers is None else wrappers)
     if isinstance(env, VectorEnv):
         return _vector_object(env, arguments, wrapped)
     if isinstance(env, gymnasium.Env):

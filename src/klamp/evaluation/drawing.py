@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 from klamp.errors import ConfigError
 
@@ -42,6 +43,22 @@ def without_display(env: str) -> Generator[None]:
         yield
     finally:
         del os.environ[VARIABLE]
+
+
+def follow(env: Any) -> None:
+    """Have MuJoCo draw by the model's own camera that moves along, where nobody chose a camera.
+
+    The usual camera of some environments stands still in Gymnasium 1.4, and what runs is soon out
+    of its sight.
+    """
+    inside = env.unwrapped
+    renderer = getattr(inside, "mujoco_renderer", None)
+    chosen = [getattr(inside, name, None) for name in ("camera_id", "camera_name")]
+    if renderer is None or chosen != [None, None]:
+        return
+    names = [inside.model.camera(number).name for number in range(inside.model.ncam)]
+    if "track" in names and "trackbodyid" not in (renderer.default_cam_config or {}):
+        renderer.camera_id = names.index("track")
 
 
 def _has_to_be_chosen() -> bool:

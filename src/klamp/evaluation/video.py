@@ -14,7 +14,7 @@ from klamp.config.validation import is_integer
 from klamp.envs import MASK_KEY
 from klamp.envs.source import EnvironmentSource, source_to_evaluate
 from klamp.errors import ConfigError, EnvironmentFault, install_extra, one_line
-from klamp.evaluation.drawing import without_display
+from klamp.evaluation.drawing import follow, without_display
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.runtime.seeding import Purpose, environment_seed
 
@@ -91,12 +91,14 @@ def _drawn(source: EnvironmentSource) -> Any:
         with warnings.catch_warnings():
             # It does not list the mode: whether it can render is tried.
             warnings.simplefilter("ignore")
-            return source.one.made(render_mode="rgb_array")
+            made = source.one.made(render_mode="rgb_array")
     except EnvironmentFault as fault:
         raise ConfigError(
             f"No video can be made of `{source.title}`, which could not be made with "
             f"`render_mode='rgb_array'`. {one_line(fault)}"
         ) from fault
+    follow(made)
+    return made
 
 
 def _episode(policy: TrainedPolicy, env: Any, seed: int) -> Iterator[float]:

@@ -36,7 +36,7 @@ from klamp.runtime.provenance import differences, fingerprint
 from klamp.runtime.signals import Signals
 from klamp.runtime.streams import patient_stderr
 from klamp.training.callbacks import Report, Reporters, gather
-from klamp.training.checkpointing import restore
+from klamp.training.checkpointing import facts_of, restore
 from klamp.training.recorder import Origin, RunRecorder
 from klamp.training.result import Result as Recorded
 from klamp.training.resume import warn_where_inexact, with_steps
@@ -201,7 +201,8 @@ def _put_back(run: Iteration, root: Path, at: Path) -> tuple[State, Origin]:
     """The state of a checkpoint, and what goes on there."""
     state, _ = restore(run.fresh_state(), at)
     facts, update = verify(at), int(state.update)
-    warn_where_inexact(root, at, differences(facts.made_with, fingerprint()), stacklevel=7)
+    now = fingerprint() | facts_of(run.config)
+    warn_where_inexact(root, at, differences(facts.made_with, now), stacklevel=7)
     metrics_until(root / "metrics.jsonl", update)
     begin = partial(begin_line, root, facts.step, update, config=run.config, aside=aside_of(root))
     return state, Origin(facts.step, facts.spent, begin)

@@ -12,7 +12,9 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from klamp.runs.bounded_read import Unreadable
 from klamp.runs.checkpoint import MANIFEST, STATE, TENSORS, checkpoints, verify
 from klamp.runs.manifest import NOTHING_SPENT, FileFacts, Manifest, Spent, read_manifest
 from klamp.runs.tensors import tensors_of
+from klamp.runtime.provenance import fingerprint
 
 KEEP = 3
 """The number of last checkpoints that stay, besides the best one and those with ``keep``."""
@@ -40,13 +43,15 @@ def save_checkpoint(
     score: float | None = None,
     keep: bool = False,
     spent: Spent = NOTHING_SPENT,
+    made_with: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Write the checkpoint of ``step`` below ``folder``; a whole one of the same bytes stays.
 
     ``score`` is the policy's mean return: the checkpoint with the best one is never pruned.
     Checkpoints saved with ``keep=True`` are never pruned. ``spent`` is the time that the run has
-    taken. Older ones are removed after this one has been read back. Raises ``OSError`` where the
-    disk does not take it, and then removes what it wrote.
+    taken, and ``made_with`` what it was made with besides versions and machine. Older ones are
+    removed after this one has been read back. Raises ``OSError`` where the disk does not take it,
+    and then removes what it wrote.
     """
     if not folder.exists():
         folder.mkdir(parents=True)
@@ -64,7 +69,8 @@ def save_checkpoint(
     }
     if _holds(final, files):
         return final
-    contents[MANIFEST] = Manifest(step, files, score, keep, spent=spent).to_json().encode()
+    facts = fingerprint() | dict(made_with)
+    contents[MANIFEST] = Manifest(step, files, score, keep, facts, spent).to_json().encode()
     _remove_debris(folder)
     temporary, replaced = folder / f".tmp-{secrets.token_hex(8)}", _trash(final)
     temporary.mkdir()

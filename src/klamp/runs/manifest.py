@@ -150,7 +150,7 @@ def _are_facts(value: Any) -> bool:
     """Short strings by name."""
     return (
         isinstance(value, dict)
-        and len(value) <= 32
+        and len(value) <= 256
         and all(isinstance(fact, str) and len(fact) < 200 for fact in value.values())
     )
 

@@ -3,8 +3,12 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+from klamp.errors import KlampWarning
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """Not fork: JAX has threads, whose locks a forked child would wait for forever."""
@@ -39,6 +43,26 @@ def start(process: Any) -> None:
         else:
             return
     process.start()
+
+
+@contextmanager
+def warnings_told(tell: Callable[[str], object]) -> Generator[None]:
+    """Tell of each ``KlampWarning`` in place of showing it: by another process, which warns of it.
+
+    There it obeys the filters of whoever started the runs, and is put in their words.
+    """
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def told(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, KlampWarning):
+                tell(str(message))
+            else:
+                shown(message, category, *where)
+
+        warnings.simplefilter("default", KlampWarning)
+        warnings.showwarning = told
+        yield
 
 
 def cores() -> int:

@@ -25,7 +25,7 @@ def differences(then: dict[str, str], now: dict[str, str]) -> list[str]:
     return [
         f"{name} was {then[name]} and is {now[name]}"
         for name in now
-        if name in then and then[name] != now[name] and name != "klamp"
+        if name in then and then[name] != now[name]
     ]
 
 

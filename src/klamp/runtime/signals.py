@@ -47,7 +47,7 @@ class Signals:
         last_resort: Callable[[int], Stopped] | None = None,
         words: Callable[[str], str] = str,
     ) -> None:
-        self.number, self._words = 0, words
+        self.number, self.words = 0, words
         self.last_resort = last_resort or leave_saying("nothing was trained")
         self.grace_s = GRACE_S
         """Seconds for the loop to end after a signal; then the thread ends the process."""
@@ -116,7 +116,7 @@ class Signals:
             if self._left.wait(self.grace_s):
                 return
         stopped = self.last_resort(byte[0])
-        _say_in_time(self._words(str(stopped)))
+        _say_in_time(self.words(str(stopped)))
         os._exit(stopped.code)
 
 

@@ -1,7 +1,9 @@
 """Saving a run on a disk that may be full: failed checkpoints are retried; three end it."""
 
+import json
 import threading
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from klamp.config.run import Configuration, KeptSettings
+from klamp.config.settings import BESIDE_SETTINGS, CheckpointSettings, EvaluationSettings
 from klamp.errors import KlampWarning, NotSaved, resume_call
 from klamp.runs.checkpoint import load_checkpoint
 from klamp.runs.checkpoint_write import save_checkpoint
@@ -17,6 +20,16 @@ from klamp.runs.manifest import Spent
 from klamp.runs.metrics_log import MetricsLog
 from klamp.runs.tensors import restore_tensors
 from klamp.training.state import Boundary, State
+
+_NOT_LEARNT_BY = frozenset(
+    {"steps", "schedule_steps", "vectorization", "step_limit_s"}
+    | {item.name for group in (CheckpointSettings, EvaluationSettings) for item in fields(group)}
+    | set(BESIDE_SETTINGS) - {"env_kwargs"}
+)
+"""Settings that may be others after a checkpoint without a word."""
+
+FACT = 150
+"""Letters of a setting's value that a checkpoint keeps."""
 
 
 class Standing(NamedTuple):
@@ -48,7 +61,20 @@ def save(config: Configuration, standing: Standing, folder: Path, spent: Spent) 
         score=standing.score,
         keep=standing.kept,
         spent=spent,
+        made_with=facts_of(config),
     )
+
+
+def facts_of(config: Configuration) -> dict[str, str]:
+    """The settings that what is learnt depends on, as text, by their names.
+
+    A run may be given other steps; how often it is saved and evaluated changes nothing.
+    """
+    return {
+        name: json.dumps(value)[:FACT]
+        for name, value in config.to_dict().items()
+        if name not in _NOT_LEARNT_BY
+    }
 
 
 def restore(fresh: State, path: Path) -> tuple[State, dict[str, np.ndarray]]:

@@ -23,7 +23,7 @@ from klamp.runtime.provenance import differences, fingerprint
 from klamp.runtime.signals import Signals
 from klamp.runtime.streams import patient_stderr
 from klamp.training.callbacks import Report, Reporters, gather
-from klamp.training.checkpointing import restore
+from klamp.training.checkpointing import facts_of, restore
 from klamp.training.iteration import Iteration, start
 from klamp.training.recorder import Origin, RunRecorder
 from klamp.training.result import Result
@@ -214,7 +214,7 @@ def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> Trai
     problems = run.restore(position)
     if problems:
         problems = [f"{'; '.join(problems)} (the environment does not repeat itself)"]
-    problems += differences(verify(path).made_with, fingerprint())
+    problems += differences(verify(path).made_with, fingerprint() | facts_of(run.config))
     warn_where_inexact(root, path, problems, stacklevel=9)
     metrics_until(root / "metrics.jsonl", int(state.update))
     return state

@@ -16,7 +16,7 @@ from typing import Any
 
 from klamp.config.algorithms import AlgorithmConfig
 from klamp.config.environment_name import OBJECT
-from klamp.config.presets import configure, usual_wrappers
+from klamp.config.presets import configure
 from klamp.config.run import RunConfig
 from klamp.config.validation import is_integer
 from klamp.envs.checks.startup import check_environment
@@ -26,7 +26,7 @@ from klamp.errors import ConfigError, KlampError, RunFolderError, Stopped, shown
 from klamp.reporting.format import together
 from klamp.reporting.logs import LOGS, log_of
 from klamp.reporting.seeds_console import seeds_reporter
-from klamp.reporting.seeds_progress import Progress
+from klamp.reporting.seeds_progress import FAILED, Progress
 from klamp.runs.checkpoint import latest_checkpoint, verify
 from klamp.runs.folder import (
     begun,
@@ -88,7 +88,7 @@ def train_seeds(
     An environment written in JAX is trained as one program for all seeds where there is a GPU, or
     where it is given as an object; the runs then differ from those trained alone by rounding.
     """
-    source = resolve(env, env_kwargs, usual_wrappers(env) if wrappers is None else wrappers)
+    source = resolve(env, env_kwargs, wrappers)
     if source.rows is not None:
         raise ConfigError(
             f"The environment is one vector environment, `{source.title}`, which many seeds cannot "
@@ -236,10 +236,14 @@ def _go_on(
             missing.append((config, folder))
         else:
             telling.progress.had(config.settings.seed, summary)
+
+    def hear(kind: str, seed: int, told: Any) -> None:
+        telling.hear(kind, seed, signals.words(told) if kind == FAILED else told)
+
     try:
         telling.start()
         if missing:
-            left = _train(missing, workers, device, signals, source, logs, telling.hear, again)
+            left = _train(missing, workers, device, signals, source, logs, hear, again)
             if left.failed or left.not_begun:
                 raise KlampError(_what_is_left(left, len(plans), again))
         telling.finish(together(out, [str(folder) for _, folder in plans]))

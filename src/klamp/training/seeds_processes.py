@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection
@@ -18,7 +19,7 @@ import cloudpickle
 
 from klamp.config.run import RunConfig
 from klamp.envs.source import EnvironmentSource
-from klamp.errors import KlampError, Stopped
+from klamp.errors import KlampError, KlampWarning, Stopped
 from klamp.reporting.format import MADE, Refusals
 from klamp.reporting.logs import log_of
 from klamp.reporting.reporter import Told
@@ -26,7 +27,7 @@ from klamp.reporting.seeds_progress import BEGUN, DONE, FAILED, REFUSED, UPDATE
 from klamp.runs.folder import read_config
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.device import use_device
-from klamp.runtime.processes import process_context, start
+from klamp.runtime.processes import process_context, start, warnings_told
 from klamp.runtime.signals import GRACE_S, Signals, StopAsked
 from klamp.training.callbacks import Reporters
 from klamp.training.resume import resume_one
@@ -40,8 +41,8 @@ TELL_EVERY_S = 0.5
 LEAVE_S = GRACE_S + 4.0
 """Seconds for all processes to save and leave: one whose loop hangs saves from another thread."""
 
-READY = "ready"
-"""What a process without a run sends."""
+READY, WARNED = "ready", "warned"
+"""What a process sends: that it is without a run, or a warning of the run that it has."""
 
 Plan = tuple[RunConfig, Path]
 """A run, and its folder, whose `config.json` says the same, but for the steps perhaps."""
@@ -134,6 +135,9 @@ def train_side_by_side(
                 if kind == READY:
                     member.give(waiting)
                     continue
+                if kind == WARNED:
+                    warnings.warn(what, KlampWarning, stacklevel=2)
+                    continue
                 if kind == FAILED:
                     failed.append(f"Seed {seed}: {what}")
                 hear(kind, seed, what)
@@ -219,10 +223,21 @@ def _work(pipe: Any, device: str, environment: bytes, logs: Sequence[str]) -> No
             # The parent process is gone: save, and exit too.
             os.kill(os.getpid(), signal.SIGTERM)
 
-    run: Any = None
     source: EnvironmentSource = cloudpickle.loads(environment)
     use_device(device)
-    while (plan := _next(pipe, tell)) is not None:
+    with warnings_told(lambda text: tell((WARNED, 0, text))):
+        _train_each(lambda: _next(pipe, tell), tell, source, logs)
+
+
+def _train_each(
+    following: Callable[[], Plan | None],
+    tell: Callable[[tuple[Any, ...]], None],
+    source: EnvironmentSource,
+    logs: Sequence[str],
+) -> None:
+    """Train what there is to train, until nothing is left."""
+    run: Any = None
+    while (plan := following()) is not None:
         config, folder = plan
         try:
             there = read_config(folder)

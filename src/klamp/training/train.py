@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from klamp.config.algorithms import AlgorithmConfig
-from klamp.config.presets import configure, usual_wrappers
+from klamp.config.presets import configure
 from klamp.config.run import RunConfig
 from klamp.envs.checks.startup import check_environment
 from klamp.envs.source import EnvironmentSource, given_again, resolve, source_of
@@ -84,7 +84,7 @@ def train(
     (``Result.unsaved``, and a ``KlampWarning``); where a signal stops a run that cannot be saved,
     ``Stopped.result`` has it.
     """
-    source = resolve(env, env_kwargs, usual_wrappers(env) if wrappers is None else wrappers)
+    source = resolve(env, env_kwargs, wrappers)
     if source.rows is not None:
         settings.setdefault("num_envs", source.rows)
     config = configure(

@@ -79,7 +79,7 @@ def sweep(
     quiet: bool = False,
     device: str = "auto",
     env_kwargs: Mapping[str, Any] | None = None,
-    wrappers: Sequence[str | Wrap] = (),
+    wrappers: Sequence[str | Wrap] | None = None,
     **settings: Any,
 ) -> SweepResult:
     """Try settings of an algorithm, and keep the best (docs/sweeping.md). Needs the extra `sweep`.

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from multiprocessing import connection
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from klamp.envs.source import EnvironmentSource
-from klamp.errors import KlampError, Stopped, one_line
+from klamp.errors import KlampError, KlampWarning, Stopped, one_line
 from klamp.runtime.device import in_float32, use_device
-from klamp.runtime.processes import process_context, start
+from klamp.runtime.processes import process_context, start, warnings_told
 from klamp.runtime.signals import GRACE_S, Signals, StopAsked
 from klamp.runtime.streams import patient_stderr
 from klamp.training.sweep.plan import SweepPlan
@@ -35,7 +36,7 @@ WAIT_S = 1.0
 LEAVE_S = GRACE_S + 4.0
 """Seconds for all processes to save and leave."""
 
-BEGUN, UPDATE, ENDED, FAULT = "begun", "update", "ended", "fault"
+BEGUN, UPDATE, ENDED, FAULT, WARNED = "begun", "update", "ended", "fault", "warned"
 
 Tell = Callable[[str, int, float, float | None], None]
 
@@ -113,6 +114,8 @@ def work_side_by_side(task: Task, jobs: int, hear: Tell, signals: Signals) -> li
                 worker.begun = worker.begun or kind == BEGUN
                 if kind == FAULT:
                     faults.append(mean)
+                elif kind == WARNED:
+                    warnings.warn(mean, KlampWarning, stacklevel=2)
                 else:
                     hear(kind, number, share, mean)
             crew = [worker for worker in crew if not worker.pipe.closed]
@@ -149,7 +152,8 @@ def _work(pipe: Any, task: Task) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     try:
-        work(task, tell)
+        with warnings_told(lambda text: tell(WARNED, 0, 0.0, text)):
+            work(task, tell)
     except Stopped as stopped:
         sys.exit(stopped.code)
     except KlampError as error:
