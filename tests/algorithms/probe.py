@@ -75,6 +75,7 @@ class Separate(eqx.Module):
         return inputs
 
 
+@cache
 def make_model(*, continuous: bool = False, shared: bool = False) -> tuple[Any, Model]:
     """θ and the model of a policy with two actions (or one number) and a critic."""
     rng = np.random.default_rng(7)
@@ -123,8 +124,9 @@ def context_of(
     return Context(settings, model, jax.random.key(seed), jnp.asarray(progress))
 
 
+@cache
 def compiled(config: Any, model: Model, settings: Settings = SETTINGS) -> Callable[..., Update]:
-    """(θ, state, batch, seed=0, progress=0) → the algorithm's jitted update."""
+    """(θ, state, batch, seed=0, progress=0) → the algorithm's jitted update, one for all tests."""
 
     @quickly
     def update(theta: Any, state: Any, batch: Batch, key: Any, progress: Any) -> Update:
