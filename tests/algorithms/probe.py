@@ -124,9 +124,19 @@ def context_of(
     return Context(settings, model, jax.random.key(seed), jnp.asarray(progress))
 
 
-@cache
 def compiled(config: Any, model: Model, settings: Settings = SETTINGS) -> Callable[..., Update]:
     """(θ, state, batch, seed=0, progress=0) → the algorithm's jitted update, one for all tests."""
+    update = jitted(config, model, settings)
+
+    def call(theta: Any, state: Any, batch: Batch, seed: int = 0, progress: float = 0.0) -> Update:
+        return update(theta, state, batch, jax.random.key(seed), jnp.asarray(progress))
+
+    return call
+
+
+@cache
+def jitted(config: Any, model: Model, settings: Settings) -> Callable[..., Update]:
+    """(θ, state, batch, key, progress) → the update."""
 
     @quickly
     def update(theta: Any, state: Any, batch: Batch, key: Any, progress: Any) -> Update:
@@ -134,10 +144,7 @@ def compiled(config: Any, model: Model, settings: Settings = SETTINGS) -> Callab
         context = Context(settings, model, key, progress)
         return parts.update(config, context, theta, state, batch)
 
-    def call(theta: Any, state: Any, batch: Batch, seed: int = 0, progress: float = 0.0) -> Update:
-        return update(theta, state, batch, jax.random.key(seed), jnp.asarray(progress))
-
-    return call
+    return update
 
 
 @cache

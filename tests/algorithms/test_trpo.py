@@ -57,19 +57,18 @@ def test_more_passes_fit_the_critic_closer() -> None:
 
 
 def test_a_thinned_fisher_matrix_is_of_every_kth_row_and_serves_the_direction_alone() -> None:
-    theta, model = make_model()
-    batch, _ = sample(model, theta, 1)
-    thin = replace(CONFIG, fisher_subsample=4)
+    model, theta, batch, whole = one_update(LOOSE)
+    thin = replace(LOOSE, fisher_subsample=4)
     update = compiled(thin, model)(theta, trpo.init(thin, model, theta), batch)
     assert Outcome(int(update.outcome)) == Outcome.ACCEPTED
     # The bound is on the KL of all rows, and so is what is reported.
-    assert mean_kl(model, update.theta, batch) <= CONFIG.max_kl
-    part = theta[: model.policy_end]
+    assert mean_kl(model, update.theta, batch) <= LOOSE.max_kl
+    end = model.policy_end
     fisher_batch = jax.tree.map(lambda leaf: leaf[::4], batch)
-    expected, report = trust_region_step(
-        model.policy, part, batch, max_kl=0.01, damping=0.01, fisher_batch=fisher_batch
+    expected, _ = trust_region_step(
+        model.policy, theta[:end], batch, max_kl=0.05, damping=0.01, fisher_batch=fisher_batch
     )
-    np.testing.assert_allclose(update.theta[: model.policy_end], expected, rtol=1e-4, atol=1e-6)
-    whole, of_all = trust_region_step(model.policy, part, batch, max_kl=0.01, damping=0.01)
-    assert np.abs(whole - expected).max() > 1e-4
-    assert float(report.gradient_norm) == float(of_all.gradient_norm)
+    np.testing.assert_allclose(update.theta[:end], expected, rtol=1e-4, atol=1e-6)
+    assert np.abs(whole.theta[:end] - expected).max() > 1e-4
+    of_all = float(whole.details["gradient_norm"])
+    assert float(update.details["gradient_norm"]) == pytest.approx(of_all, rel=1e-6)
