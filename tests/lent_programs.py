@@ -2,9 +2,9 @@
 
 Most runs of the tests differ in their seed, steps or folder alone, and most of their time would go
 into tracing and lowering one program again. A run borrows where all that its program is made of is
-the same: its algorithm, its settings but for those of the loop, its environment, JAX's switches,
-and everything that the modules hold which programs are made of, so that a function which a test
-has replaced is compiled.
+the same: its algorithm, its settings but for those of the loop, its spaces, an environment that is
+written in JAX, JAX's switches, and everything that the modules hold which programs are made of, so
+that a function which a test has replaced is compiled.
 """
 
 import sys
@@ -47,7 +47,8 @@ def made_of(config: RunConfig, environments: Any) -> Any:
     settings = config.settings
     if type(config.algorithm) not in ALGORITHMS.values() or config.network is not None:
         return None
-    where: Any = (config.env, repr(config.env_kwargs), config.wrappers)
+    # Of environments on the host the programs know the spaces, and whether actions are masked.
+    where: Any = getattr(environments, "action_mask", None) is not None
     if isinstance(environments, BatchedEnvironment):
         inside = getattr(environments.environment, "__dict__", {})
         if not all(isinstance(value, int | float | str) for value in inside.values()):
@@ -142,8 +143,11 @@ def lent_programs() -> Iterator[Lender]:
     together_alone = seeds_vmapped._compiled
 
     def compile_or_borrow(run: Any, state: Any) -> float:
-        what = ("run", made_of(run.config, run.environments))
         host = hasattr(run.collector, "compiled")
+        if host:
+            # Masks are known after a reset.
+            run.collector._begin(loop.behavior_policy(run.config, state))
+        what = ("run", made_of(run.config, run.environments))
         if hasattr(run.learn, "lower") and (programs := lender.lend(*what)) is not None:
             run.learn, run.model, collects = programs
             if host:
