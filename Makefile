@@ -16,13 +16,17 @@ COMPILED := $(abspath $(VENV)/compiled)
 PYTEST := JAX_COMPILATION_CACHE_DIR=$(COMPILED) JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(SHAPES)
 
+# Tests keep both cores busy: cutting each program in pieces that are compiled side by side costs
+# them a quarter of the time of compiling.
+WHOLE := --xla_cpu_parallel_codegen_split_count=1
+
 # Most of the time of the short tests is compilation, which need not be thorough for them.
 test: setup-dev compiled ## the tests
-	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false" \
+	XLA_FLAGS="$(WHOLE) --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false" \
 	$(PYTEST) -m "not slow"
 
 test-slow: setup-dev compiled ## those that train for a while, compiled as users have it
-	$(PYTEST) -m slow
+	XLA_FLAGS="$(WHOLE)" $(PYTEST) -m slow
 
 # Programs older than two days are removed: each change of a program leaves the old one behind.
 compiled:

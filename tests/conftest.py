@@ -14,6 +14,13 @@ import klamp
 import klamp.training.iteration
 
 
+def pytest_collection_finish() -> None:
+    """What is there now stays: the collector of garbage need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The key that runs are signed with is one of the tests' own."""
@@ -29,7 +36,7 @@ def lent() -> Iterator[Lender]:
         yield lender
 
 
-MAPPINGS = 20_000
+MAPPINGS = 40_000
 """Of memory, that a process of the tests may have between two modules.
 
 A compiled program has some of its own; Linux grants a process 65,530, and JAX does not survive the

@@ -2,20 +2,22 @@
 
 Most runs of the tests differ in their seed, steps or folder alone, and most of their time would go
 into tracing and lowering one program again. A run borrows where all that its program is made of is
-the same: its algorithm, its settings but for those of the loop, its environment, JAX's switches,
-and everything that the modules hold which programs are made of, so that a function which a test
-has replaced is compiled.
+the same: its algorithm, its settings but for those of the loop, its spaces, an environment that is
+written in JAX, JAX's switches, and everything that the modules hold which programs are made of, so
+that a function which a test has replaced is compiled.
 """
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import pytest
 
+import klamp.lm.iteration as language
 import klamp.training.iteration as loop
 from klamp.config.algorithms import ALGORITHMS
 from klamp.config.run import RunConfig
@@ -45,7 +47,8 @@ def made_of(config: RunConfig, environments: Any) -> Any:
     settings = config.settings
     if type(config.algorithm) not in ALGORITHMS.values() or config.network is not None:
         return None
-    where: Any = (config.env, repr(config.env_kwargs), config.wrappers)
+    # Of environments on the host the programs know the spaces, and whether actions are masked.
+    where: Any = getattr(environments, "action_mask", None) is not None
     if isinstance(environments, BatchedEnvironment):
         inside = getattr(environments.environment, "__dict__", {})
         if not all(isinstance(value, int | float | str) for value in inside.values()):
@@ -62,7 +65,7 @@ MODULES = (
     *("klamp.types", "klamp.config", "klamp.runtime", "klamp.envs"),
     *("klamp.mathematics", "klamp.trust_region", "klamp.networks", "klamp.algorithms"),
     *("klamp.collection", "klamp.training.prepare", "klamp.training.learning"),
-    *("klamp.training.iteration", "klamp.training.state"),
+    *("klamp.training.iteration", "klamp.training.state", "klamp.lm"),
 )
 """Where the functions are that programs are made of."""
 
@@ -87,9 +90,8 @@ class Lender:
     def __init__(self) -> None:
         self._kept: dict[Any, list[Lent]] = {}
 
-    def lend(self, kind: str, config: RunConfig, environments: Any) -> Any:
+    def lend(self, kind: str, made: Any) -> Any:
         """What an earlier run keeps of a kind; None where there is no such run."""
-        made = made_of(config, environments)
         now = held_now() if (kind, made) in self._kept else {}
         for held, programs in self._kept.get((kind, made), []) if made is not None else []:
             if all(now.get(name) is value for name, value in held.items()):
@@ -100,11 +102,38 @@ class Lender:
         """Keep nothing of all runs so far."""
         self._kept.clear()
 
-    def keep(self, kind: str, config: RunConfig, environments: Any, programs: Any) -> None:
+    def keep(self, kind: str, made: Any, programs: Any) -> None:
         """Keep what a run has compiled."""
-        made = made_of(config, environments)
         if made is not None:
             self._kept.setdefault((kind, made), []).append(Lent(held_now(), programs))
+
+
+class LanguageUpdate:
+    """An update of language models whose compiled programs are lent."""
+
+    def __init__(self, lender: Lender, algorithm: Any, settings: Any) -> None:
+        self._lender, self._learn = lender, make_alone(algorithm, settings)
+        of_the_loop = {f.name: f.default for f in fields(settings) if f.name in OF_THE_LOOP}
+        self._made = (algorithm, replace(settings, **of_the_loop))
+        self._lowered: Any = None
+
+    def lower(self, what: str, *arguments: Any) -> "LanguageUpdate":
+        """Remember what is to be compiled."""
+        self._lowered = (what, *arguments)
+        return self
+
+    def compile(self) -> Any:
+        """The program for these arguments, or that of an earlier run."""
+        what, *arguments = self._lowered
+        kinds = map(jax.typeof, jax.tree.leaves(arguments))
+        made = (*self._made, what, jax.tree.structure(arguments), *kinds)
+        if (program := self._lender.lend("language", made)) is None:
+            program = self._learn.lower(what, *arguments).compile()
+            self._lender.keep("language", made, program)
+        return program
+
+
+make_alone = language.make_learn
 
 
 @contextmanager
@@ -114,8 +143,11 @@ def lent_programs() -> Iterator[Lender]:
     together_alone = seeds_vmapped._compiled
 
     def compile_or_borrow(run: Any, state: Any) -> float:
-        what = ("run", run.config, run.environments)
         host = hasattr(run.collector, "compiled")
+        if host:
+            # Masks are known after a reset.
+            run.collector._begin(loop.behavior_policy(run.config, state))
+        what = ("run", made_of(run.config, run.environments))
         if hasattr(run.learn, "lower") and (programs := lender.lend(*what)) is not None:
             run.learn, run.model, collects = programs
             if host:
@@ -132,13 +164,14 @@ def lent_programs() -> Iterator[Lender]:
         return seconds
 
     def maker(config: RunConfig, environments: Any, network: Any) -> Callable[..., Any]:
-        if network is not None or (drawn := lender.lend("draw", config, environments)) is None:
+        made = made_of(config, environments)
+        if network is not None or (drawn := lender.lend("draw", made)) is None:
             drawn = maker_alone(config, environments, network)
-            lender.keep("draw", config, environments, drawn)
+            lender.keep("draw", made, drawn)
         return drawn
 
     def together(runs: list[Any], running: list[Any]) -> Any:
-        what = (f"{len(runs)} runs", runs[0].config, runs[0].environments)
+        what = (f"{len(runs)} runs", made_of(runs[0].config, runs[0].environments))
         if (programs := lender.lend(*what)) is None:
             programs = together_alone(runs, running)
             lender.keep(*what, programs)
@@ -148,4 +181,5 @@ def lent_programs() -> Iterator[Lender]:
         patch.setattr(seeds_vmapped, "_compiled", together)
         patch.setattr(loop.Iteration, "compile", compile_or_borrow)
         patch.setattr(loop, "network_maker", maker)
+        patch.setattr(language, "make_learn", partial(LanguageUpdate, lender))
         yield lender

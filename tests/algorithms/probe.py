@@ -75,6 +75,7 @@ class Separate(eqx.Module):
         return inputs
 
 
+@cache
 def make_model(*, continuous: bool = False, shared: bool = False) -> tuple[Any, Model]:
     """θ and the model of a policy with two actions (or one number) and a critic."""
     rng = np.random.default_rng(7)
@@ -124,7 +125,18 @@ def context_of(
 
 
 def compiled(config: Any, model: Model, settings: Settings = SETTINGS) -> Callable[..., Update]:
-    """(θ, state, batch, seed=0, progress=0) → the algorithm's jitted update."""
+    """(θ, state, batch, seed=0, progress=0) → the algorithm's jitted update, one for all tests."""
+    update = jitted(config, model, settings)
+
+    def call(theta: Any, state: Any, batch: Batch, seed: int = 0, progress: float = 0.0) -> Update:
+        return update(theta, state, batch, jax.random.key(seed), jnp.asarray(progress))
+
+    return call
+
+
+@cache
+def jitted(config: Any, model: Model, settings: Settings) -> Callable[..., Update]:
+    """(θ, state, batch, key, progress) → the update."""
 
     @quickly
     def update(theta: Any, state: Any, batch: Batch, key: Any, progress: Any) -> Update:
@@ -132,10 +144,7 @@ def compiled(config: Any, model: Model, settings: Settings = SETTINGS) -> Callab
         context = Context(settings, model, key, progress)
         return parts.update(config, context, theta, state, batch)
 
-    def call(theta: Any, state: Any, batch: Batch, seed: int = 0, progress: float = 0.0) -> Update:
-        return update(theta, state, batch, jax.random.key(seed), jnp.asarray(progress))
-
-    return call
+    return update
 
 
 @cache

@@ -59,8 +59,9 @@ def test_the_scan_is_the_loop_of_algorithm_1(problem) -> None:
     theta, model, batch = problem
     found, moments, done = run(*problem)
     reference = optax.chain(optax.clip_by_global_norm(0.5), optax.scale_by_adam(eps=1e-5))
-    state, rows = reference.init(theta), minibatch_rows(KEY, 3, 64, 24)
-    old_log_prob = batch.old.log_prob(batch.action)
+    state, rows = reference.init(theta), np.asarray(minibatch_rows(KEY, 3, 64, 24))
+    old_log_prob = np.asarray(batch.old.log_prob(batch.action))
+    batch = jax.device_get(batch)
 
     @quickly
     def step(at, state, part, kept):

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from klamp.lm.decoder import Decoder, DecoderConfig, random_decoder
@@ -14,11 +15,12 @@ from klamp.lm.decoder import Decoder, DecoderConfig, random_decoder
 
 def stirred(config: DecoderConfig) -> Decoder:
     """A random decoder in which no bias is 0, no scale 1, and the largest logit about 4."""
-    decoder = random_decoder(config, jax.random.key(7))
-    leaves, structure = jax.tree.flatten(decoder)
-    keys = jax.random.split(jax.random.key(8), len(leaves))
-    pairs = zip(leaves, keys, strict=True)
-    return structure.unflatten([x + 0.3 * jax.random.normal(key, x.shape) for x, key in pairs])
+    decoder, draw = random_decoder(config, jax.random.key(7)), np.random.default_rng(8)
+
+    def moved(leaf: Any) -> Any:
+        return jnp.asarray(leaf + 0.3 * draw.normal(size=leaf.shape).astype(np.float32))
+
+    return jax.tree.map(moved, jax.device_get(decoder))
 
 
 def reference_logits(weights: dict[str, Any], form: dict[str, Any], tokens: list[int]) -> Any:

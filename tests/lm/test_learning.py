@@ -17,6 +17,7 @@ from klamp.algorithms import Context
 from klamp.config.algorithms import A2C, NPG, PPO, REINFORCE, TRPO, PPOPenalty
 from klamp.lm.learning import Learnt, make_learn, prepare
 from klamp.lm.presets import configure
+from klamp.lm.sequences import Completions
 from klamp.lm.settings import Settings
 from klamp.networks import ActorCritic, Model, flatten
 from klamp.training.learning import initial_state, learn_from_batch
@@ -36,6 +37,12 @@ NOTHING = jnp.zeros(())
 def slow(value: Any) -> Any:
     """A case that the short suite leaves to others of its test."""
     return pytest.param(value, marks=pytest.mark.slow)
+
+
+@jax.jit
+def prepared(model: Model, theta: jax.Array, played: Completions) -> Batch:
+    """The batch of these completions, which θ itself sampled."""
+    return prepare(model, theta, theta, played, NOTHING, SETTINGS)
 
 
 def in_rows(tree: Any) -> Any:
@@ -62,7 +69,7 @@ def updated(algorithm: Any, model: Model, theta: jax.Array, batch: Batch) -> np.
 def as_token_and_as_action(name: str) -> tuple[np.ndarray, np.ndarray]:
     """θ after one update of the same samples, as [S, 1] and as [S], which is what control has."""
     theta, model = tiny_model()
-    batch = prepare(model, theta, theta, completions(actions=1), NOTHING, SETTINGS)
+    batch = prepared(model, theta, completions(actions=1))
     assert batch.advantage.shape == (8, 1)
     whole = model.unravel(theta)
     network = ActorCritic(OneToken(whole.actor), whole.encoder, OneToken(whole.critic))
@@ -121,12 +128,14 @@ def true_kl(learnt_theta: jax.Array, played: Any) -> float:
     weight = np.asarray(played.weight) > 0
     rows, slots = np.nonzero(weight)
     columns = np.asarray(played.positions)[rows, slots]
+
+    @jax.jit
+    def log_probabilities(at: jax.Array) -> jax.Array:
+        logits = model.unravel(at).actor.decoder.logits(played.tokens, played.valid)
+        return jax.nn.log_softmax(logits.astype(jnp.float64) / 0.7)
+
     log_p, log_q = (
-        np.asarray(jax.nn.log_softmax(np.asarray(logits, np.float64)[rows, columns] / 0.7))
-        for logits in (
-            model.unravel(at).actor.decoder.logits(played.tokens, played.valid)
-            for at in (theta, learnt_theta)
-        )
+        np.asarray(log_probabilities(at))[rows, columns] for at in (theta, learnt_theta)
     )
     return float((np.exp(log_p) * (log_p - log_q)).sum(-1).mean())
 
@@ -157,7 +166,8 @@ def test_group_methods_are_ppo_with_other_advantages() -> None:
 
     def advantage(**settings: Any) -> np.ndarray:
         chosen = replace(SETTINGS, **settings)
-        return np.asarray(prepare(model, theta, theta, played, NOTHING, chosen).advantage)
+        of = jax.jit(lambda *parts: prepare(model, *parts, NOTHING, chosen).advantage)
+        return np.asarray(of(theta, theta, played))
 
     weight = np.asarray(played.weight)
     returns = (np.asarray(played.reward) * weight).sum(1).reshape(4, 2)
@@ -212,22 +222,26 @@ def test_the_fisher_product_through_attention_is_that_of_its_definition(frozen: 
     """E[∇log π ∇log πᵀ]·v, over the whole vocabulary in every state with weight."""
     theta, model = frozen_head_model() if frozen else tiny_model()
     part = theta[: model.policy_end]
-    batch = prepare(model, theta, theta, completions(), NOTHING, SETTINGS)
+    batch = prepared(model, theta, completions())
     tokens = jnp.broadcast_to(jnp.arange(8)[:, None, None], (8, *batch.weight.shape))
 
     def log_probabilities(at: jax.Array) -> jax.Array:
         return jax.vmap(model.policy(at, batch.inputs).log_prob)(tokens)
 
-    # One row after the other: of all 128 at once, the last ones come out wrong on the CPU.
-    likely, pullback = jax.vjp(log_probabilities, part)
-    rows = jnp.eye(likely.size).reshape(-1, *likely.shape)
-    score = np.asarray(jax.lax.map(lambda row: pullback(row)[0], rows), np.float64)
+    @jax.jit
+    def scores(at: jax.Array) -> tuple[jax.Array, jax.Array]:
+        likely, pullback = jax.vjp(log_probabilities, at)
+        rows = jnp.eye(likely.size).reshape(-1, *likely.shape)
+        # One row after the other: of all 128 at once, the last ones come out wrong on the CPU.
+        return likely, jax.lax.map(lambda row: pullback(row)[0], rows)
+
+    likely, score = (np.asarray(found, np.float64) for found in scores(part))
     score = score.reshape(*likely.shape, -1)
-    chance = np.exp(np.asarray(likely, np.float64)) * np.asarray(batch.weight)
+    chance = np.exp(likely) * np.asarray(batch.weight)
     vector = np.asarray(jax.random.normal(jax.random.key(4), part.shape))
     explicit = np.einsum("vsa,vsan,vsam,m->n", chance, score, score, vector, optimize=True)
     explicit /= np.asarray(batch.weight).sum()
-    product = fisher_vector_product(
+    product = jax.jit(fisher_vector_product)(
         model.policy, part, batch.inputs, jnp.asarray(vector), weight=batch.weight
     )
     assert np.linalg.norm(product - explicit) <= 1e-5 * np.linalg.norm(explicit)

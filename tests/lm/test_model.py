@@ -4,22 +4,27 @@ import jax
 import numpy as np
 from lm.small_models import VOCABULARY, completions, frozen_head_model, tiny_decoder, tiny_model
 
+from klamp.lm.decoder import Decoder
 from klamp.lm.model import inputs_of
 from klamp.lm.vocabulary import VocabularyDistribution
 from klamp.mathematics.distributions import Categorical
+from klamp.networks import Model
+
+distribution_of = jax.jit(Model.distribution)
 
 
 def shown() -> tuple:
     played = completions()
-    features = tiny_decoder().features(played.tokens, played.valid)
+    features = jax.jit(Decoder.features)(tiny_decoder(), played.tokens, played.valid)
     return played, inputs_of(played.with_features(features))
 
 
 def test_the_policy_of_an_action_is_that_of_the_token_before_it() -> None:
     played, inputs = shown()
     theta, model = tiny_model()
-    logits = np.asarray(tiny_decoder().logits(played.tokens, played.valid)) / 0.7
-    found = model.distribution(theta, inputs)
+    logits = jax.jit(Decoder.logits)(tiny_decoder(), played.tokens, played.valid)
+    logits = np.asarray(logits) / 0.7
+    found = distribution_of(model, theta, inputs)
     assert isinstance(found, Categorical)
     for row, column in np.argwhere(np.asarray(played.weight) > 0):
         position = played.positions[row, column]
@@ -30,7 +35,7 @@ def test_a_frozen_head_is_kept_beside_the_features() -> None:
     played, inputs = shown()
     (whole, model), (blocks, frozen) = tiny_model(), frozen_head_model()
     assert blocks.size == whole.size - 2 * VOCABULARY * 8 - 8
-    one, other = model.distribution(whole, inputs), frozen.distribution(blocks, inputs)
+    one, other = distribution_of(model, whole, inputs), distribution_of(frozen, blocks, inputs)
     assert isinstance(other, VocabularyDistribution)
     np.testing.assert_allclose(
         one.log_prob(played.action), other.log_prob(played.action), atol=1e-5
@@ -42,7 +47,7 @@ def test_no_gradient_of_the_critic_reaches_the_trunk() -> None:
     _, inputs = shown()
     theta, model = tiny_model()
     theta = theta + 0.1
-    gradient = jax.grad(lambda at: model.value(at, inputs).sum())(theta)
+    gradient = jax.jit(jax.grad(lambda at: model.value(at, inputs).sum()))(theta)
     assert not np.any(gradient[: model.policy_end])
     assert np.all(gradient[model.critic_start :][-6:] != 0)
     assert not model.shared

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.lm.decoder import random_decoder
+from klamp.lm.decoder import Decoder, random_decoder
 from klamp.lm.preferences import (
     Compliments,
     Pairs,
@@ -21,6 +21,7 @@ from klamp.lm.supervised import WarmStart
 from klamp.lm.tasks.builtin import small_decoder
 
 GAME, KEY = Compliments(), jax.random.key(3)
+FEATURES = jax.jit(Decoder.features)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_people_like_four_of_eight() -> None:
 def test_preferences_are_those_of_bradley_and_terry() -> None:
     tokens = jnp.tile(jnp.asarray([[[1, 1]], [[2, 2]]]).reshape(1, 2, 2), (4000, 1, 1))
     gold = jnp.tile(jnp.asarray([0.3, 0.1]), (4000, 1))
-    pairs = preferred(tokens, gold, KEY, sharpness=5.0)
+    pairs = jax.jit(preferred)(tokens, gold, KEY, sharpness=5.0)
     share, p = float(jnp.mean(pairs.chosen[:, 0] == 1)), 1 / (1 + np.exp(-1.0))
     assert abs(share - p) < 4 * np.sqrt(p * (1 - p) / 4000)
     np.testing.assert_array_equal(pairs.chosen + pairs.rejected, 3)
@@ -50,10 +51,10 @@ def test_the_loss_is_its_equation(decoder) -> None:
     head, one = jnp.linspace(-1, 1, 16), jnp.ones(())
     model = RewardModel(decoder, head, one, 2 * one)
     tokens = jax.random.randint(KEY, (2, 5, 9), 0, 9)
-    score = (decoder.features(tokens.reshape(10, 9))[:, -1] @ head - 1) / 2
+    score = (FEATURES(decoder, tokens.reshape(10, 9))[:, -1] @ head - 1) / 2
     chosen, rejected = score[:5], score[5:]
     expected = np.mean(np.log(1 + np.exp(rejected - chosen)))
-    found = preference_loss(model, Pairs(tokens[0], tokens[1]))
+    found = jax.jit(preference_loss)(model, Pairs(tokens[0], tokens[1]))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -82,4 +83,6 @@ def test_the_reward_function_says_what_the_model_says(decoder) -> None:
     assert learned.__name__ == "learned"
     ids = [[1, 2, 3, 4, 5, 6, 7, 1], [2, 0]]
     whole = jnp.asarray([[8, *ids[0]], [8, 2, 0, 0, 0, 0, 0, 0, 0]])
-    np.testing.assert_allclose(learned(completion_ids=ids), model(whole), rtol=1e-5)
+    np.testing.assert_allclose(
+        learned(completion_ids=ids), jax.jit(RewardModel.__call__)(model, whole), rtol=1e-5
+    )

@@ -43,8 +43,8 @@ def completed(record: Record, ended: np.ndarray) -> Completions:
 
 
 def test_actions_are_the_tokens_recorded_as_sampled(played) -> None:
-    record, ended = played
-    found = completed(record, ended)
+    record, ended = jax.device_get(played)
+    found = jax.device_get(completed(record, ended))
     for s in range(S):
         columns = [c for c in range(L) if record.valid[s, c]]
         sampled = [c for c in columns if record.turn[s, c] > 0]
@@ -86,17 +86,17 @@ def test_holes_and_what_stands_in_them_change_nothing(played) -> None:
 def test_advantages_are_bit_for_bit_those_of_control_episodes(played) -> None:
     record, ended = played
     rng = np.random.default_rng(4)
-    found = completed(record, ended)
+    found = jax.device_get(completed(record, ended))
     value = np.where(found.weight > 0, rng.normal(size=(S, A)), np.nan).astype(np.float32)
     final = np.where(ended, np.nan, rng.normal(size=S)).astype(np.float32)
-    got = estimate(*transitions(found, jnp.asarray(value), jnp.asarray(final))).T
+    got = np.asarray(estimate(*transitions(found, value, final))).T
     for s in range(S - 1):
         n = int(found.weight[s].sum())
         end = np.arange(n) == n - 1
         ahead = np.append(value[s, 1:n], final[s])
         episode = (found.reward[s, :n], value[s, :n], ahead, end & ended[s], end & ~ended[s])
         columns = [np.asarray(part)[:, None] for part in episode]
-        np.testing.assert_array_equal(got[s, :n], estimate(*columns)[:, 0])
+        np.testing.assert_array_equal(got[s, :n], np.asarray(estimate(*columns))[:, 0])
     assert not np.any(np.where(found.weight > 0, 0, got))
 
 
@@ -117,7 +117,7 @@ def test_rewards_of_a_sequence_and_of_turns_reach_their_last_actions(played) -> 
     whole = bare.with_reward(jnp.arange(1.0, S + 1)).reward
     np.testing.assert_array_equal(whole, bare.last_action() * np.arange(1, S + 1)[:, None])
     by_turn = jnp.asarray(np.random.default_rng(5).normal(size=(S, 2)))
-    placed = bare.with_reward(by_turn).reward
+    placed = np.asarray(bare.with_reward(by_turn).reward)
     for s in range(S):
         turns = bare.turn[s].tolist()
         for t in (1, 2):
@@ -133,10 +133,11 @@ def test_rewards_of_a_sequence_and_of_turns_reach_their_last_actions(played) -> 
 
 def test_features_are_those_before_each_action_and_at_the_end(played) -> None:
     found = completed(*played)
-    features = jnp.asarray(np.random.default_rng(6).normal(size=(S, L, 3)))
-    kept = found.with_features(features)
+    features = np.random.default_rng(6).normal(size=(S, L, 3)).astype(np.float32)
+    kept = jax.device_get(found.with_features(jnp.asarray(features)))
+    found = jax.device_get(found)
     for s in range(S):
         for a in range(int(found.weight[s].sum())):
             np.testing.assert_array_equal(kept.features[s, a], features[s, found.positions[s, a]])
         np.testing.assert_array_equal(kept.final_features[s], features[s, found.valid[s].sum() - 1])
-    assert at_columns(features, found.positions).shape == (S, A, 3)
+    assert at_columns(jnp.asarray(features), found.positions).shape == (S, A, 3)

@@ -18,8 +18,11 @@ ROWS = [
     {"prompt": "f", "answer": "e"},
 ]
 SETTINGS = Settings(prompts=3, generations=2, max_new_tokens=3, max_prompt_tokens=8)
-MODEL = Pretrained(tiny_decoder(), SymbolTokenizer(tuple("abcdef")))
 seen: list[dict] = []
+
+
+def model() -> Pretrained:
+    return Pretrained(tiny_decoder(), SymbolTokenizer(tuple("abcdef")))
 
 
 def answered(prompts: list, completions: list, answer: list, **columns: list) -> list:
@@ -32,7 +35,7 @@ def second_turn(completions: list) -> list:
 
 
 def collector(*functions) -> TextCollector:
-    return TextCollector(MODEL, load_dataset(ROWS), Rewards(functions), None, SETTINGS)
+    return TextCollector(model(), load_dataset(ROWS), Rewards(functions), None, SETTINGS)
 
 
 def test_rewards_see_texts_and_columns_and_reach_the_last_action() -> None:
@@ -55,7 +58,7 @@ def test_rewards_see_texts_and_columns_and_reach_the_last_action() -> None:
     assert played.metrics()["reward_second_turn"] == 0.25
     # A completion that reached no end within its tokens is cut off.
     cut = np.asarray(played.completions.truncated).any(1)
-    np.testing.assert_array_equal(cut, [MODEL.end_tokens[0] not in each for each in ids])
+    np.testing.assert_array_equal(cut, [model().end_tokens[0] not in each for each in ids])
     assert played.samples[0]["prompt"] == call["prompts"][0]
     greedy = collecting.evaluated(tiny_decoder(), 4, seed=0, deterministic=True)
     assert [sample["prompt"] for sample in greedy.samples] == ["ab", "ccc", "f", "ab"]

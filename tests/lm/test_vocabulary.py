@@ -13,9 +13,12 @@ from klamp.lm import vocabulary
 from klamp.lm.vocabulary import VocabularyDistribution
 
 V, D, SAMPLES = 40, 5, (3, 4)
-HEAD, OTHER_HEAD = jax.random.normal(jax.random.key(0), (2, V, D))
-FEATURES, OTHERS, TANGENT = jax.random.normal(jax.random.key(1), (3, *SAMPLES, D))
-ACTION = jax.random.randint(jax.random.key(2), SAMPLES, 0, V)
+DRAW = np.random.default_rng(0)
+HEAD, OTHER_HEAD = (jnp.asarray(DRAW.normal(size=(V, D)), jnp.float32) for _ in range(2))
+FEATURES, OTHERS, TANGENT = (
+    jnp.asarray(DRAW.normal(size=(*SAMPLES, D)), jnp.float32) for _ in range(3)
+)
+ACTION = jnp.asarray(DRAW.integers(0, V, SAMPLES))
 
 
 @pytest.fixture(autouse=True)

@@ -26,16 +26,13 @@ from klamp.types import Batch, Inputs, Rollout, Update
 
 @pytest.fixture(scope="module")
 def model():
-    return MODEL
-
-
-MODEL = small_model()
+    return small_model()
 
 
 @cache
 def learner(algorithm):
     """One program of each algorithm, for all tests."""
-    return make_learn(MODEL[1], algorithm, SETTINGS)
+    return make_learn(small_model()[1], algorithm, SETTINGS)
 
 
 def run(model, algorithm, data: Rollout):

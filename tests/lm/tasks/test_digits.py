@@ -23,10 +23,11 @@ def test_right_answers_earn_1_and_wrong_ones_0(name) -> None:
             terms, answer = text.split("=")
             assert answer == f"{sum(map(int, terms.split('+'))):03d}"
     assert len(set(texts)) > 245
-    state, _prompt, _ = environment.reset(jax.random.key(4))
+    state, _prompt, _ = jax.jit(environment.reset)(jax.random.key(4))
     right, count = environment.expert(state, jax.random.key(0))
-    assert environment.step(state, right, count).reward == 1
+    step = jax.jit(environment.step)
+    assert step(state, right, count).reward == 1
     for place in range(len(right)):
         for token in range(len(task.vocabulary)):
             wrong = right.at[place].set(token)
-            assert environment.step(state, wrong, count).reward == (token == right[place])
+            assert step(state, wrong, count).reward == (token == right[place])
