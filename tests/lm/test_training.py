@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 import klamp
 import klamp.lm
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, KlampWarning
+from klamp.lm.presets import USUAL as TASKS
 from klamp.runs.checkpoint import load_checkpoint
 
 SMALL: dict[str, Any] = {
@@ -101,6 +103,18 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(runs: Any) -> None:
         np.testing.assert_array_equal(tensor, states[1][key], err_msg=key)
 
 
+def test_resume_says_that_nothing_had_been_trained(
+    runs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, _ = runs
+    trained = shutil.ignore_patterns("checkpoints", "metrics.jsonl")
+    folder = shutil.copytree(result.folder, tmp_path / "run", ignore=trained)
+    monkeypatch.setattr(klamp.lm.training, "_run", lambda *_: replace(result, folder=folder))
+    with pytest.warns(KlampWarning, match="stopped before its first step") as warned:
+        klamp.lm.resume(folder, quiet=True)
+    assert [warning.filename for warning in warned] == [__file__]
+
+
 def test_the_policy_writes_and_is_loaded_again(runs: Any) -> None:
     result, _ = runs
     policy = klamp.lm.load(result.folder)
@@ -112,6 +126,18 @@ def test_the_policy_writes_and_is_loaded_again(runs: Any) -> None:
     assert drawn != policy.generate(prompts * 4, deterministic=False, seed=2)
     with pytest.raises(ConfigError, match="no token"):
         policy.generate(["abc"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_starts_as_it_stands(task: str, tmp_path: Path) -> None:
+    """With its own settings but fewer steps: two updates for the critic and some of the policy."""
+    result = klamp.lm.train(task, out=tmp_path / "run", quiet=True, steps=5000)
+    last = result.metrics[-1]
+    assert last["outcome"] in ("ACCEPTED", "PROJECTED")
+    assert last["kl"] > 0
+    assert last["reward_mean"] > result.metrics[0]["reward_mean"] - 0.1
+    assert result.policy.generate(result.policy.own_prompts(1))
 
 
 @pytest.mark.parametrize(
