@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,11 @@ import pytest
 import klamp
 import klamp.lm
 from klamp.errors import ConfigError, KlampWarning
+from klamp.lm import training
 from klamp.lm.presets import USUAL as TASKS
+from klamp.lm.setup import configured
 from klamp.runs.checkpoint import load_checkpoint
+from klamp.runs.folder import write_config
 
 SMALL: dict[str, Any] = {
     "prompts": 4,
@@ -104,15 +106,13 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(runs: Any) -> None:
 
 
 def test_resume_says_that_nothing_had_been_trained(
-    runs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result, _ = runs
-    trained = shutil.ignore_patterns("checkpoints", "metrics.jsonl")
-    folder = shutil.copytree(result.folder, tmp_path / "run", ignore=trained)
-    monkeypatch.setattr(klamp.lm.training, "_run", lambda *_: replace(result, folder=folder))
-    with pytest.warns(KlampWarning, match="stopped before its first step") as warned:
-        klamp.lm.resume(folder, quiet=True)
-    assert [warning.filename for warning in warned] == [__file__]
+    write_config(tmp_path, configured("guess", ALGORITHM, dict(SMALL), klamp.lm.Sources()))
+    ended: Any = klamp.lm.Result(None, {}, [], tmp_path, None)
+    monkeypatch.setattr(training, "_run", lambda *_: ended)
+    with pytest.warns(KlampWarning, match="stopped before its first step"):
+        assert klamp.lm.resume(tmp_path, quiet=True) is ended
 
 
 def test_the_policy_writes_and_is_loaded_again(runs: Any) -> None:
