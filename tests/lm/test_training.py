@@ -109,7 +109,7 @@ def test_resume_says_that_nothing_had_been_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_config(tmp_path, configured("guess", ALGORITHM, dict(SMALL), klamp.lm.Sources()))
-    ended: Any = klamp.lm.Result(None, {}, [], tmp_path, None)
+    ended: Any = klamp.lm.Result(None, {"folder": "x"}, [], tmp_path, None)
     monkeypatch.setattr(training, "_run", lambda *_: ended)
     with pytest.warns(KlampWarning, match="stopped before its first step"):
         assert klamp.lm.resume(tmp_path, quiet=True) is ended
