@@ -75,15 +75,20 @@ def test_the_settings_of_an_algorithm_are_those_of_its_dataclass(name: str) -> N
         assert stands == wanted
 
 
-def test_the_api_page_has_every_public_name() -> None:
-    module = ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("package", "page"), [("klamp", "api.md"), ("klamp.lm", "api-language.md")]
+)
+def test_the_api_page_has_every_public_name(package: str, page: str) -> None:
+    folder = SOURCE / Path(*package.split(".")[1:])
+    module = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
     (table,) = (
         node.value
         for node in module.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_MODULES"
     )
     public = [name for names in ast.literal_eval(table).values() for name in names]
-    shown = re.findall(r"^::: klamp\.(\w+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
+    entry = rf"^::: {re.escape(package)}\.(\w+)$"
+    shown = re.findall(entry, (DOCS / page).read_text(), re.MULTILINE)
     assert sorted(shown) == sorted(public)
 
 

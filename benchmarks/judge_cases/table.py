@@ -11,6 +11,7 @@ import disturbances
 import evaluations
 import explanations
 import exports
+import language
 import policies
 import reporters
 import resumption
@@ -45,4 +46,5 @@ PROMISES = [
     bad_input.SETTINGS,
     bad_input.ENVIRONMENTS,
     bad_input.EFFECTS,
+    language.PROMISE,
 ]

@@ -29,8 +29,10 @@ def test_train_resume_generate(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert len(line) == 13
     assert main(["eval", out, "--episodes", "8"]) == 0
     assert "over 8 completions" in capsys.readouterr().out
-    assert main(["explain", out]) == 2
-    assert "is of a language model" in capsys.readouterr().err
+    assert main(["explain", out]) == 0
+    assert "48 of 48 steps in 2 updates" in capsys.readouterr().out
+    assert main(["explain", out, "--update", "2"]) == 0
+    assert "The completions earned" in capsys.readouterr().out
     assert main(["compare", out, "--out", str(tmp_path / "page.html")]) == 0
     assert "lm:sort" in capsys.readouterr().out
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from lm.small_models import completions, tiny_decoder, tiny_model
 
+from klamp.errors import KlampWarning
 from klamp.lm.collection import Played, scores
-from klamp.lm.iteration import Iteration
+from klamp.lm.iteration import Iteration, warn_of_mismatch
 from klamp.lm.presets import configure
 
 ADVANTAGES = {"prompts": 8, "critic_warmup": 1, "critic_epochs": 1, "critic_minibatch_size": 8}
@@ -61,3 +62,10 @@ def test_a_state_leads_to_the_same_update_whatever_was_before() -> None:
     assert run.position().arrays() == {}
     policy = run.policy(two)
     assert policy.decoder.config == tiny_decoder().config
+
+
+def test_another_policy_that_sampled_is_named_at_once() -> None:
+    warn_of_mismatch(3, 2e-5)
+    warn_of_mismatch(3, float("nan"))
+    with pytest.warns(KlampWarning, match=r"Update 3 .* 0\.2 nats .* temperature, top-k"):
+        warn_of_mismatch(3, 0.2)

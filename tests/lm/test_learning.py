@@ -10,16 +10,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from lm.small_models import SETTINGS, completions, frozen_head_model, tiny_model
+from lm.small_models import (
+    ACTIONS,
+    PROMPT,
+    SETTINGS,
+    VOCABULARY,
+    completions,
+    frozen_head_model,
+    tiny_decoder,
+    tiny_model,
+)
 
 from klamp import fisher_vector_product
 from klamp.algorithms import Context
 from klamp.config.algorithms import A2C, NPG, PPO, REINFORCE, TRPO, PPOPenalty
-from klamp.lm.learning import Learnt, make_learn, prepare
+from klamp.lm.generation import Sampling, TurnLimits, generate
+from klamp.lm.learning import Learnt, make_learn, prepare, ratio_error
 from klamp.lm.presets import configure
-from klamp.lm.sequences import Completions
+from klamp.lm.sequences import Completions, completions_of
 from klamp.lm.settings import Settings
 from klamp.networks import ActorCritic, Model, flatten
+from klamp.reporting.anomalies.language import MISMATCH
 from klamp.training.learning import initial_state, learn_from_batch
 from klamp.types import Batch, Inputs
 
@@ -245,3 +256,41 @@ def test_the_fisher_product_through_attention_is_that_of_its_definition(frozen: 
         model.policy, part, batch.inputs, jnp.asarray(vector), weight=batch.weight
     )
     assert np.linalg.norm(product - explicit) <= 1e-5 * np.linalg.norm(explicit)
+
+
+def sampled(sampling: Sampling, decoder: Any = None) -> Any:
+    """Two tokens after each prompt, as the sampler writes and records them."""
+    prompts = np.random.default_rng(1).integers(0, VOCABULARY, (8, PROMPT))
+    parts = (np.ones(prompts.shape, bool), jax.random.key(2), jnp.arange(8))
+    limits = TurnLimits(ACTIONS)
+    record, cut = generate(decoder or tiny_decoder(), prompts, *parts, limits, sampling)
+    return completions_of(record, ~cut, cut, jnp.arange(8), ACTIONS)
+
+
+def dropped(decoder: Any) -> Any:
+    """The decoder with a tenth of the MLP's last map at 0: as dropout would have it."""
+    kept = jax.random.bernoulli(jax.random.key(0), 0.9, decoder.blocks.down.weight.shape)
+    return eqx.tree_at(lambda of: of.blocks.down.weight, decoder, replace_fn=lambda w: w * kept)
+
+
+def masked(played: Any) -> Any:
+    """Each prompt's second token is not seen by the policy that learns."""
+    return played._replace(valid=played.valid.at[:, 1].set(False))
+
+
+def test_the_policy_that_learns_is_the_one_that_sampled() -> None:
+    own = Sampling(0.7)
+    planted = {
+        "none": sampled(own),
+        "temperature": sampled(Sampling(1.0)),
+        "top-k": sampled(Sampling(0.7, top_k=4)),
+        "dropout": sampled(own, dropped(tiny_decoder())),
+        "mask": masked(sampled(own)),
+    }
+    theta, model = tiny_model()
+    error = {
+        name: float(ratio_error(played, prepare(model, theta, theta, played, NOTHING, SETTINGS)))
+        for name, played in planted.items()
+    }
+    assert error.pop("none") <= 2e-6
+    assert min(error.values()) > MISMATCH, error

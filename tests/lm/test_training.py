@@ -10,8 +10,12 @@ import pytest
 
 import klamp
 import klamp.lm
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, KlampWarning
+from klamp.lm import training
+from klamp.lm.presets import USUAL as TASKS
+from klamp.lm.setup import configured
 from klamp.runs.checkpoint import load_checkpoint
+from klamp.runs.folder import write_config
 
 SMALL: dict[str, Any] = {
     "prompts": 4,
@@ -101,6 +105,16 @@ def test_a_run_that_was_killed_ends_with_the_same_bytes(runs: Any) -> None:
         np.testing.assert_array_equal(tensor, states[1][key], err_msg=key)
 
 
+def test_resume_says_that_nothing_had_been_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(tmp_path, configured("guess", ALGORITHM, dict(SMALL), klamp.lm.Sources()))
+    ended: Any = klamp.lm.Result(None, {"folder": "x"}, [], tmp_path, None)
+    monkeypatch.setattr(training, "_run", lambda *_: ended)
+    with pytest.warns(KlampWarning, match="stopped before its first step"):
+        assert klamp.lm.resume(tmp_path, quiet=True) is ended
+
+
 def test_the_policy_writes_and_is_loaded_again(runs: Any) -> None:
     result, _ = runs
     policy = klamp.lm.load(result.folder)
@@ -112,6 +126,18 @@ def test_the_policy_writes_and_is_loaded_again(runs: Any) -> None:
     assert drawn != policy.generate(prompts * 4, deterministic=False, seed=2)
     with pytest.raises(ConfigError, match="no token"):
         policy.generate(["abc"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_starts_as_it_stands(task: str, tmp_path: Path) -> None:
+    """With its own settings but fewer steps: two updates for the critic and some of the policy."""
+    result = klamp.lm.train(task, out=tmp_path / "run", quiet=True, steps=5000)
+    last = result.metrics[-1]
+    assert last["outcome"] in ("ACCEPTED", "PROJECTED")
+    assert last["kl"] > 0
+    assert last["reward_mean"] > result.metrics[0]["reward_mean"] - 0.1
+    assert result.policy.generate(result.policy.own_prompts(1))
 
 
 @pytest.mark.parametrize(

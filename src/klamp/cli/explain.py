@@ -2,8 +2,12 @@
 
 from dataclasses import make_dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from klamp.cli.options import parse
+
+if TYPE_CHECKING:
+    from klamp.config.run import Configuration
 
 
 def explain(words: list[str]) -> int:
@@ -27,12 +31,12 @@ def explain(words: list[str]) -> int:
     )
     from klamp.reporting.anomalies.history import History
     from klamp.reporting.explanation import explain_run, explain_update
-    from klamp.runs.folder import read_config, run_of, runs_of_seeds
+    from klamp.runs.folder import run_of, runs_of_seeds
     from klamp.runs.metrics_log import read_metrics
 
     told: list[str] = []
     for folder in runs_of_seeds(given.folder) or [run_of(given.folder)]:
-        run = History(read_config(folder), read_metrics(folder / "metrics.jsonl"))
+        run = History(_configuration(folder), read_metrics(folder / "metrics.jsonl"))
         told.append(
             explain_run(run, folder)
             if given.update is None
@@ -40,3 +44,14 @@ def explain(words: list[str]) -> int:
         )
     print("\n\n\n".join(told))
     return 0
+
+
+def _configuration(folder: Path) -> "Configuration":
+    """The configuration of a run, whatever it trains."""
+    from klamp.runs.folder import config_data, of_language, read_config
+
+    if of_language(folder):
+        from klamp.lm.config import Configuration
+
+        return Configuration.from_dict(config_data(folder))
+    return read_config(folder)

@@ -110,7 +110,9 @@ def _check(row: Any, first: Any, where: str) -> None:
     if not isinstance(row, Mapping):
         raise ConfigError(f"{where} is {shown(row)}; expected a mapping with a `prompt`.")
     if "prompt" not in row:
-        raise ConfigError(f"{where} has no `prompt`, only {shown(sorted(map(str, row)))}.")
+        raise ConfigError(
+            f"{where} has no `prompt`, only {shown(sorted(map(str, row)))}. Give each row one."
+        )
     prompt = row["prompt"]
     messages = isinstance(prompt, Sequence) and not isinstance(prompt, str | bytes) and bool(prompt)
     if not isinstance(prompt, str) and not (messages and all(map(_is_message, prompt))):

@@ -1,6 +1,7 @@
 """One iteration of a language-model run: collect → learn → count; and the state between two."""
 
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,12 +12,14 @@ from jaxtyping import Array, Float
 from klamp.algorithms import implementation
 from klamp.collection.collector import never
 from klamp.collection.episodes import EpisodeStatistics, add_finished, no_episodes
+from klamp.errors import KlampWarning
 from klamp.lm.collection import Collector, Played
 from klamp.lm.config import Configuration
 from klamp.lm.decoder import Decoder
 from klamp.lm.learning import Learnt, make_learn
 from klamp.lm.policy import LanguagePolicy, Texts
 from klamp.networks import Model
+from klamp.reporting.anomalies.language import MISMATCH
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.seeding import Purpose, key
 from klamp.training.metrics import report_metrics
@@ -135,6 +138,7 @@ class Iteration:
     def _counted(self, state: State, played: Played, learnt: Learnt) -> tuple[State, Metrics]:
         """The state after an update, and its metrics."""
         metrics = report_metrics(learnt.report) | played.metrics()
+        warn_of_mismatch(int(state.update) + 1, float(metrics["ratio_error"]))
         self.episodes = partial(_episodes, int(state.step) + played.sampled, played)
         episodes = add_finished(state.episodes, played.returns[::-1], played.lengths[::-1])
         state = State(
@@ -162,6 +166,19 @@ class Iteration:
 
     def _decoder(self, state: State) -> Decoder:
         return self.model.unravel(state.theta).actor.decoder
+
+
+def warn_of_mismatch(update: int, error: float) -> None:
+    """Warn where tokens were sampled from another policy than the one that is learnt from."""
+    if error > MISMATCH:
+        warnings.warn(
+            f"Update {update:,} learnt from tokens of another policy: the log-probabilities of "
+            f"sampling and of learning differ by up to {error:.2g} nats (`ratio_error`), where "
+            "rounding makes it some 1e-5. Look for another temperature, top-k or top-p, dropout, "
+            "mask, positions or precision.",
+            KlampWarning,
+            stacklevel=2,
+        )
 
 
 def _episodes(step: int, played: Played) -> list[Episode]:

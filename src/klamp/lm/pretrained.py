@@ -153,7 +153,8 @@ def load_pretrained(folder: str | Path, dtype: Precision | None = None) -> Pretr
         chat = read_chat_template(companions)
     except Unreadable as error:
         raise CheckpointError(
-            f"{folder} holds no language model that klamp reads: {one_line(error)}"
+            f"{folder} holds no language model that klamp reads: {one_line(error)} Expected "
+            f"{CONFIG} and {WEIGHTS}, as transformers' `save_pretrained` writes them."
         ) from error
     if tokenizer is not None and tokenizer.vocabulary > config.vocabulary:
         raise CheckpointError(

@@ -125,21 +125,27 @@ class Rewards:
         except CallFault as fault:
             if fault.__cause__ is None:
                 raise EnvironmentFault(f"The reward function `{name}` {fault.what}.") from None
-            row = self._row_at_fault(function, taken)
+            row = self._row_at_fault(function, taken, arguments)
             raise EnvironmentFault(
                 f"The reward function `{name}` {fault.what} It was called with "
                 f"{len(arguments['prompts'])} completions{row}."
             ) from fault.__cause__
 
-    def _row_at_fault(self, function: RewardFunction, taken: Mapping[str, list[Any]]) -> str:
+    def _row_at_fault(
+        self,
+        function: RewardFunction,
+        taken: Mapping[str, list[Any]],
+        arguments: Mapping[str, list[Any]],
+    ) -> str:
         """Which completion the function raises for when it is given it alone."""
-        for row, prompt in enumerate(taken.get("prompts", [])):
+        told = zip(arguments["prompts"], arguments["completions"], strict=True)
+        for row, (prompt, said) in enumerate(told):
             alone = {key: value[row : row + 1] for key, value in taken.items()}
             try:
                 call_all([partial(function, **alone)], self.time_limit)
             except CallFault:
-                said = shown(taken.get("completions", [""] * (row + 1))[row])
-                return f", and raises for row {row}: prompt {shown(prompt)}, completion {said}"
+                which = f"prompt {shown(prompt)}, completion {shown(said)}"
+                return f", and raises for row {row}: {which}"
         return ""
 
 

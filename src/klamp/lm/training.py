@@ -39,7 +39,11 @@ from klamp.training.callbacks import Report, Reporters, gather
 from klamp.training.checkpointing import facts_of, restore
 from klamp.training.recorder import Origin, RunRecorder
 from klamp.training.result import Result as Recorded
-from klamp.training.resume import warn_where_inexact, with_steps
+from klamp.training.resume import (
+    warn_where_inexact,
+    warn_where_it_begins_again,
+    with_steps,
+)
 from klamp.training.train import run_to_end, told
 
 
@@ -162,6 +166,7 @@ def go_on(
     path = Path(folder)
     root = run_of(path)
     config, sources = _trusted(root, sources or Sources(), trust), sources or Sources()
+    warn_where_it_begins_again(root, stacklevel=5)
     with locked(root):
         at = None if nothing_trained(root) else latest_checkpoint(path)
         if steps is not None:

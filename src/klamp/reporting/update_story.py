@@ -47,6 +47,8 @@ def story(run: History, place: int) -> list[str]:
         paragraphs.append(_policy(run, place, line))
     if line.has("value_loss"):
         paragraphs.append(_critic(line))
+    if line.has("completion_length_mean"):
+        paragraphs.append(_completions(line))
     paragraphs.append(_surroundings(run, place, line))
     return [paragraph for paragraph in paragraphs if paragraph]
 
@@ -176,6 +178,22 @@ def _critic(line: Line) -> str:
         f"The critic that made the advantages explained {explained:.0%} of the variance of its "
         f"targets; {loss}"
     )
+
+
+def _completions(line: Line) -> str:
+    """What the completions of a language model were."""
+    text = f"The completions earned {line['reward_mean']:.4g} on average and were "
+    text += f"{line['completion_length_mean']:.1f} tokens long; {line['truncated_share']:.0%} were "
+    text += "cut off"
+    if line.has("groups_without_spread"):
+        text += f". Of {line['groups_without_spread']:.0%} of the prompts all earned the same"
+    if line.has("ratio_error"):
+        text += ". The log-probabilities of sampling and of learning differ by at most "
+        text += f"{line['ratio_error']:.2g} nats"
+    if line.has("kl_reference"):
+        text += f". The new policy is {line['kl_reference']:.3g} nats a token from its reference, "
+        text += f"at a price of {line['reference_coefficient']:.3g} a nat"
+    return f"{text}."
 
 
 def _surroundings(run: History, place: int, line: Line) -> str:

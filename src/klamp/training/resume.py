@@ -98,13 +98,7 @@ def go_on(
     root = run_of(path)
     again = given_again(environment, wrappers, network)
     config = read_trusted_config(root, trust, again, algorithm)
-    if nothing_trained(root):
-        warnings.warn(
-            f"{root} was stopped before its first step: nothing had been trained, so the "
-            "run begins at step 0.",
-            KlampWarning,
-            stacklevel=4,
-        )
+    warn_where_it_begins_again(root, stacklevel=5)
     return resume_one(
         config,
         path,
@@ -218,6 +212,17 @@ def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> Trai
     warn_where_inexact(root, path, problems, stacklevel=9)
     metrics_until(root / "metrics.jsonl", int(state.update))
     return state
+
+
+def warn_where_it_begins_again(root: Path, *, stacklevel: int) -> None:
+    """Warn where a run was stopped before anything was trained; as in ``warn_where_inexact``."""
+    if nothing_trained(root):
+        warnings.warn(
+            f"{root} was stopped before its first step: nothing had been trained, so the "
+            "run begins at step 0.",
+            KlampWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def warn_where_inexact(root: Path, path: Path, problems: list[str], *, stacklevel: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from klamp.lm.decoder import DecoderConfig
 from klamp.lm.environment import TokenEnvironment, resets
@@ -54,26 +54,6 @@ class Task:
         """The text of token ids; with spaces between them where a token has several letters."""
         between = " " if max(map(len, self.vocabulary)) > 1 else ""
         return between.join(self.vocabulary[number] for number in ids)
-
-
-def returns(completions: Completions) -> Float[Array, " S"]:
-    """The sum of each episode's rewards."""
-    return jnp.sum(completions.reward, axis=1)
-
-
-def scores(task: Task, completions: Completions) -> dict[str, Float[Array, ""]]:
-    """How well the task was done: mean return, turns, the share of episodes that terminated.
-
-    With ``accuracy``, the share of right answers, where answers are right or wrong.
-    """
-    found = {
-        "return_mean": jnp.mean(returns(completions)),
-        "turns_mean": jnp.mean(jnp.max(completions.turn, axis=1).astype(jnp.float32)),
-        "terminated_share": jnp.mean(jnp.any(completions.terminated, axis=1)),
-    }
-    if task.exact:
-        found["accuracy"] = jnp.mean(returns(completions) > 1 - 1e-6)
-    return found
 
 
 @eqx.filter_jit

@@ -26,7 +26,7 @@ the critic explains nothing: healthy unscaled rewards (Pendulum) leave 1,000 wit
 
 def critic(run: History) -> Iterator[Finding]:
     """One finding at most: the scale of the rewards, harm, or nothing learnt."""
-    if run.config.settings.advantage_estimator == "return" or len(run) < ENOUGH:
+    if run.setting("advantage_estimator") == "return" or len(run) < ENOUGH:
         return
     explained = median(run.recent("explained_variance"))
     loss = median(run.recent("value_loss"))
@@ -37,7 +37,7 @@ def critic(run: History) -> Iterator[Finding]:
             "reward-scale",
             "The rewards are far from the size of 1 that the critic can learn.",
             f"{seen} The root of twice that loss is {(2 * loss) ** 0.5:,.0f}: so far is V off.",
-            "--normalize-reward, or rewards divided by their size.",
+            f"{'' if run.of_language else '--normalize-reward, or '}rewards divided by their size.",
         )
     elif explained < WORSE and loss > LEFT * run.told("value_loss").max():
         yield finding(
@@ -58,17 +58,21 @@ def critic(run: History) -> Iterator[Finding]:
 def _smaller(run: History) -> str:
     own = run.setting("value_coefficient") is None
     rate = "--critic-learning-rate" if own else "--learning-rate"
+    scaled = "" if run.of_language else "--normalize-reward, "
     return (
-        f"A smaller {rate}, larger batches (--rollout-length, --num-envs), --normalize-reward, or "
-        "a smaller --trace-decay, whose targets are less noisy."
+        f"A smaller {rate}, larger batches ({run.larger_batches}), {scaled}or a smaller "
+        "--trace-decay, whose targets are less noisy."
     )
 
 
 def _larger(run: History) -> str:
-    settings = run.config.settings
     coefficient = run.setting("value_coefficient")
     if coefficient is None:
-        given = f"--critic-learning-rate ({settings.critic_learning_rate:g}) and --critic-epochs"
+        given = (
+            f"--critic-learning-rate ({run.setting('critic_learning_rate'):g}) and --critic-epochs"
+        )
     else:
         given = f"--value-coefficient ({coefficient:g}) and --learning-rate"
+    if run.of_language:
+        return f"Larger {given}; a wider --value-hidden."
     return f"Larger {given}; --normalize-reward and --normalize-observation where they are off."

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
-from klamp.reporting.anomalies import critic, policy, returns, updates
+from klamp.reporting.anomalies import critic, language, policy, returns, updates
 from klamp.reporting.anomalies.finding import Finding
 from klamp.reporting.anomalies.history import History
 
 CHECKS: tuple[Callable[[History], Iterator[Finding]], ...] = (
     updates.not_finite,
     updates.refused,
+    language.mismatch,
     updates.ratio_not_one,
     updates.beyond_bound,
     updates.too_long,
@@ -20,6 +21,10 @@ CHECKS: tuple[Callable[[History], Iterator[Finding]], ...] = (
     critic.critic,
     policy.narrow,
     policy.held_random,
+    language.collapsed,
+    language.alike,
+    language.cut_off,
+    language.far_away,
     returns.no_episode_ended,
     returns.no_signal,
     returns.fell,
@@ -35,7 +40,7 @@ EXPLAINED_BY: dict[str, set[str]] = {
         "no-signal",
     },
     "critic-not-learning": {"no-signal", "policy-narrow"},
-    "no-signal": {"not-finite"},
+    "no-signal": {"not-finite", "groups-alike"},
     "no-episode-ended": {"not-finite"},
 }
 """Findings that are left out where one of the others was made, since they follow from it."""

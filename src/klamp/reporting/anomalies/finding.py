@@ -20,6 +20,8 @@ class Finding(NamedTuple):
 
 RANKS = (
     "not-finite",
+    "sampled-from-another-policy",
+    "groups-alike",
     "no-signal",
     "ratio-not-one",
     "reward-scale",
@@ -33,6 +35,9 @@ RANKS = (
     "updates-too-short",
     "solution-inexact",
     "drawn-back",
+    "completions-cut-off",
+    "reference-target-missed",
+    "far-from-reference",
     "no-episode-ended",
     "critic-worse-than-constant",
     "critic-not-learning",

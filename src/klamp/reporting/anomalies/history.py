@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from klamp.config.run import RunConfig
+from klamp.config.environment_name import LANGUAGE
+from klamp.config.run import Configuration
 from klamp.config.validation import is_number
 from klamp.errors import CheckpointError, printable
 from klamp.reporting.format import MADE
@@ -21,7 +22,7 @@ FEWEST = 5
 class History:
     """The updates of one run, in order. Columns have one number per update; NaN: missing."""
 
-    def __init__(self, config: RunConfig, lines: Sequence[Metrics]) -> None:
+    def __init__(self, config: Configuration, lines: Sequence[Metrics]) -> None:
         """``lines`` are those of `metrics.jsonl`, which may be a stranger's."""
         if not lines:
             raise CheckpointError(
@@ -41,8 +42,18 @@ class History:
         return self.config.algorithm
 
     def setting(self, name: str) -> Any:
-        """A field of the algorithm's config; None where it has none of that name."""
-        return getattr(self.algorithm, name, None)
+        """A setting of the algorithm, or of the run; None where neither has one of that name."""
+        return getattr(self.algorithm, name, getattr(self.config.settings, name, None))
+
+    @property
+    def of_language(self) -> bool:
+        """Whether it is a language model that was trained."""
+        return self.config.env.startswith(LANGUAGE)
+
+    @property
+    def larger_batches(self) -> str:
+        """The options that make the batches of this run larger."""
+        return "--prompts, --generations" if self.of_language else "--rollout-length, --num-envs"
 
     def column(self, name: str) -> np.ndarray:
         """One number of every update, as float64."""

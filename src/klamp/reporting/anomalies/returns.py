@@ -39,6 +39,8 @@ def stands_still(run: History) -> bool:
 def wider(run: History) -> str:
     """The options by which this algorithm tries more."""
     bonus = run.setting("entropy_coefficient") is not None
+    if run.of_language:
+        return "--entropy-coefficient, --temperature" if bonus else "--temperature"
     return "--entropy-coefficient, --initial-log-std" if bonus else "--initial-log-std"
 
 
@@ -50,14 +52,13 @@ def no_episode_ended(run: History) -> Iterator[Finding]:
     half = episodes[len(episodes) // 2]
     if episodes[-1] > half:
         return
-    settings = run.config.settings
     since = steps[np.flatnonzero(episodes == episodes[-1])[0]] if episodes[-1] else 0
+    copies = run.setting("num_envs") or 1
     yield finding(
         "no-episode-ended",
         "No episode ends, so there is no return to go by.",
         f"{episodes[-1]:,.0f} episodes ended in {steps[-1]:,.0f} steps, none since step "
-        f"{since:,.0f}, which is {(steps[-1] - since) / settings.num_envs:,.0f} steps of each "
-        "environment.",
+        f"{since:,.0f}, which is {(steps[-1] - since) / copies:,.0f} steps of each environment.",
         "Give the environment a time limit (`max_episode_steps` where it is registered), or train "
         "for longer than an episode.",
     )
@@ -105,5 +106,5 @@ def fell(run: History) -> Iterator[Finding]:
             f"{last:.4g} at update {run.update(-1):,}; the largest KL of an update after the best "
             f"was {np.nanmax(kl):.2g} nats.",
             "Evaluate an earlier checkpoint; then smaller steps (--max-kl, --learning-rate, a "
-            "--final-learning-rate of 0) or larger batches (--rollout-length, --num-envs).",
+            f"--final-learning-rate of 0) or larger batches ({run.larger_batches}).",
         )

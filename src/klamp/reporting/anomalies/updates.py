@@ -49,11 +49,12 @@ def not_finite(run: History) -> Iterator[Finding]:
     first = int(np.flatnonzero(bad)[0])
     what = printable(str(run.lines[first].get("non_finite", "something")), 300)
     environment = run.lines[first].get("kl") is None
+    normalized = ", and scale what comes in (--normalize-observation, --normalize-reward)"
+    scaled = "" if run.of_language else normalized
     remedy = (
         "Mend the environment: it returned that. The line of the update says how to meet it again."
         if environment
-        else "Lower the step size (--learning-rate, --critic-learning-rate), and scale what comes "
-        "in (--normalize-observation, --normalize-reward)."
+        else f"Lower the step size (--learning-rate, --critic-learning-rate){scaled}."
     )
     yield finding(
         "not-finite",
@@ -106,8 +107,8 @@ def why_refused(run: History, which: np.ndarray) -> tuple[str, str]:
         )
     return (
         "The KL was within δ, but the surrogate did not rise at any scale tried.",
-        "Larger batches (--rollout-length, --num-envs), more products (--cg-iterations), or more "
-        "damping (--damping): the direction found is not one of ascent.",
+        f"Larger batches ({run.larger_batches}), more products (--cg-iterations), or more damping "
+        "(--damping): the direction found is not one of ascent.",
     )
 
 
@@ -119,7 +120,7 @@ def ratio_not_one(run: History) -> Iterator[Finding]:
     construction: old and new log-probabilities are the same computation of the same θ.
     """
     still = ~run.made & (run.column("ratio_max") > 1.001)
-    if run.config.settings.shared_network or run.config.settings.recurrent_size:
+    if run.setting("shared_network") or run.setting("recurrent_size"):
         return
     if still.any():
         largest = run.column("ratio_max")[still].max()
