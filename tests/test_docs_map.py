@@ -118,7 +118,7 @@ def test_the_chinese_readme_has_figures_commands_and_code_of_the_english_one() -
     missing = [each for each in [*commands, *figures] if each not in chinese]
     pictures = [re.findall(r"!\[.+?\]\((\S+)\)", page) for page in (english, chinese)]
     assert pictures[0] == pictures[1]
-    assert "docs/learning-curve.png" in pictures[0]
+    assert "docs/cheetah.webp" in pictures[0]
     assert code(chinese) == code(english)
     assert len(commands) > 15
     assert len(figures) > 60
