@@ -21,7 +21,12 @@ import klamp.lm.iteration as language
 import klamp.training.iteration as loop
 from klamp.config.algorithms import ALGORITHMS
 from klamp.config.run import RunConfig
-from klamp.config.settings import CheckpointSettings, EvaluationSettings, Settings
+from klamp.config.settings import (
+    CheckpointSettings,
+    EvaluationSettings,
+    NetworkSettings,
+    Settings,
+)
 from klamp.envs.device.batched import BatchedEnvironment
 from klamp.training import seeds_vmapped
 
@@ -57,8 +62,21 @@ def made_of(config: RunConfig, environments: Any) -> Any:
     spaces = (repr(environments.observation_space), repr(environments.action_space))
     # Where fewer steps than a rollout are asked for, the settings would refuse the usual ones.
     usual = replace(settings, **OF_THE_LOOP | {"steps": max(settings.batch, 1)})
-    switches = (jax.config.jax_enable_x64, jax.config.jax_default_device)
-    return (config.algorithm, usual, where, spaces, *switches)
+    return (config.algorithm, usual, where, spaces, *switches())
+
+
+def drawn_from(config: RunConfig, environments: Any) -> Any:
+    """What tells one program that draws networks from another; None where they are a user's own."""
+    if config.network is not None:
+        return None
+    layers = tuple(getattr(config.settings, item.name) for item in fields(NetworkSettings))
+    spaces = (repr(environments.policy_observation_space), repr(environments.action_space))
+    return (layers, spaces, *switches())
+
+
+def switches() -> tuple[Any, ...]:
+    """What JAX is set to."""
+    return jax.config.jax_enable_x64, jax.config.jax_default_device
 
 
 MODULES = (
@@ -164,7 +182,7 @@ def lent_programs() -> Iterator[Lender]:
         return seconds
 
     def maker(config: RunConfig, environments: Any, network: Any) -> Callable[..., Any]:
-        made = made_of(config, environments)
+        made = drawn_from(config, environments)
         if network is not None or (drawn := lender.lend("draw", made)) is None:
             drawn = maker_alone(config, environments, network)
             lender.keep("draw", made, drawn)

@@ -12,6 +12,9 @@ import pytest
 from klamp.cli.main import COMMANDS, main
 from klamp.runs.checkpoint import latest_checkpoint
 
+SIZES = "--num-envs 2 --rollout-length 16 --hidden-sizes 4 --epochs 1 --minibatch-size 32"
+SMALL = [*SIZES.split(), "--steps", "32"]
+
 
 def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """The message of a command that must exit with 2, without a traceback and in one paragraph."""
@@ -149,8 +152,7 @@ def test_train_eval_resume(
 
 def test_no_state_of_standard_error_changes_a_run(tmp_path: Path) -> None:
     """Read; on a full disk; a pipe that nobody reads any more; closed from the start."""
-    small = "train CartPole-v1 --num-envs 2 --rollout-length 64 --steps 128 --epochs 1"
-    words = [*small.split(), "--out"]
+    words = ["train", "CartPole-v1", *SMALL, "--out"]
     assert main([*words, str(tmp_path / "read")]) == 0
     # One process in two states: whoever reads goes away between two runs, and at its end is gone.
     reading, gone = os.pipe()
@@ -183,10 +185,9 @@ def test_a_run_that_ends_on_a_full_disk_says_so_in_one_paragraph(
         real(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    small = ["--num-envs", "2", "--rollout-length", "64", "--steps", "128", "--quiet"]
-    assert main(["train", "CartPole-v1", *small, "--out", str(folder)]) == 74
+    assert main(["train", "CartPole-v1", *SMALL, "--quiet", "--out", str(folder)]) == 74
     text = capsys.readouterr().err
-    assert text.startswith("klamp: The run has come to its end at step 12")
+    assert text.startswith("klamp: The run has come to its end at step 32")
     assert "(No space left on device)" in text
     assert text.count("\n") == 1
     assert latest_checkpoint(folder).name == f"step_{0:012d}"

@@ -87,8 +87,7 @@ def computed(config: klamp.RunConfig, environment: Any) -> Iterator[Any]:
     Programs are less what nothing depends on. Metrics do not count: what changes them and not the
     run is no setting of the run.
     """
-    with jax.disable_jit():
-        run, state = start(config, environment=resolve(environment))
+    run, state = start(config, environment=resolve(environment))
     states = [state._replace(step=np.asarray(step)) for step in (0, 3_000_000)]
     behaviors = [run.collector.arguments(behavior_policy(config, at)) for at in states]
     yield given(behaviors)

@@ -141,7 +141,7 @@ def of(module: object) -> np.ndarray:
 
 def test_a_scripts_own_network_is_needed_again(tmp_path: Path) -> None:
     settings = {"num_envs": 4, "rollout_length": 32, "quiet": True, "out": tmp_path / "run"}
-    result = klamp.train(probe(), "trpo", steps=128, network=lambda *p: own(*p), **settings)  # noqa: PLW0108 - a name that leads nowhere
+    result = klamp.train(probe(), "a2c", steps=128, network=lambda *p: own(*p), **settings)  # noqa: PLW0108 - a name that leads nowhere
     with pytest.raises(klamp.ConfigError, match=r"built by `.*<lambda>`.*network="):
         klamp.load(result.folder)
     klamp.load(result.folder, network=own)
@@ -156,11 +156,11 @@ def test_the_command_line_makes_networks_by_their_name(
     monkeypatch.delitem(sys.modules, "mynets", raising=False)
     Path("mynets.py").write_text(f"import {__name__}\nmake = {__name__}.own\n")
     words = "--network mynets:make --steps 64 --num-envs 2 --rollout-length 16 --out run --quiet"
-    assert main(["train", probe(), "--algo", "trpo", *words.split()]) == 0
+    assert main(["train", probe(), "--algo", "a2c", *words.split()]) == 0
     config = json.loads(Path("run/config.json").read_text())
     assert config["network"] == "mynets:make"
     by_name = klamp.train(
-        probe(), klamp.TRPO(), network="mynets:make", steps=64, num_envs=2, rollout_length=16,
+        probe(), klamp.A2C(), network="mynets:make", steps=64, num_envs=2, rollout_length=16,
         out="again", quiet=True, seed=0,
     )  # fmt: skip
     for call in (
