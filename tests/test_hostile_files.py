@@ -23,6 +23,7 @@ from hostile_files import changed, dumps, foreign_files, hostile_tensors, joined
 FOLDER = Path(fuzz.__file__).parent
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::klamp.KlampWarning")
 def test_two_thousand_inputs_break_no_rule(tmp_path: Path) -> None:
     given = SimpleNamespace(inputs=2000, seed=7, only=None)
@@ -56,6 +57,7 @@ def test_what_escapes_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert found.broken == escaped > 5
 
 
+@pytest.mark.slow
 def test_under_the_audit_hook_nothing_happens_but_reading(tmp_path: Path) -> None:
     out = tmp_path / "hostile.md"
     command = [sys.executable, str(FOLDER / "hostile.py"), "--inputs", "200", "--out", str(out)]

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 JUDGE = Path(__file__).resolve().parents[1] / "benchmarks" / "judge.py"
 
 
@@ -15,6 +17,7 @@ def verdict(*words: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 def test_a_kept_promise_holds_and_the_log_knows_what_was_judged(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text('{"case": 1, "promise": "adv')  # as a kill leaves it

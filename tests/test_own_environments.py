@@ -132,6 +132,7 @@ def test_the_command_line_says_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     assert ours == theirs
 
 
+@pytest.mark.slow
 def test_a_module_in_the_working_folder_is_found_by_the_installed_command(tmp_path: Path) -> None:
     """The bug: console scripts lack the working folder, which `python -m klamp` has."""
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())

@@ -150,6 +150,7 @@ def test_train_eval_resume(
     assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_no_state_of_standard_error_changes_a_run(tmp_path: Path) -> None:
     """Read; on a full disk; a pipe that nobody reads any more; closed from the start."""
     words = ["train", "CartPole-v1", *SMALL, "--out"]

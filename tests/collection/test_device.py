@@ -106,6 +106,7 @@ def test_what_is_not_finite_is_refused_named_and_left_behind() -> None:
     assert refused > 0
 
 
+@pytest.mark.slow
 def test_a_position_restored_goes_on_to_the_same_bytes() -> None:
     environment = Walk()
     more = {"recurrent_size": 4, "sequence_length": 8, "normalize_reward": True}
@@ -149,6 +150,7 @@ def test_nothing_is_compiled_again_and_a_seed_shares_the_program() -> None:
     assert second.advance(fresh)[1]["outcome"] == "ACCEPTED"
 
 
+@pytest.mark.slow
 def test_train_load_resume_evaluate_an_object(tmp_path: Path) -> None:
     environment = CartPole(limit=30)
     given: dict[str, Any] = {

@@ -32,6 +32,11 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bernoulli": ("multibinary", {}),
     "joint": ("dict", {"action_bounds": "beta"}),
 }
+ALL = [
+    pytest.param(kind, marks=pytest.mark.slow if "beta" in str(KINDS[kind]) else ())
+    for kind in KINDS
+]
+"""Those with a Beta take several seconds to compile."""
 MODES = [AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
 ALGORITHM = klamp.TRPO(cg_iterations=4)
 ZERO, ONE = jnp.zeros(()), jnp.asarray(1.0)
@@ -97,7 +102,7 @@ def learned(kind: str, rollout: Rollout) -> tuple[Any, ...]:
     return parts.learn(parts.theta, state, rollout, None, ONE, jax.random.key(2), ZERO)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("mode", MODES)
 def test_it_is_trained(kind: str, mode: AutoresetMode) -> None:
     rollout = collected(kind, mode)
@@ -109,7 +114,7 @@ def test_it_is_trained(kind: str, mode: AutoresetMode) -> None:
     assert np.all(np.isfinite(moved))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_the_step_is_that_of_the_rows_that_are_transitions(kind: str) -> None:
     settings, theta, model, *_ = compiled(kind)
     rollout = collected(kind, AutoresetMode.NEXT_STEP)

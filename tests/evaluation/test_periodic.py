@@ -78,7 +78,14 @@ def stop_at_half(event: klamp.UpdateEvent) -> None:
         event.stop("half")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "copies",
+        "vector",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("recurrent", "device")),
+    ],
+)
 def test_the_run_does_not_know_that_it_is_evaluated_and_filmed(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

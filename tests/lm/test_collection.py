@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from lm.small_models import completions
 
 from klamp.lm.collection import TaskCollector, scores, with_spread, written
@@ -23,6 +24,7 @@ def earning(returns: list[float], length: int = 2) -> Completions:
     return played._replace(reward=reward, prompt=jnp.arange(8) + 100 * length)
 
 
+@pytest.mark.slow
 def test_groups_that_are_all_alike_are_replaced_while_draws_are_left() -> None:
     draws = [
         earning([0, 1, 1, 1, 0, 0, 2, 2]),

@@ -23,6 +23,7 @@ print(sum("cache_miss" in name for name in found), sum("cache_hit" in name for n
 """
 
 
+@pytest.mark.slow
 def test_the_second_start_compiles_nothing(tmp_path: Path) -> None:
     free = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     said = [

@@ -58,6 +58,7 @@ def test_each_run_is_that_of_its_seed_alone(tmp_path: Path, algorithm: Any) -> N
         assert (folder / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_them_goes_on_alone(tmp_path: Path) -> None:
     folders = klamp.train_seeds(CartPole(), PPO, seeds=2, out=tmp_path, steps=64, **SMALL)
     more = klamp.resume(folders[1], steps=128, quiet=True, environment=CartPole())
@@ -100,6 +101,7 @@ class Spoilt(CartPole):
         self.bound = bound
 
 
+@pytest.mark.slow
 def test_a_run_that_is_given_up_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,7 +36,13 @@ POLICIES = {
 }
 
 
-@pytest.mark.parametrize("name", [*POLICIES, "masked in the observation"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(n, marks=pytest.mark.slow if n == "image" else ()) for n in POLICIES),
+        "masked in the observation",
+    ],
+)
 def test_exports_of_every_kind_act_as_the_policy(name):
     if name in POLICIES:
         seen, done, settings = POLICIES[name]
