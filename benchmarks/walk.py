@@ -111,6 +111,8 @@ def beside(command: str, folder: Path, variables: dict[str, str]) -> Iterator[st
     finally:
         board.send_signal(signal.SIGINT)
         assert board.wait() == 130
+        if board.stdout is not None:
+            board.stdout.close()
 
 
 def lines(folder: Path) -> list[dict[str, object]]:
