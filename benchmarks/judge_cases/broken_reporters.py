@@ -53,9 +53,9 @@ def _too_early(names: Any) -> None:
     kind = import_module("klamp.training.callbacks").UpdateEvent
     true, held = kind.__init__, []
 
-    def broken(self: Any, metrics: Any, config: Any, folder: Any, policy: Any) -> None:
+    def broken(self: Any, metrics: Any, config: Any, folder: Any, policy: Any, *more: Any) -> None:
         held.append(policy())
-        true(self, metrics, config, folder, lambda: held[-2] if len(held) > 1 else held[-1])
+        true(self, metrics, config, folder, lambda: held[-2] if len(held) > 1 else held[-1], *more)
 
     kind.__init__ = broken
 
