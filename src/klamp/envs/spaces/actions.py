@@ -74,7 +74,7 @@ def _clipped(space: spaces.Box) -> Callable[[HostOrDevice], HostOrDevice]:
 
     def box(action: HostOrDevice) -> HostOrDevice:
         kind = _kind(space, action)
-        xp: Any = np if isinstance(action, np.ndarray) else jax.numpy
+        xp: Any = np if isinstance(action, np.ndarray | np.generic) else jax.numpy
         inside = xp.minimum(xp.maximum(action.reshape(-1, *shape), low), high)
         return inside.astype(kind, copy=False)
 
@@ -84,7 +84,7 @@ def _clipped(space: spaces.Box) -> Callable[[HostOrDevice], HostOrDevice]:
 def _kind(space: Any, action: HostOrDevice) -> Any:
     """The space's dtype; in JAX, where 64 bits become 32, as JAX has it."""
     # Asked at every step, and `isinstance(action, jax.Array)` takes longer than clipping.
-    on_host = isinstance(action, np.ndarray)
+    on_host = isinstance(action, np.ndarray | np.generic)
     return space.dtype if on_host else jax.dtypes.canonicalize_dtype(space.dtype)
 
 
