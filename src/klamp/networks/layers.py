@@ -121,6 +121,10 @@ def convolve_directly(
     )
 
 
+ENOUGH_CHANNELS = 32
+"""Channels from where on products pixel by pixel are sooner done than joined patches are made."""
+
+
 def convolve_by_product(
     x: Float[Array, "B h w i"], weight: Float[Array, "k k i o"], stride: int
 ) -> Float[Array, "B y x o"]:
@@ -143,12 +147,9 @@ def convolve_by_product(
         y = jnp.concatenate(seen, axis=-1) @ weight.reshape(-1, filters)
     else:
         pixels = weight.reshape(-1, channels, filters)
-        y = sum((part @ pixels[k] for k, part in enumerate(seen[1:], 1)), seen[0] @ pixels[0])
+        first, *others = (part @ pixels[k] for k, part in enumerate(seen))
+        y = sum(others, first)
     return y.reshape(rows, height, width, filters)
-
-
-ENOUGH_CHANNELS = 32
-"""Channels from where on products pixel by pixel are sooner done than joined patches are made."""
 
 
 def _in_blocks(

@@ -60,7 +60,7 @@ def _shifted(space: Any, start: Any) -> Callable[[HostOrDevice], HostOrDevice]:
     moves = bool(np.any(start))
 
     def integers(action: HostOrDevice) -> HostOrDevice:
-        kind = _kind(space, action)
+        kind = _kind(space, _library(action))
         moved = action.astype(kind)
         moved = moved.reshape(-1, *space.shape) if space.shape else moved
         return moved + np.asarray(start, kind) if moves else moved
@@ -73,19 +73,28 @@ def _clipped(space: spaces.Box) -> Callable[[HostOrDevice], HostOrDevice]:
     low, high, shape = space.low, space.high, space.shape
 
     def box(action: HostOrDevice) -> HostOrDevice:
-        kind = _kind(space, action)
-        xp: Any = np if isinstance(action, np.ndarray | np.generic) else jax.numpy
+        xp = _library(action)
         inside = xp.minimum(xp.maximum(action.reshape(-1, *shape), low), high)
-        return inside.astype(kind, copy=False)
+        return inside.astype(_kind(space, xp), copy=False)
 
     return box
 
 
-def _kind(space: Any, action: HostOrDevice) -> Any:
+_OF_NUMPY = (np.ndarray, np.generic)
+
+
+def _library(action: HostOrDevice) -> Any:
+    """The library that an action is an array of, ``numpy`` or ``jax.numpy``.
+
+    Asked at every step: `isinstance(action, jax.Array)` would take half a microsecond there, and
+    `action.__array_namespace__()` one.
+    """
+    return np if isinstance(action, _OF_NUMPY) else jax.numpy
+
+
+def _kind(space: Any, library: Any) -> Any:
     """The space's dtype; in JAX, where 64 bits become 32, as JAX has it."""
-    # Asked at every step, and `isinstance(action, jax.Array)` takes longer than clipping.
-    on_host = isinstance(action, np.ndarray | np.generic)
-    return space.dtype if on_host else jax.dtypes.canonicalize_dtype(space.dtype)
+    return space.dtype if library is np else jax.dtypes.canonicalize_dtype(space.dtype)
 
 
 def random_actions(
