@@ -5,7 +5,7 @@ each a process. Nothing resets by itself: when an episode begins, and from which
 above, so any episode can be played again from its seed and its actions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ class LocalCopies:
     def __init__(self, envs: Sequence[Any]) -> None:
         self.envs = list(envs)
         self.num_envs = len(self.envs)
+        self._indices = range(self.num_envs)
         self.single_observation_space: Any = self.envs[0].observation_space
         self.single_action_space: Any = self.envs[0].action_space
         space = self.single_observation_space
@@ -46,8 +47,7 @@ class LocalCopies:
         """Step every copy with its row of ``action``."""
         # What is not one array is split as Gymnasium split it when it was batched.
         rows = action if isinstance(action, np.ndarray) else list(iterate(self._batched, action))
-        for index in range(self.num_envs):
-            self._step(index, rows[index])
+        self._step(self._indices, rows)
         self._collate()
         return Stepped(
             self._reward.copy(), self._terminated.copy(), self._truncated.copy(), self._infos
@@ -58,7 +58,7 @@ class LocalCopies:
         self._infos[index] = self._reset(index, seed)
         self._reward[index], self._terminated[index], self._truncated[index] = 0.0, False, False
         for action in actions:
-            self._step(index, action)
+            self._step([index], [action])
         self._collate()
         return Replayed(
             float(self._reward[index]),
@@ -84,15 +84,17 @@ class LocalCopies:
             raise fault(index, "reset", error) from error
         return info
 
-    def _step(self, index: int, action: Any) -> None:
+    def _step(self, indices: Iterable[int], actions: Iterable[Any]) -> None:
+        """Step some copies, each with its action; most of the time of a rollout is spent here."""
+        envs, infos, take = self.envs, self._infos, self._take
+        reward, terminated, truncated = self._reward, self._terminated, self._truncated
+        index = 0
         try:
-            observed, self._reward[index], terminated, truncated, info = self.envs[index].step(
-                action
-            )
-            check_end(terminated, truncated, info)
-            self._terminated[index], self._truncated[index] = terminated, truncated
-            self._infos[index] = info
-            self._take(index, observed)
+            for index, action in zip(indices, actions, strict=True):
+                observed, reward[index], ended, cut, info = envs[index].step(action)
+                check_end(ended, cut, info)
+                terminated[index], truncated[index], infos[index] = ended, cut, info
+                take(index, observed)
         except Exception as error:
             raise fault(index, "step", error) from error
 
