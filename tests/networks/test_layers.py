@@ -8,10 +8,12 @@ import pytest
 from klamp.networks import CNN, MLP, Dense, ImagesAndNumbers
 from klamp.networks.layers import (
     FEATURES,
+    IMAGES_AT_ONCE,
     Convolution,
     as_float,
     convolve_by_product,
     convolve_directly,
+    few_at_a_time,
 )
 from klamp.types import Inputs
 
@@ -70,6 +72,24 @@ def test_a_convolution_is_a_matrix_product(size: int, stride: int, shape: tuple)
     weight = jax.random.normal(keys[1], (size, size, 3, 5))
     expected = convolve_directly(x, weight, stride)
     np.testing.assert_allclose(convolve_by_product(x, weight, stride), expected, atol=1e-4)
+
+
+def test_images_a_few_at_a_time_are_images_together() -> None:
+    """Values and derivatives, forward and backward, of a number that is no multiple of the few."""
+    layer = Convolution(3, 5, 3, 2, "SAME", jax.random.key(0))
+    images, change, weights = (
+        jax.random.normal(key, (IMAGES_AT_ONCE * 2 + 1, 6, 4, 3))
+        for key in jax.random.split(jax.random.key(1), 3)
+    )
+    weights = layer(weights)
+
+    def derivatives(convolved):
+        value, forward = jax.jvp(convolved, (images,), (change,))
+        return value, forward, jax.grad(lambda x: jnp.sum(convolved(x) * weights))(images)
+
+    found = derivatives(lambda x: few_at_a_time(layer, x))
+    for one, other in zip(found, derivatives(layer), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
 
 from klamp.runtime.traced import Program, means_the_same, trace
 
@@ -30,6 +31,17 @@ def test_the_operations_of_inlined_functions_compute_what_the_function_does():
     found, wanted = run(program, x, y), function(x, y)
     assert jax.tree.structure(found) == jax.tree.structure(wanted)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, wanted)
+
+
+def test_what_only_derivatives_look_at_is_left_out():
+    @jax.checkpoint
+    def function(x):
+        return checkpoint_name(jnp.tanh(x), "kept") * 2
+
+    x = np.linspace(-3, 3, 5, dtype=np.float32)
+    program = trace(function, x)
+    assert [operation.name for operation in program.operations] == ["tanh", "mul"]
+    np.testing.assert_allclose(run(program, x), function(x), rtol=1e-6)
 
 
 def test_integers_are_not_taken_for_numbers_or_truth():

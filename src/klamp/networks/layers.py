@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped, UInt32
 
 from klamp.runtime.device import cpu
@@ -122,55 +124,45 @@ def convolve_directly(
 
 
 ENOUGH_CHANNELS = 32
-"""Channels from where on products pixel by pixel are sooner done than joined patches are made."""
+"""Numbers from where on a product of their own is sooner done than they are joined with others."""
+KEPT = "convolution"
+"""The name of what a convolution returns, for derivatives that are to keep it."""
+IMAGES_AT_ONCE = 4
+"""Images that a CPU takes through all convolutions together: as many as its cache holds."""
 
 
 def convolve_by_product(
     x: Float[Array, "B h w i"], weight: Float[Array, "k k i o"], stride: int
 ) -> Float[Array, "B y x o"]:
-    """The same by matrix products: y = Σ_ij x_ij W_ij, x_ij what the kernel's pixel (i, j) sees.
+    """The same by matrix products: y = Σ_ij x_ij W_ij, x_ij what the kernel's part (i, j) sees.
 
     On a CPU, XLA's convolution is 15 times slower than this inside a loop, where every update runs
-    (and twice as fast outside of one). Pixels of few channels are joined to one patch first, for
-    one product over all of them: a product over three channels would read more than it computes.
+    (and twice as fast outside of one). A part is as many pixels of a row as the stride moves by,
+    where it divides the kernel: they lie side by side, so that nothing is moved to join them. Parts
+    of few numbers are joined with the others of their row of the kernel, since products over few
+    numbers read more than they compute.
     """
-    weight, x, stride = _in_blocks(x, weight, stride)
     rows, size, _, channels, filters = x.shape[0], *weight.shape
-    height, width = ((n - size) // stride + 1 for n in x.shape[1:3])
-    last_row, last_column = stride * (height - 1) + 1, stride * (width - 1) + 1
+    width = stride if size % stride == 0 else 1
+    parts, step = size // width, stride // width
+    height, across = ((n - size) // stride + 1 for n in x.shape[1:3])
+    columns = x.shape[2] // width
+    x = x[:, :, : columns * width].reshape(rows, x.shape[1], columns, width * channels)
+    weight = weight.reshape(size, parts, width * channels, filters)
+    last_row, last_column = stride * (height - 1) + 1, step * (across - 1) + 1
     seen = [
-        x[:, i : i + last_row : stride, j : j + last_column : stride].reshape(-1, channels)
+        [x[:, i : i + last_row : stride, j : j + last_column : step] for j in range(parts)]
         for i in range(size)
-        for j in range(size)
     ]
-    if channels < ENOUGH_CHANNELS:
-        y = jnp.concatenate(seen, axis=-1) @ weight.reshape(-1, filters)
-    else:
-        pixels = weight.reshape(-1, channels, filters)
-        first, *others = (part @ pixels[k] for k, part in enumerate(seen))
-        y = sum(others, first)
-    return y.reshape(rows, height, width, filters)
-
-
-def _in_blocks(
-    x: Float[Array, "B h w i"], weight: Float[Array, "k k i o"], stride: int
-) -> tuple[Float[Array, "a a c o"], Float[Array, "B y x c"], int]:
-    """Where the stride divides the kernel: blocks of stride × stride pixels as channels.
-
-    The convolution over blocks has the stride 1: an 8 × 8 kernel with stride 4 sees 4 blocks, and
-    not 64 pixels.
-    """
-    rows, size, _, channels, filters = x.shape[0], *weight.shape
-    if stride == 1 or size % stride:
-        return weight, x, stride
-    blocks = size // stride
-    tall, wide = ((n - size) // stride + blocks for n in x.shape[1:3])
-    x = x[:, : tall * stride, : wide * stride]
-    x = x.reshape(rows, tall, stride, wide, stride, channels).transpose(0, 1, 3, 2, 4, 5)
-    split = weight.reshape(blocks, stride, blocks, stride, channels, filters)
-    channels = stride * stride * channels
-    weight = split.transpose(0, 2, 1, 3, 4, 5).reshape(blocks, blocks, channels, filters)
-    return weight, x.reshape(rows, tall, wide, channels), 1
+    if width * channels < ENOUGH_CHANNELS:
+        seen = [[jnp.concatenate(row, axis=-1)] for row in seen]
+        weight = weight.reshape(size, 1, -1, filters)
+    first, *others = (
+        part.reshape(-1, part.shape[-1]) @ weight[i, j]
+        for i, row in enumerate(seen)
+        for j, part in enumerate(row)
+    )
+    return sum(others, first).reshape(rows, height, across, filters)
 
 
 class Convolution(eqx.Module):
@@ -196,11 +188,37 @@ class Convolution(eqx.Module):
             missing = [max((-(-n // stride) - 1) * stride + size - n, 0) for n in x.shape[1:3]]
             rows, columns = ((m // 2, m - m // 2) for m in missing)
             x = jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
-        # A symbolic number of rows means that the layer is being exported: nothing is computed.
-        rows: Any = x.shape[0]
-        by_product = cpu() and isinstance(rows, int)
-        convolve = convolve_by_product if by_product else convolve_directly
-        return jax.nn.relu(convolve(x, self.weight, stride) + self.bias)
+        convolve = convolve_by_product if by_product(x) else convolve_directly
+        return jax.nn.relu(checkpoint_name(convolve(x, self.weight, stride), KEPT) + self.bias)
+
+
+def by_product(images: Shaped[Array, "B h w i"]) -> bool:
+    """Whether images are convolved by matrix products: on a CPU.
+
+    A symbolic number of rows means that the layer is being exported: nothing is computed.
+    """
+    rows: Any = images.shape[0]
+    return cpu() and isinstance(rows, int)
+
+
+def few_at_a_time(
+    function: Callable[[Array], Array], images: Shaped[Array, "B h w i"]
+) -> Float[Array, "B y x o"]:
+    """``function`` of images, a few after another, so that what they become stays in the cache.
+
+    Its derivative keeps what each convolution returned, and joins its pixels again.
+    """
+    kept = jax.checkpoint_policies.save_only_these_names(KEPT)
+
+    @partial(jax.checkpoint, policy=kept)
+    def few(some: Array) -> Array:
+        return function(some)
+
+    whole = len(images) - len(images) % IMAGES_AT_ONCE
+    stacked = images[:whole].reshape(-1, IMAGES_AT_ONCE, *images.shape[1:])
+    x = jax.lax.map(few, stacked)
+    x = x.reshape(whole, *x.shape[2:])
+    return x if whole == len(images) else jnp.concatenate([x, few(images[whole:])])
 
 
 NATURE = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
@@ -239,12 +257,21 @@ class CNN(eqx.Module):
 
     def __call__(self, inputs: Inputs) -> Float[Array, "B h"]:
         """Features of each image."""
-        x = as_float(inputs.observation)
+        images = inputs.observation
+        if by_product(images):
+            x = few_at_a_time(self._convolved, images)
+        else:
+            x = self._convolved(images)
+        return jax.nn.relu(self.dense(x.reshape(x.shape[0], -1)))
+
+    def _convolved(self, images: Shaped[Array, "B *S"]) -> Float[Array, "B y x o"]:
+        """What the last convolution makes of images."""
+        x = as_float(images)
         if self.channels_first:
             x = jnp.moveaxis(x, 1, -1)
         for convolution in self.convolutions:
             x = convolution(x)
-        return jax.nn.relu(self.dense(x.reshape(x.shape[0], -1)))
+        return x
 
 
 class ImagesAndNumbers(eqx.Module):

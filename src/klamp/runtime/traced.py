@@ -13,8 +13,11 @@ INLINED = {
     "pjit": "jaxpr",
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
+    "remat2": "jaxpr",
 }
 """Calls of functions, by the parameter that holds the function."""
+NAMED = "name"
+"""Gives a value a name for ``jax.checkpoint``, and computes nothing."""
 
 
 class UntranslatableError(Exception):
@@ -85,7 +88,10 @@ def _read(program: Program, jaxpr: Any, constants: Any, inputs: list[int]) -> li
         name = equation.primitive.name
         if name in INLINED:
             inner = equation.params[INLINED[name]]
-            results = _read(program, inner.jaxpr, inner.consts, operands)
+            body = getattr(inner, "jaxpr", inner)  # without constants, it is the function itself
+            results = _read(program, body, getattr(inner, "consts", ()), operands)
+        elif name == NAMED:
+            results = operands
         else:
             results = [_new(program, variable.aval) for variable in equation.outvars]
             called = (equation.primitive, equation.params)
