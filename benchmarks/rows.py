@@ -25,6 +25,7 @@ SYSTEMS = {
     "tianshou": System("Tianshou", "tianshou", "torch"),
     "skrl": System("skrl", "skrl", "torch"),
     "sb3_contrib": System("sb3-contrib", "sb3_contrib", "torch"),
+    "sb3_recurrent": System("sb3-contrib's RecurrentPPO", "sb3_recurrent", "torch"),
     "bare": System("bare environment", "bare", "klamp"),
     "klamp_envpool": System(
         "klamp over EnvPool", "klamp", "klamp", {"own_env": "envpool:HalfCheetah-v5"}
@@ -135,6 +136,43 @@ def halfcheetah(num_envs: int, length: int) -> Row:
     )
 
 
+WIDE = Row(
+    name="ppo-halfcheetah-wide",
+    title="PPO, HalfCheetah-v5: 4 environments × 512 steps, 10 epochs, minibatch 64, 256×256 tanh",
+    systems=("klamp", "sb3"),
+    goals=(Goal("klamp", "sb3", 4),),
+    env="HalfCheetah-v5",
+    num_envs=4,
+    rollout_length=512,
+    hidden_sizes=(256, 256),
+)
+IMAGES = Row(
+    name="ppo-images",
+    title="PPO, images of 84×84×4: 8 environments × 128 steps, 4 epochs, minibatch 256, "
+    "convolutions that policy and critic share",
+    systems=("klamp", "sb3"),
+    goals=(Goal("klamp", "sb3", 1.1, 1.5),),
+    env="systems.noise_images:NoiseImages-v0",
+    rollout_length=128,
+    epochs=4,
+    minibatch_size=256,
+    hidden_sizes=(),
+    extra={"policy": "CnnPolicy", "shared": True},
+    notes=("The environment shows images that were drawn before, so that stepping is free.",),
+)
+RECURRENT = Row(
+    name="ppo-cartpole-recurrent",
+    title="PPO with memory, CartPole-v1: 8 environments × 128 steps, 10 epochs, minibatch 128, "
+    "a GRU of 64 against an LSTM of 64, 64×64 tanh",
+    systems=("klamp", "sb3_recurrent"),
+    goals=(Goal("klamp", "sb3_recurrent", 20),),
+    rollout_length=128,
+    minibatch_size=128,
+    extra={"recurrent_size": 64},
+    notes=("Policy and critic share the cell, in both.",),
+)
+
+
 def fused(num_envs: int, length: int, minibatch: int) -> Row:
     """PPO on a CartPole written in JAX, collection and update in one program."""
     return Row(
@@ -179,9 +217,13 @@ ROWS = (
     ),
     trpo("trpo-cartpole-2x1024", "CartPole-v1", 2, 1024, 8, ""),
     trpo("trpo-cartpole-8x512", "CartPole-v1", 8, 512, 8, ""),
+    trpo("trpo-cartpole-8x256", "CartPole-v1", 8, 256, 9, ""),
     trpo("trpo-pendulum-8x256", "Pendulum-v1", 8, 256, None, PENDULUM),
     halfcheetah(1, 2048),
     halfcheetah(4, 512),
+    WIDE,
+    IMAGES,
+    RECURRENT,
     Row(
         name="ppo-halfcheetah-envpool",
         title="PPO, HalfCheetah-v5, both cores: 8 environments × 256 steps, 10 epochs, "

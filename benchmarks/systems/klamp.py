@@ -30,8 +30,10 @@ def configuration(work: Work) -> Any:
         seed=work["seed"],
         num_envs=work["num_envs"],
         rollout_length=work["rollout_length"],
-        hidden_sizes=tuple(work["hidden_sizes"]),
+        hidden_sizes=tuple(work["hidden_sizes"]) or (64, 64),  # images have their own
         activation="tanh",
+        shared_network=work.get("shared", False),
+        recurrent_size=work.get("recurrent_size", 0),
         advantage_normalization="minibatch" if work["algorithm"] == "ppo" else "batch",
         critic_epochs=work["epochs"],
         critic_minibatch_size=work["minibatch_size"],

@@ -26,7 +26,13 @@ def learn(model: Any, iterations: int, batch: int, marks: Marks) -> None:
     model.learn(total_timesteps=iterations * batch, callback=Callback())
 
 
-def measure_model(work: Work, kind: Any, began: float, **settings: Any) -> Measurement:
+def measure_model(
+    work: Work,
+    kind: Any,
+    began: float,
+    own_policy: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Measurement:
     """Warm up and measure an on-policy model of Stable-Baselines3 or sb3-contrib."""
     import torch
     from stable_baselines3.common.env_util import make_vec_env
@@ -34,7 +40,7 @@ def measure_model(work: Work, kind: Any, began: float, **settings: Any) -> Measu
 
     torch.set_num_threads(len(work["cores"]))
     model = kind(
-        "MlpPolicy",
+        work.get("policy", "MlpPolicy"),
         make_vec_env(
             work["env"],
             n_envs=work["num_envs"],
@@ -43,7 +49,8 @@ def measure_model(work: Work, kind: Any, began: float, **settings: Any) -> Measu
         ),
         n_steps=work["rollout_length"],
         batch_size=work["minibatch_size"],
-        policy_kwargs={"net_arch": list(work["hidden_sizes"])},  # tanh is its default
+        # tanh is its default
+        policy_kwargs={"net_arch": list(work["hidden_sizes"])} | (own_policy or {}),
         device="cpu",
         seed=work["seed"],
         **settings,
