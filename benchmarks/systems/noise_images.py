@@ -33,7 +33,7 @@ class NoiseImages(gym.Env[np.ndarray, np.int64]):
         """The next image."""
         reward = float(int(action) == self._shown % 6)
         self._step, self._shown = self._step + 1, (self._shown + 7) % 16
-        return self._images[self._shown].copy(), reward, False, self._step >= LENGTH, {}
+        return self._images[self._shown].copy(), reward, self._step >= LENGTH, False, {}
 
 
 gym.register("NoiseImages-v0", entry_point=NoiseImages)
