@@ -35,11 +35,10 @@ class TensorBoardLog:
 
     def update(self, event: Told) -> None:
         """Add a point to each curve."""
-        if self._file is None:
-            self._begin(event.folder, event.metrics["update"])
+        file = self._file or self._begin(event.folder, event.metrics["update"])
         self._add(event.metrics)
         if time.monotonic() - self._flushed >= FLUSHED_S:
-            self._file.flush()
+            file.flush()
             self._flushed = time.monotonic()
 
     def close(self) -> None:
@@ -47,7 +46,7 @@ class TensorBoardLog:
         if self._file is not None:
             self._file.close()
 
-    def _begin(self, run: Path, update: int) -> None:
+    def _begin(self, run: Path, update: int) -> Any:
         """A new file with the points of all updates before this one."""
         folder = run / "tensorboard"
         shutil.rmtree(folder, ignore_errors=True)
@@ -55,6 +54,7 @@ class TensorBoardLog:
         self._file = self._open(str(folder / "events"))
         for line in metrics_until(run / "metrics.jsonl", update - 1):
             self._add(line)
+        return self._file
 
     def _add(self, line: Mapping[str, Any]) -> None:
         """One record with every finite number of a line."""
