@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "terminal-80.png"
@@ -60,7 +61,8 @@ def as_html(shown: str) -> str:
     """Characters and colours of a terminal."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="truecolor")
     console.print(Text.from_ansi(shown))
-    return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+    form = "<pre>{code}</pre>"
+    return console.export_html(theme=MONOKAI, inline_styles=True, code_format=form)
 
 
 def main() -> None:
