@@ -122,7 +122,11 @@ def main() -> None:
     for seed in range(0 if given.pages else given.seeds):
         for name in chosen:
             for label in missing(name, seed, given.only):
-                found = in_a_process(name, label, seed)
+                try:
+                    found = in_a_process(name, label, seed)
+                except subprocess.CalledProcessError as error:
+                    print(name, label, seed, error, flush=True)
+                    continue
                 line = {"label": label, "seed": seed, **found, "commit": about.get("commit")}
                 with (FOLDER / f"{name}.jsonl").open("a") as file:
                     file.write(json.dumps(line) + "\n")
