@@ -5,14 +5,14 @@ from typing import Any
 Run = tuple[str, str, dict[str, Any]]
 """Task, preset, and what differs from their own settings."""
 
-SORT: dict[str, Any] = {"steps": 61_440, "supervised_steps": 60}
-"""40 updates of 256 completions."""
+SORT: dict[str, Any] = {"steps": 61_440}
+"""40 updates of 256 completions, from the supervised start of the task."""
 BOUND: dict[str, Any] = {"max_kl": 0.01}
 SURE: dict[str, Any] = {"supervised_steps": 400, "learning_rate": 1e-3}
 """A start that is nearly perfect, and a step size that is too large."""
 LARGE: dict[str, Any] = {"prompts": 1024, "steps": 20 * 6144, "max_kl": 0.03}
 """20 updates of 1,024 completions."""
-ADAPTED: dict[str, Any] = {"supervised_steps": 60, "adapter_rank": 4}
+ADAPTED: dict[str, Any] = {"adapter_rank": 4}
 """Adapters alone are trained, from the usual start."""
 
 EXPERIMENTS: dict[str, dict[str, Run]] = {

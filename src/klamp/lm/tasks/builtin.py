@@ -44,7 +44,7 @@ def _guess(game: Guess) -> Task:
 
 
 TASKS: dict[str, Task] = {
-    "sort": _task(Sort(), VOCABULARY, 1, WarmStart(60, learning_rate=4.6e-3)),
+    "sort": _task(Sort(), VOCABULARY, 1, WarmStart(72, batch=64, learning_rate=8e-3)),
     "addition": _task(Addition(), VOCABULARY, 1, WarmStart(200, learning_rate=1e-2)),
     "walks": _task(Walks(), tuple("0abcdefghijklmno"), 1, WarmStart(150), exact=False),
     "guess": _guess(Guess()),
