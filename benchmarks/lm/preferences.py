@@ -38,8 +38,6 @@ POINTS = 12
 
 def trained(seed: int) -> dict[str, list[dict[str, float]]]:
     """The curves of the runs with one start and one reward model."""
-    from functools import partial
-
     import jax
 
     import klamp.lm
@@ -59,7 +57,7 @@ def trained(seed: int) -> dict[str, list[dict[str, float]]]:
 
     game, made, shown, fit = Compliments(), *jax.random.split(jax.random.key(seed), 3)
     decoder = random_decoder(small_decoder(1 + len(VOCABULARY)), made)
-    show = partial(demonstrate, game, shown)
+    show = jax.tree_util.Partial(demonstrate, game, shown)
     decoder, _ = warm_started(decoder, show, WarmStart(steps=60), shown)
     learned = reward_function(fitted_to_samples(decoder, game, fit), game)
 

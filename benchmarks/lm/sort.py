@@ -62,8 +62,8 @@ def main() -> None:
     about = "; ".join(f"{key}: {value}" for key, value in (machine() | provenance()).items())
     head = (
         "# `klamp lm train sort --max-kl 0.01`\n\n`python benchmarks/lm/sort.py`: seconds from the "
-        "start of the process, on two cores. The first row has no compiled programs yet; the others "
-        "have those of the rows before."
+        "start of the process, on two cores. The first row has no compiled programs yet; the "
+        "others have those of the rows before."
     )
     write(RESULTS / "lm" / "sort.md", "\n".join([head, "", *rows, "", about, ""]))
 

@@ -21,12 +21,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "PPO, clip": ("ppo", {"learning_rate": 1e-3}),
     "PPO, `max_kl` 0.01, drawn back": ("ppo", {"learning_rate": 1e-3, "max_kl": 0.01}),
     "PPO, `max_kl` 1, never drawn back": ("ppo", {"learning_rate": 1e-3, "max_kl": 1.0}),
-    "PPO, clip, for a loss with a reference": (
-        "ppo",
-        {"learning_rate": 1e-3, "reference_coefficient": 0.01, "reference_kl": "loss"},
-    ),
     "TRPO, a quarter of the batch for the Fisher matrix": ("trpo", {"prompts": 256}),
-    "TRPO, all of it": ("trpo", {"prompts": 256, "fisher_subsample": 1}),
     "GRPO, clip": ("grpo", {}),
 }
 FIRST = "PPO, clip"

@@ -25,8 +25,9 @@ def test_each_program_is_made_once_in_another_thread() -> None:
         assert made.result()(jnp.float32(3)) == 6
         assert made.result()(jnp.float32(3)).dtype == jnp.float32
     for what, played in (("all", short), ("critic", long)):
-        assert programs.begin(what, played, jnp.float32(1)) is not made
-        programs.begin(what, played, jnp.float32(1)).result()
+        other = programs.begin(what, played, jnp.ones(played.action.shape))
+        assert other is not made
+        assert other.result()(jnp.ones(played.action.shape)).shape == played.action.shape
     assert [what for what, _ in traced] == ["critic", "all", "critic"]
     assert not {name for _, name in traced} & {threading.current_thread().name}
 

@@ -3,7 +3,6 @@
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +204,8 @@ def _warm_started(decoder: Decoder, task: Task, settings: Settings) -> Decoder:
     if warm is None or steps == 0:
         return decoder
     warm = warm if steps is None else replace(warm, steps=steps)
-    show = partial(demonstrate, task.environment, key(settings.seed, Purpose.CHECK))
+    # A pytree, so that the key is an argument of the compiled program, which all seeds share.
+    show = jax.tree_util.Partial(demonstrate, task.environment, key(settings.seed, Purpose.CHECK))
     return warm_started(decoder, show, warm, key(settings.seed, Purpose.INITIALISE, 2))[0]
 
 
