@@ -96,7 +96,7 @@ def columns_of(experiment: str, rows: dict[str, list[Line]]) -> dict[str, Cell]:
         "greedy": values("greedy", 3, percent),
     }
     if experiment == "tasks":
-        found["ended by itself, sampled"] = values("ended_sampled", 3, True)
+        found["ended by itself, sampled, %"] = values("ended_sampled", 3, True)
     if experiment in ("tasks", "reference"):
         found["KL to the start, last third"] = values("kl_reference_late")
     if experiment == "updates":
