@@ -57,7 +57,8 @@ def with_klamp(folder: Path, seed: int) -> dict[str, Any]:
     from klamp.lm import setup
     from klamp.lm.pretrained import load_pretrained
 
-    setup._begun = lambda *_: load_pretrained(folder).decoder
+    # As a run that is resumed: its start is there already.
+    setup._kept = lambda _: load_pretrained(folder).decoder
     times, rewards = [time.process_time()], list[float]()
 
     def note(event: Any) -> None:
