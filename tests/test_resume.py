@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "reliability"))
 
 from controls import trials
-from kills import torment
+from kills import STEPS, torment
 from lives import cases, processes
 
 CASES = cases()
@@ -22,7 +22,7 @@ CASES = cases()
 @pytest.mark.parametrize("name", ["PPO, CartPole, recurrent", "TRPO, HalfCheetah, normalised"])
 def test_no_byte_differs_after_six_kills(name: str, tmp_path: Path) -> None:
     kills, ended, differing, unreadable = torment(
-        processes(), CASES[name], tmp_path, 6, random.Random(1)
+        processes(), CASES[name], STEPS, tmp_path, 6, random.Random(1)
     )
     assert kills >= 6
     assert ended >= 1

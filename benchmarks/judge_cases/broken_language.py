@@ -86,6 +86,28 @@ def _sequence() -> None:
     iteration.report_metrics = broken
 
 
+def _masked() -> None:
+    """Completions that were cut off are learnt from as if they had ended."""
+    from klamp.lm import learning
+
+    true = learning.limited
+    learning.limited = lambda completions, _: true(completions, "end")
+
+
+def _padding() -> None:
+    """Padding is attended to."""
+    import jax.numpy as jnp
+
+    from klamp.lm import decoder
+
+    true = decoder.Decoder._allowed
+
+    def broken(self: Any, *parts: Any) -> Any:
+        return true(self, *parts[:-1], jnp.ones_like(parts[-1]))
+
+    decoder.Decoder._allowed = broken
+
+
 PLANTS = {
     "updates without the temperature": _temperature,
     "a mask that lets tokens see the next": _mask,
@@ -94,4 +116,6 @@ PLANTS = {
     "the batch for a baseline": _baseline,
     "δ exceeded in tokens": _bound,
     "a token's KL for a completion's": _sequence,
+    "masked completions are learnt from": _masked,
+    "padding is attended to": _padding,
 }

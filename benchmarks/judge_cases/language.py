@@ -66,16 +66,18 @@ def tokens_of(
 
 
 def judge(case: Case) -> str:
-    """Train a random decoder for some updates; recompute all that it tells of them."""
+    """A random decoder: what is told of its updates, or what must not change them."""
+    letters = write_random(case, case.folder / "model")
+    kind = case.choose([judge_metrics, judge_metrics, judge_metrics, judge_unscored, judge_writing])
+    return kind(case, letters)
+
+
+def judge_metrics(case: Case, letters: str) -> str:
+    """Train for some updates; recompute all that is told of them."""
     import klamp.lm
 
-    letters = write_random(case, case.folder / "model")
     preset = case.choose([*BOUNDED, *GROUPS, "reinforce"])
-    settings = draw(case, preset)
-    rows = [
-        {"prompt": "".join(case.rng.choice(list(letters), case.rng.integers(1, 7)))}
-        for _ in range(int(case.rng.integers(1, 9)))
-    ]
+    settings, rows = draw(case, preset), draw_rows(case, letters)
     seen = Seen(letters, np.random.default_rng([case.number, 3]))
     decoders = [read_decoder(case.folder / "model")]
 
@@ -96,6 +98,77 @@ def judge(case: Case) -> str:
         if preset in GROUPS:
             moment.judge_advantage(preset)
     return f"{preset}, {settings['prompts']} × {settings['generations']}"
+
+
+def judge_unscored(case: Case, letters: str) -> str:
+    """Completions that were cut off and are not learnt from: their rewards change no byte of θ."""
+    import klamp.lm
+
+    preset = case.choose(["ppo", "trpo", "reinforce", "a2c", "npg"])
+    settings = draw(case, preset) | {"truncation": "mask", "generations": 1}
+    rows, most = draw_rows(case, letters), settings["max_new_tokens"]
+    case.spoil()
+    saved: list[bytes] = []
+    cut = 0
+    for garbage in (None, np.random.default_rng([case.number, 4])):
+        answers = np.random.default_rng([case.number, 3])
+
+        def reward(
+            completion_ids: list[list[int]], garbage: Any = garbage, answers: Any = answers
+        ) -> list[float]:
+            nonlocal cut
+            earned = answers.normal(size=len(completion_ids))
+            for row, ids in enumerate(completion_ids):
+                if len(ids) == most and ids[-1] != 0:
+                    cut += 1
+                    if garbage is not None:
+                        earned[row] = garbage.normal() * 10.0 ** garbage.integers(-3, 9)
+            return earned.tolist()
+
+        name = "first" if garbage is None else "second"
+        result = klamp.lm.train(
+            str(case.folder / "model"), preset, data=rows, reward=reward,
+            out=case.folder / name, quiet=True, **settings,
+        )  # fmt: skip
+        path = result.policy.save(case.folder / f"{name} model")
+        saved.append((path / "model.safetensors").read_bytes())
+    must(saved[0] == saved[1], f"{preset}: rewards of completions that are masked change θ")
+    return f"{preset}, rewards of {cut} masked completions"
+
+
+def judge_writing(case: Case, letters: str) -> str:
+    """What a policy writes is its own, whatever is beside it; what is padding is not read."""
+    import klamp.lm
+
+    case.spoil()
+    model, exact = (
+        klamp.lm.load_pretrained(case.folder / "model"),
+        read_decoder(case.folder / "model"),
+    )
+    count, longest = int(case.rng.integers(2, 7)), int(case.rng.integers(2, 9))
+    vocabulary = exact.form["vocab_size"]
+    tokens = case.rng.integers(0, vocabulary, (count, longest))
+    valid = np.arange(longest) >= case.rng.integers(0, longest, (count, 1))
+    garbage = np.where(valid, tokens, case.rng.integers(-(2**31), 2**31, tokens.shape))
+    clean, other = (
+        np.asarray(model.logits(each.astype(np.int32), valid)) for each in (tokens, garbage)
+    )
+    must(np.array_equal(clean[valid], other[valid]), "ids under padding change logits")
+    for row in range(count):
+        own = tokens[row][valid[row]].tolist()
+        logits = clean[row][valid[row]].astype(np.float64)
+        found = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        expected = exact.log_probabilities(own, 1.0)
+        agree(f"log-probabilities of row {row}", found, expected, rtol=1e-4, atol=1e-4)
+    return f"{count} rows of up to {longest} tokens, padded with garbage"
+
+
+def draw_rows(case: Case, letters: str) -> list[dict[str, str]]:
+    """Random prompts."""
+    return [
+        {"prompt": "".join(case.rng.choice(list(letters), case.rng.integers(1, 7)))}
+        for _ in range(int(case.rng.integers(1, 9)))
+    ]
 
 
 def draw(case: Case, preset: str) -> dict[str, Any]:
@@ -120,6 +193,8 @@ def draw(case: Case, preset: str) -> dict[str, Any]:
         settings["fisher_subsample"] = 1
     if preset == "dapo":
         settings["redraw_groups"] = 0
+    if preset == "npg":
+        settings["fisher_subsample"] = 1
     if preset not in GROUPS:
         settings["critic_warmup"] = 0
     if case.chance(0.3):
@@ -202,7 +277,8 @@ class Moment:
 PROMISE = Promise(
     name="language",
     says="the metrics of a language model's updates are what float64 gives from its files and "
-    "rewards: log-probabilities at sampled tokens, KL ≤ max_kl, advantages and their aggregation",
+    "rewards: log-probabilities at sampled tokens, KL ≤ max_kl, advantages and their aggregation; "
+    "rewards of completions that are masked, and ids under padding, change nothing",
     judge=judge,
     plants=broken_language.PLANTS,
     share=2,

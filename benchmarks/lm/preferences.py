@@ -3,10 +3,12 @@
 A policy is started on demonstrations, a reward model is fitted to preferences between its samples,
 and the policy maximises that model: freely, and held to its start by an adaptive price of a nat.
 What people really like (the gold reward) is known, and written beside the learned one over
-KL(policy‖start). Written to `results/lm_preferences.md`.
+KL(policy‖start). Written to `results/lm_preferences.md`; seeds that are in the JSON beside it are
+not repeated.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -15,28 +17,27 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from harness import RESULTS, machine, provenance, write
+from tables import interval
 
 SHARED: dict[str, Any] = {
     "prompts": 256,
     "max_new_tokens": 8,
     "max_prompt_tokens": 4,
     "truncation": "end",
-    "steps": 40 * 256 * 8,
+    "steps": 60 * 256 * 8,
     "learning_rate": 1e-3,
     "max_kl": 0.02,
 }
 RUNS: dict[str, dict[str, Any]] = {
     # A price that is next to none, so that the KL is reported.
     "free": {"reference_coefficient": 1e-6},
-    "held": {"reference_coefficient": 0.1, "reference_target": 0.25},
+    "held": {"reference_coefficient": 0.1, "reference_target": 0.5},
 }
 POINTS = 12
 
 
 def trained(seed: int) -> dict[str, list[dict[str, float]]]:
     """The curves of the runs with one start and one reward model."""
-    from functools import partial
-
     import jax
 
     import klamp.lm
@@ -56,7 +57,7 @@ def trained(seed: int) -> dict[str, list[dict[str, float]]]:
 
     game, made, shown, fit = Compliments(), *jax.random.split(jax.random.key(seed), 3)
     decoder = random_decoder(small_decoder(1 + len(VOCABULARY)), made)
-    show = partial(demonstrate, game, shown)
+    show = jax.tree_util.Partial(demonstrate, game, shown)
     decoder, _ = warm_started(decoder, show, WarmStart(steps=60), shown)
     learned = reward_function(fitted_to_samples(decoder, game, fit), game)
 
@@ -82,7 +83,9 @@ def trained(seed: int) -> dict[str, list[dict[str, float]]]:
                 **own,
             )
             keys = ("reward_learned", "reward_gold", "kl_reference", "reference_coefficient")
-            curves[name] = [{key: line[key] for key in keys} for line in result.metrics]
+            curves[name] = [
+                {key: float(f"{line[key]:.5g}") for key in keys} for line in result.metrics
+            ]
             shown = [tuple(round(line[key], 3) for key in keys) for line in curves[name][::5]]
             print(seed, name, *shown, sep="\n  ", flush=True)
     return curves
@@ -113,10 +116,11 @@ def report(seeds: list[dict[str, list[dict[str, float]]]]) -> str:
             [pick([line["reward_gold"] for line in curve]) for curve in curves]
             for pick in (lambda gold: gold[0], max, lambda gold: statistics.mean(gold[-5:]))
         )
-        lines += ["", "Gold by seed, at the start, at its best, at the end (last five updates): "]
-        lines[-1] += "; ".join(
-            f"{a:.3f}, {b:.3f}, {c:.3f}" for a, b, c in zip(first, best, last, strict=True)
-        )
+        lines += [
+            "",
+            "Gold at the start, at its best, at the end (last five updates), over seeds: "
+            f"{interval(first)}; {interval(best)}; {interval(last)}.",
+        ]
     about = "; ".join(f"{key}: {value}" for key, value in (machine() | provenance()).items())
     return "\n".join([*lines, "", about, ""])
 
@@ -125,9 +129,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     asked = parser.parse_args()
-    seeds: list[dict[str, list[dict[str, float]]]] = []
-    for seed in range(asked.seeds):
+    kept = RESULTS / "lm_preferences.json"
+    seeds: list[dict[str, list[dict[str, float]]]] = (
+        json.loads(kept.read_text()) if kept.exists() else []
+    )
+    for seed in range(len(seeds), asked.seeds):
         seeds.append(trained(seed))
+        write(kept, json.dumps(seeds) + "\n")
         write(RESULTS / "lm_preferences.md", report(seeds))
 
 

@@ -60,7 +60,11 @@ def main() -> None:
     rows = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     rows += [f"| {' | '.join(f'{run[name]:,.4g}' for name in names)} |" for run in found]
     about = "; ".join(f"{key}: {value}" for key, value in (machine() | provenance()).items())
-    head = "# `klamp lm train sort --max-kl 0.01`\n\nThe first row has no compiled programs yet."
+    head = (
+        "# `klamp lm train sort --max-kl 0.01`\n\n`python benchmarks/lm/sort.py`: seconds from the "
+        "start of the process, on two cores. The first row has no compiled programs yet; the "
+        "others have those of the rows before."
+    )
     write(RESULTS / "lm" / "sort.md", "\n".join([head, "", *rows, "", about, ""]))
 
 

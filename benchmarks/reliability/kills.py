@@ -44,7 +44,8 @@ def main() -> int:
     context = processes()
     for number, (name, case) in enumerate(chosen.items()):
         with tempfile.TemporaryDirectory() as place:
-            row = torment(context, case, Path(place), share, random.Random(given.seed + number))
+            draw = random.Random(given.seed + number)
+            row = torment(context, case, STEPS, Path(place), share, draw)
         rows.append((name, *row))
         print(
             f"{name}: {row[0]} kills, {row[1]} runs ended, {row[2]} differences, "
@@ -56,12 +57,14 @@ def main() -> int:
     return int(any(row[3] or row[4] for row in rows))
 
 
-def torment(context, case, place: Path, due: int, draw: random.Random) -> tuple[int, int, int, int]:
+def torment(
+    context, case, steps: int, place: Path, due: int, draw: random.Random
+) -> tuple[int, int, int, int]:
     """Kills, runs that came to their end, differences, unreadable folders."""
     peace = Kill("none")
-    assert one_life(context, case, STEPS, place / "calm", peace) == 0, case
+    assert one_life(context, case, steps, place / "calm", peace) == 0, case
     began = clock()
-    assert one_life(context, case, STEPS, place / "calm again", peace) == 0
+    assert one_life(context, case, steps, place / "calm again", peace) == 0
     length = clock() - began
     expected = contents(place / "calm")
     wrong = len(differences(expected, contents(place / "calm again")))
@@ -71,7 +74,7 @@ def torment(context, case, place: Path, due: int, draw: random.Random) -> tuple[
         while True:
             # After enough kills the run is let go, so that its end can be compared.
             kill = draw_kill(draw, length / 4) if kills < due else peace
-            code = one_life(context, case, STEPS, folder, kill)
+            code = one_life(context, case, steps, folder, kill)
             if code == 0:
                 break
             if code != -9:
@@ -96,13 +99,20 @@ def write(rows: list[tuple[str, int, int, int, int]]) -> None:
         f"resume; the run ({STEPS:,} steps) is compared with one that was never stopped, byte for",
         "byte: every number of the last checkpoint, every line of metrics (times apart).",
         "",
+        *table(rows),
+    ]
+    RESULTS.write_text("\n".join(lines) + "\n")
+
+
+def table(rows: list[tuple[str, int, int, int, int]]) -> list[str]:
+    """One line for each configuration, and their sums."""
+    sums = " | ".join(str(sum(row[i] for row in rows)) for i in range(1, 5))
+    return [
         "| configuration | kills | runs that ended | differing items | unreadable latest |",
         "|---|---|---|---|---|",
         *(f"| {name} | {a} | {b} | {c} | {d} |" for name, a, b, c, d in rows),
-        f"| all {len(rows)} | {sum(r[1] for r in rows)} | {sum(r[2] for r in rows)} | "
-        f"{sum(r[3] for r in rows)} | {sum(r[4] for r in rows)} |",
+        f"| all {len(rows)} | {sums} |",
     ]
-    RESULTS.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
@@ -34,6 +34,31 @@ class Case(NamedTuple):
     env: str
     algo: str
     settings: dict[str, Any]
+
+    def train(self, steps: int, folder: Path) -> None:
+        """From the beginning."""
+        from klamp.training.callbacks import Reporters
+        from klamp.training.train import train_config
+
+        cases()  # registers the probes here, too
+        train_config(configuration(self, steps), out=folder, reporters=Reporters())
+
+    def go_on(self, folder: Path) -> None:
+        """From what is there."""
+        import klamp
+
+        cases()
+        klamp.resume(folder, quiet=True)
+
+
+class Trained(Protocol):
+    """What lives are led with."""
+
+    def train(self, steps: int, folder: Path) -> None:
+        """From the beginning."""
+
+    def go_on(self, folder: Path) -> None:
+        """From what is there."""
 
 
 def cases() -> dict[str, Case]:
@@ -132,29 +157,28 @@ def count_calls(number: int, act: Callable[[], None]) -> None:
         setattr(os, name, counted(getattr(os, name)))
 
 
-def live(case: Case, steps: int, folder: Path, kill: Kill) -> None:
+def live(case: Trained, steps: int, folder: Path, kill: Kill) -> None:
     """Train, or go on with what is there, until done or killed. Runs in a process of its own."""
     with contextlib.redirect_stderr(open(os.devnull, "w")):
         arm(kill)
         import warnings
 
         import klamp
-        from klamp.training.callbacks import Reporters
-        from klamp.training.train import train_config
 
         warnings.simplefilter("error", klamp.KlampWarning)
         warnings.filterwarnings("ignore", ".*was stopped before its first step")
-        cases()  # registers the probes here, too
         if (folder / "config.json").exists():
-            klamp.resume(folder, quiet=True)
+            case.go_on(folder)
         else:
-            train_config(configuration(case, steps), out=folder, reporters=Reporters())
+            case.train(steps, folder)
 
 
-def processes() -> Any:
+def processes(
+    modules: Sequence[str] = ("klamp.training.train", "klamp.algorithms", "klamp.cli.main"),
+) -> Any:
     """Processes that have imported everything, and started nothing, before they begin."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["klamp.training.train", "klamp.algorithms", "klamp.cli.main"])
+    context.set_forkserver_preload(list(modules))
     return context
 
 
@@ -167,13 +191,15 @@ def one_life(context: Any, *parts: Any) -> int:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """What a finished run left: every byte of its last checkpoint, and its metrics."""
+    """What a finished run left: every byte of its last checkpoint, its metrics and completions."""
     from klamp.runs.checkpoint import latest_checkpoint, load_checkpoint
     from klamp.runs.metrics_log import read_metrics
 
     tensors, state = load_checkpoint(latest_checkpoint(folder))
     lines = read_metrics(folder / "metrics.jsonl")
+    written = folder / "completions.jsonl"
     return {
+        "completions": written.read_text() if written.exists() else "",
         "tensors": {name: (t.dtype.str, t.shape, t.tobytes()) for name, t in tensors.items()},
         "state": state,
         "metrics": [json.dumps({k: v for k, v in m.items() if k not in TIMES}) for m in lines],
@@ -186,8 +212,9 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
     wrong = [n for n in sorted(names) if expected["tensors"].get(n) != found["tensors"].get(n)]
     if expected["state"] != found["state"]:
         wrong.append("state.json")
-    if expected["metrics"] != found["metrics"]:
-        wrong.append("metrics.jsonl")
+    for name in ("metrics", "completions"):
+        if expected[name] != found[name]:
+            wrong.append(f"{name}.jsonl")
     return wrong
 
 

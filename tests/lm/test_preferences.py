@@ -51,7 +51,7 @@ def test_the_loss_is_its_equation(decoder) -> None:
     head, one = jnp.linspace(-1, 1, 16), jnp.ones(())
     model = RewardModel(decoder, head, one, 2 * one)
     tokens = jax.random.randint(KEY, (2, 5, 9), 0, 9)
-    score = (FEATURES(decoder, tokens.reshape(10, 9))[:, -1] @ head - 1) / 2
+    score = ((FEATURES(decoder, tokens.reshape(10, 9)) @ head).mean(axis=1) - 1) / 2
     chosen, rejected = score[:5], score[5:]
     expected = np.mean(np.log(1 + np.exp(rejected - chosen)))
     found = jax.jit(preference_loss)(model, Pairs(tokens[0], tokens[1]))

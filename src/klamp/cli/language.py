@@ -95,7 +95,7 @@ def _train_options(words: list[str]) -> Any:
     options.__doc__ = """Train a language model by rewards.
 
     Args:
-        task: A built-in task (sort, addition, walks, guess, memory), or the folder of a model.
+        task: A built-in task (sort, addition, walks, guess, guess-32, memory), or a model's folder.
         algo: The preset.
         data: Of a model of your own: a file of JSON lines, each with a prompt.
         reward: Reward functions, each as module:name or file.py:name.

@@ -18,6 +18,7 @@ from klamp.lm.config import Configuration
 from klamp.lm.decoder import Decoder
 from klamp.lm.learning import Learnt, make_learn
 from klamp.lm.policy import LanguagePolicy, Texts
+from klamp.lm.programs import Programs
 from klamp.networks import Model
 from klamp.reporting.anomalies.language import MISMATCH
 from klamp.runs.metrics_log import Metrics
@@ -63,12 +64,15 @@ class Iteration:
         model: Model,
         collector: Collector,
         texts: Texts,
+        programs: Programs | None = None,
     ) -> None:
-        """``theta`` is what the run begins with, and its reference."""
+        """``theta`` is what the run begins with, and its reference.
+
+        ``programs`` are those of another run, which differs from this one in its numbers only.
+        """
         self.config, self.theta, self.model, self.collector = config, theta, model, collector
         self._texts = texts
-        self._learn = make_learn(config.algorithm, config.settings)
-        self._compiled: dict[Any, Any] = {}
+        self.programs = programs or Programs(make_learn(config.algorithm, config.settings))
         self._played: tuple[int, Played] | None = None
         self.episodes: Callable[[], list[Episode]] = list
         """The completions of the last update as episodes, made when asked for."""
@@ -126,14 +130,14 @@ class Iteration:
 
     def _program(self, state: State, played: Played) -> Any:
         """The compiled update for completions of these lengths."""
-        settings = self.config.settings
-        warming = settings.critic and int(state.update) < settings.critic_warmup
-        what = "critic" if warming else "all"
-        shapes = (what, played.completions.tokens.shape, played.completions.action.shape)
-        if shapes not in self._compiled:
-            arguments = self._arguments(state, played)
-            self._compiled[shapes] = self._learn.lower(what, *arguments).compile()
-        return self._compiled[shapes]
+        settings, arguments = self.config.settings, self._arguments(state, played)
+        parts = (played.completions, *arguments)
+        if not (settings.critic and int(state.update) < settings.critic_warmup):
+            return self.programs.begin("all", *parts).result()
+        wanted = self.programs.begin("critic", *parts)
+        # This one is compiled while the critic warms up.
+        self.programs.begin("all", *parts)
+        return wanted.result()
 
     def _counted(self, state: State, played: Played, learnt: Learnt) -> tuple[State, Metrics]:
         """The state after an update, and its metrics."""

@@ -18,6 +18,7 @@ from klamp.lm.vocabulary import VocabularyDistribution
 from klamp.mathematics.distributions import Categorical
 from klamp.networks import ActorCritic, Model, NoEncoder, flatten
 from klamp.networks.layers import Dense
+from klamp.runtime.compile_cache import compile_cheaply
 from klamp.types import Inputs, Shared
 
 
@@ -99,7 +100,8 @@ def language_model(
     """
     head = eqx.filter(decoder, trainable).head
     actor = LanguageActor(decoder, temperature, trains_head=head is not None)
-    network = ActorCritic(actor, NoEncoder(), value_head(decoder.config.width, value_hidden, key))
+    critic = compile_cheaply(value_head)(decoder.config.width, value_hidden, key)
+    network = ActorCritic(actor, NoEncoder(), critic)
     everything = jax.tree.map(lambda _: True, network)
     spec = eqx.tree_at(lambda whole: whole.actor.decoder, everything, trainable)
     return flatten(network, spec)

@@ -29,7 +29,11 @@ FIT = WarmStart(steps=200, batch=128, learning_rate=1e-3)
 
 
 class RewardModel(eqx.Module):
-    """A decoder whose last token's features say how good the whole sequence is."""
+    """A decoder whose features say of each token how good it is; the sequence is as good as these.
+
+    The mean over tokens goes on rising beyond what was compared: what is over-optimised, as with
+    larger models, is what a reward model says of texts unlike those that it was fitted to.
+    """
 
     decoder: Decoder
     head: Float[Array, " D"]
@@ -39,7 +43,7 @@ class RewardModel(eqx.Module):
 
     def __call__(self, tokens: Int[Array, "S L"]) -> Float[Array, " S"]:
         """One number for each sequence without padding: mean 0 and deviation 1 at the start."""
-        raw = self.decoder.features(tokens)[:, -1] @ self.head
+        raw = jnp.mean(self.decoder.features(tokens) @ self.head, axis=1)
         return (raw - self.mean) / self.deviation
 
 

@@ -11,17 +11,19 @@ from klamp.lm.settings import Settings
 _BOLD: dict[str, Any] = {"learning_rate": 1e-3, "final_learning_rate": 1e-4, "max_kl": 0.03}
 """Large steps at first, which are drawn back to a KL, and small ones at the end."""
 
+_GUESS: dict[str, Any] = {
+    **_BOLD,
+    "max_kl": 0.05,
+    "truncation": "end",
+    "entropy_coefficient": 0.02,
+}
+
 USUAL: dict[str, dict[str, Any]] = {
     "sort": {"steps": 120_000},
     "addition": {**_BOLD, "steps": 150_000},
     "walks": {**_BOLD, "steps": 30_000, "truncation": "end", "reference_coefficient": 0.01},
-    "guess": {
-        **_BOLD,
-        "steps": 260_000,
-        "max_kl": 0.05,
-        "truncation": "end",
-        "entropy_coefficient": 0.02,
-    },
+    "guess": {**_GUESS, "steps": 260_000},
+    "guess-32": {**_GUESS, "steps": 600_000},
     "memory": {**_BOLD, "steps": 130_000},
 }
 """The built-in tasks, and what each wants that differs from defaults."""

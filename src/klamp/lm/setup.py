@@ -1,8 +1,8 @@
 """What a run is made of: the model it begins with, and where its completions come from."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from klamp.lm.tasks.builtin import TASKS
 from klamp.lm.tasks.task import Task, demonstrate
 from klamp.lm.text_collection import TextCollector
 from klamp.lm.text_game import TextGame
+from klamp.runtime.compile_cache import compile_cheaply
+from klamp.runtime.device import in_float32
 from klamp.runtime.seeding import Purpose, key
 
 BASE = "base"
@@ -77,17 +79,26 @@ def start(config: Configuration, folder: Path, sources: Sources) -> Iteration:
     The supervised start of a built-in task is made once, and kept in the run's folder.
     """
     settings = config.settings
-    collector: Collector
     if config.task in TASKS:
         task = TASKS[config.task]
         check_memory(config, task.decoder, *lengths(task))
-        decoder = _kept(folder) or _begun(task, settings, folder)
-        collector, texts = TaskCollector(task, settings), texts_of(task)
-    else:
-        # What is trained is trained in float32; a base that is frozen stays as it is.
-        model = load_pretrained(config.task, None if settings.adapter_rank else "float32")
-        collector = own_collector(config, model, sources)
-        decoder, texts = model.decoder, own_texts(model, collector, settings)
+        kept = _kept(folder)
+        return _begun(config, task, folder) if kept is None else _of_task(config, task, kept)
+    # What is trained is trained in float32; a base that is frozen stays as it is.
+    model = load_pretrained(config.task, None if settings.adapter_rank else "float32")
+    collector = own_collector(config, model, sources)
+    return _iteration(config, model.decoder, collector, own_texts(model, collector, settings))
+
+
+def _iteration(
+    config: Configuration,
+    decoder: Decoder,
+    collector: Collector,
+    texts: Texts,
+    like: Iteration | None = None,
+) -> Iteration:
+    """A run that begins with this decoder; by the programs of one whose decoder has its shapes."""
+    settings = config.settings
     trainable: Any = eqx.is_inexact_array
     if settings.adapter_rank:
         lora = LoRA(settings.adapter_rank)
@@ -100,7 +111,19 @@ def start(config: Configuration, folder: Path, sources: Sources) -> Iteration:
         value_hidden=settings.value_hidden,
         key=key(settings.seed, Purpose.INITIALISE, 1),
     )
-    return Iteration(config, theta, whole, collector, texts)
+    if like is None:
+        return Iteration(config, theta, whole, collector, texts)
+    # Programs know a model by its functions, which are made anew with each.
+    whole = jax.tree.unflatten(jax.tree.structure(like.model), jax.tree.leaves(whole))
+    return Iteration(config, theta, whole, collector, texts, like.programs)
+
+
+def _of_task(
+    config: Configuration, task: Task, decoder: Decoder, like: Iteration | None = None
+) -> Iteration:
+    """A run of a built-in task that begins with this decoder."""
+    collector = TaskCollector(task, config.settings)
+    return _iteration(config, decoder, collector, texts_of(task), like)
 
 
 def own_collector(config: Configuration, model: Pretrained, sources: Sources) -> TextCollector:
@@ -149,20 +172,41 @@ def _kept(folder: Path) -> Decoder | None:
     return load_pretrained(path).decoder if path.exists() else None
 
 
-def _begun(task: Task, settings: Settings, folder: Path) -> Decoder:
-    """A new model after its supervised start, which is kept in the run's folder."""
-    decoder = random_decoder(task.decoder, key(settings.seed, Purpose.INITIALISE))
+def _begun(config: Configuration, task: Task, folder: Path) -> Iteration:
+    """A run of a built-in task with a new model, which is kept in the run's folder.
+
+    While the supervised start is compiled and made, so are the programs of the first updates: a
+    model that knows nothing has the same shapes.
+    """
+    settings = config.settings
+    drawn = compile_cheaply(random_decoder)(task.decoder, key(settings.seed, Purpose.INITIALISE))
+    with ThreadPoolExecutor(1) as other:
+        like = other.submit(_prepared, config, task, drawn)
+        decoder = _warm_started(drawn, task, settings)
+        unfinished = folder / f".{BASE}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        texts_of(task).save(decoder, unfinished)
+        unfinished.rename(folder / BASE)
+    return _of_task(config, task, decoder, like.result())
+
+
+@in_float32
+def _prepared(config: Configuration, task: Task, decoder: Decoder) -> Iteration:
+    """A run whose programs are compiled."""
+    run = _of_task(config, task, decoder)
+    run.compile(run.fresh_state())
+    return run
+
+
+def _warm_started(decoder: Decoder, task: Task, settings: Settings) -> Decoder:
+    """The decoder after its supervised start, if it has one."""
     warm, steps = task.warm_start, settings.supervised_steps
-    if warm is not None and steps != 0:
-        warm = warm if steps is None else replace(warm, steps=steps)
-        show = partial(demonstrate, task.environment, key(settings.seed, Purpose.CHECK))
-        noise = key(settings.seed, Purpose.INITIALISE, 2)
-        decoder, _ = warm_started(decoder, show, warm, noise)
-    unfinished = folder / f".{BASE}"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    texts_of(task).save(decoder, unfinished)
-    unfinished.rename(folder / BASE)
-    return decoder
+    if warm is None or steps == 0:
+        return decoder
+    warm = warm if steps is None else replace(warm, steps=steps)
+    # A pytree, so that the key is an argument of the compiled program, which all seeds share.
+    show = jax.tree_util.Partial(demonstrate, task.environment, key(settings.seed, Purpose.CHECK))
+    return warm_started(decoder, show, warm, key(settings.seed, Purpose.INITIALISE, 2))[0]
 
 
 def texts_of(task: Task) -> Texts:

@@ -79,10 +79,11 @@ def train(
 ) -> Result:
     """Train a language model by rewards, and keep the run in a folder of its own.
 
-    ``task`` is a built-in one (``sort``, ``addition``, ``walks``, ``guess``, ``memory``), or the
-    folder of a model, which then needs ``data`` (a file of JSON lines, or rows, each with a
-    ``prompt``) and ``reward`` functions with the signature of TRL's, or an ``environment``: a class
-    or function that makes one for each completion. These two are also taken as ``module:name``.
+    ``task`` is a built-in one (``sort``, ``addition``, ``walks``, ``guess``, ``guess-32``,
+    ``memory``), or the folder of a model, which then needs ``data`` (a file of JSON lines, or rows,
+    each with a ``prompt``) and ``reward`` functions with the signature of TRL's, or an
+    ``environment``: a class or function that makes one for each completion. These two are also
+    taken as ``module:name``.
     ``algorithm`` is the name of a preset (``ppo``, ``trpo``, ``grpo``, …; ``klamp.lm.PRESETS``), or
     a config such as ``klamp.PPO(max_kl=0.01)``. ``settings`` are the fields of
     ``klamp.lm.Settings``; with a preset's name, those of its algorithm, too. ``steps`` counts

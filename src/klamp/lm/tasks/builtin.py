@@ -39,11 +39,16 @@ def _task(
     return Task(environment, tuple(vocabulary), optimum, decoder, warm_start, exact)
 
 
+def _guess(game: Guess) -> Task:
+    return _task(game, game.vocabulary, game.optimum, None, exact=False)
+
+
 TASKS: dict[str, Task] = {
-    "sort": _task(Sort(), VOCABULARY, 1, WarmStart(60, learning_rate=4.6e-3)),
+    "sort": _task(Sort(), VOCABULARY, 1, WarmStart(72, batch=64, learning_rate=8e-3)),
     "addition": _task(Addition(), VOCABULARY, 1, WarmStart(200, learning_rate=1e-2)),
     "walks": _task(Walks(), tuple("0abcdefghijklmno"), 1, WarmStart(150), exact=False),
-    "guess": _task(Guess(), Guess().vocabulary, Guess().optimum, None, exact=False),
+    "guess": _guess(Guess()),
+    "guess-32": _guess(Guess(numbers=32, turns=8)),
     "memory": _task(Remember(), Remember().vocabulary, 1, WarmStart(60)),
 }
 """What `klamp lm train` takes by these names."""
