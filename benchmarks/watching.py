@@ -67,6 +67,7 @@ class Board:
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert self._process.stdout is not None
+        self.pid = self._process.pid
         line = ""
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", line)):
             line = self._process.stdout.readline()

@@ -52,27 +52,40 @@ def stand_in() -> None:
     try:
         import tensorboardX  # noqa: F401
     except ImportError:
-        sys.modules["tensorboardX"] = SimpleNamespace(SummaryWriter=Writer)  # type: ignore[assignment]
+        modules: Any = sys.modules
+        modules["tensorboardX.event_file_writer"] = SimpleNamespace(EventsWriter=Writer)
+        modules["tensorboardX.proto.event_pb2"] = SimpleNamespace(Event=Event)
+
+
+class Event:
+    """A record of scalars, as protobuf's: what is asked of it."""
+
+    def __init__(self, wall_time: float, step: int) -> None:
+        self.step, self.scalars = step, b""
+        self.summary = SimpleNamespace(value=SimpleNamespace(add=self._add))
+
+    def _add(self, tag: str, simple_value: float) -> None:
+        name = tag.encode()
+        scalar = b"\x0a" + _size(name) + name + b"\x15" + struct.pack("<f", simple_value)
+        self.scalars += b"\x0a" + _size(scalar) + scalar
 
 
 class Writer:
     """What of tensorboardX is asked for."""
 
-    def __init__(self, folder: str) -> None:
-        Path(folder).mkdir()
-        self.path = Path(folder) / "events"
+    def __init__(self, prefix: str) -> None:
+        self.path = Path(prefix)
 
-    def add_scalar(self, name: str, value: float, step: int) -> None:
+    def write_event(self, record: Event) -> None:
         """One record."""
-        tag = name.encode()
-        scalar = b"\x0a" + _size(tag) + tag + b"\x15" + struct.pack("<f", value)
-        summary = b"\x0a" + _size(scalar) + scalar
-        event = b"\x10" + _varint(step) + b"\x2a" + _size(summary) + summary
+        event = b"\x10" + _varint(record.step) + b"\x2a" + _size(record.scalars) + record.scalars
         with self.path.open("ab") as file:
             file.write(struct.pack("<Q", len(event)) + bytes(4) + event + bytes(4))
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Nothing waits."""
+
+    close = flush
 
 
 def _varint(number: int) -> bytes:

@@ -61,13 +61,15 @@ def test_a_row_per_update_with_columns_that_come_late(tmp_path: Path) -> None:
     log = CsvLog()
     for line in LINES:
         log.update(told(tmp_path, line))
-    assert table(tmp_path) == TABLE
+    assert table(tmp_path) == TABLE, "what is read while the run trains is whole"
+    log.close()
 
 
 def test_a_run_that_goes_on_writes_the_table_of_one_never_stopped(tmp_path: Path) -> None:
     first = CsvLog()
     for line in LINES[:3]:
         first.update(told(tmp_path, line))
+    first.close()
     # Killed, and gone on with from a checkpoint of update 1.
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
     assert json.loads(lines[0])["update"] == 1
@@ -75,4 +77,5 @@ def test_a_run_that_goes_on_writes_the_table_of_one_never_stopped(tmp_path: Path
     second = CsvLog()
     for line in LINES[1:]:
         second.update(told(tmp_path, line))
+    second.close()
     assert table(tmp_path) == TABLE

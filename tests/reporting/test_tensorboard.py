@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from klamp.errors import ConfigError
-from klamp.reporting.tensorboard import TensorBoardLog
+from klamp.reporting.tensorboard import FLUSHED_S, TensorBoardLog
 from klamp.runs.metrics_log import to_json
 
 LINES: list[dict[str, Any]] = [
@@ -19,19 +19,34 @@ LINES: list[dict[str, Any]] = [
 ]
 
 
+class Event:
+    """A record, as the package has it."""
+
+    def __init__(self, wall_time: float, step: int) -> None:
+        self.step, self.points = step, []
+        self.summary = SimpleNamespace(value=SimpleNamespace(add=self.add))
+
+    def add(self, tag: str, simple_value: float) -> None:
+        self.points.append((tag, simple_value, self.step))
+
+
 class Writer:
     """What of tensorboardX's is used."""
 
     made: "list[Writer]" = []  # noqa: RUF012
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, prefix: str) -> None:
         self.points: list[tuple[str, Any, int]] = []
-        self.folder, self.closed = folder, False
-        Path(folder).mkdir()
+        self.folder, self.closed, self.flushed = str(Path(prefix).parent), False, 0
+        assert Path(self.folder).is_dir()
         Writer.made.append(self)
 
-    def add_scalar(self, name: str, value: Any, step: int) -> None:
-        self.points.append((name, value, step))
+    def write_event(self, event: Event) -> None:
+        self.points += event.points
+        self.flushed = 0
+
+    def flush(self) -> None:
+        self.flushed = len(self.points)
 
     def close(self) -> None:
         self.closed = True
@@ -45,23 +60,31 @@ def tell(log: TensorBoardLog, folder: Path, line: dict[str, Any]) -> None:
 
 
 def test_a_curve_per_number_over_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=Writer))
+    for name, module in (("event_file_writer", {"EventsWriter": Writer}),
+                         ("proto.event_pb2", {"Event": Event})):  # fmt: skip
+        monkeypatch.setitem(sys.modules, f"tensorboardX.{name}", SimpleNamespace(**module))
+    clock = [0.0]
+    monkeypatch.setattr("klamp.reporting.tensorboard.time.monotonic", lambda: clock[0])
     Writer.made.clear()
     log = TensorBoardLog()
     log.close()
     assert not Writer.made
-    for line in LINES[:2]:
-        tell(log, tmp_path, line)
-    log.close()
+    tell(log, tmp_path, LINES[0])
     (writer,) = Writer.made
+    assert writer.flushed == len(writer.points), "the first points are seen at once"
+    tell(log, tmp_path, LINES[1])
+    assert not writer.flushed
+    log.close()
     assert writer.closed
     assert writer.folder == str(tmp_path / "tensorboard")
     assert ("kl", 0.25, 8) in writer.points
     assert ("return_mean", 1.5, 16) in writer.points
     assert {name for name, _, _ in writer.points} == {"step", "update", "kl", "return_mean"}
     # Gone on with: the files are written anew, with all that was before.
+    clock[0] = FLUSHED_S
     second = TensorBoardLog()
     tell(second, tmp_path, LINES[2])
+    assert Writer.made[1].flushed
     assert Writer.made[1].points[: len(writer.points)] == writer.points
     assert [point for point in Writer.made[1].points if point[2] == 24] == [
         ("step", 24, 24),
@@ -71,7 +94,7 @@ def test_a_curve_per_number_over_steps(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_without_the_package_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    monkeypatch.setitem(sys.modules, "tensorboardX.event_file_writer", None)
     with pytest.raises(ConfigError, match=r"tensorboardX.*pip install '\.\[tensorboard\]'"):
         TensorBoardLog()
 
@@ -97,3 +120,21 @@ def test_the_files_of_the_package_itself(tmp_path: Path) -> None:
         ("return_mean", 1.5, 16),
         ("return_mean", 2.5, 24),
     ]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_full_disk_is_told_to_whoever_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package's own queue would take ten more numbers, and then wait for ever."""
+    record_writer = pytest.importorskip("tensorboardX.record_writer")
+    log = TensorBoardLog()
+    tell(log, tmp_path, LINES[0])
+
+    def full(self: object, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(record_writer.RecordWriter, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        tell(log, tmp_path, LINES[1])
+    log.close()

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from io import StringIO
+from io import FileIO, StringIO
 from typing import Any
 
 from klamp.reporting.reporter import Told
@@ -15,19 +15,27 @@ class CsvLog:
 
     def __init__(self) -> None:
         self._columns: list[str] = []
+        self._file: FileIO | None = None
 
     def update(self, event: Told) -> None:
         """Add a row; rewrite the table where this update has a new metric."""
         path, metrics = event.folder / "metrics.csv", event.metrics
-        if set(metrics) <= set(self._columns):
-            with open_to_append(path) as file:
-                file.write(_table(self._columns, [metrics]))
+        if self._file is not None and metrics.keys() <= set(self._columns):
+            self._file.write(_table(self._columns, [metrics]))
             return
+        self.close()
         lines = metrics_until(event.folder / "metrics.jsonl", metrics["update"] - 1)
         # Columns are in the order of their first appearance.
         self._columns = list(dict.fromkeys(name for line in (*lines, metrics) for name in line))
         head = dict(zip(self._columns, self._columns, strict=True))
         write_atomically(path, _table(self._columns, [head, *lines, metrics]))
+        self._file = open_to_append(path)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _table(columns: list[str], rows: Sequence[Mapping[str, Any]]) -> bytes:

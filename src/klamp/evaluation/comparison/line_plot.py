@@ -147,7 +147,8 @@ def _drawn(curve: Curve, frame: _Frame) -> str:
 
 
 def _points(x: np.ndarray, y: np.ndarray) -> str:
-    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    # A number of Python's is written three times as fast as one of numpy's.
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
 
 
 def _span(values: np.ndarray) -> tuple[float, float]:
