@@ -121,7 +121,8 @@ def as_arrays(tree: Any, dtype: Any = np.float32) -> Any:
 
     def convert(leaf: Any) -> Any:
         leaf = np.asarray(leaf)
-        return jnp.asarray(leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf)
+        # What `jnp.asarray` has no dtype for is compiled, shape by shape.
+        return jax.device_put(leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf)
 
     return jax.tree.map(convert, tree)
 

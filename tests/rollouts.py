@@ -6,9 +6,10 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
+from small_policies import drawn
 
 from klamp.config.settings import Settings
-from klamp.networks import Model, build_network, flatten
+from klamp.networks import Model
 from klamp.types import Rollout
 
 T, N = 16, 4
@@ -20,7 +21,7 @@ ONE = jnp.asarray(1.0, jnp.float32)
 def small_model() -> tuple[jax.Array, Model]:
     """θ, and the model that reads it: five numbers are seen, one of three actions is chosen."""
     space = gymnasium.spaces.Discrete(3)
-    theta, model = flatten(build_network(5, space, SETTINGS, key=jax.random.key(0)))
+    theta, model = drawn(5, space, SETTINGS)
     return theta + 0.2 * jax.random.normal(jax.random.key(1), theta.shape), model
 
 

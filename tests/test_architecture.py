@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,26 +40,37 @@ def dotted(path: Path) -> str:
     return ".".join(path.relative_to(SOURCE).with_suffix("").parts)
 
 
-def imports_of(path: Path) -> set[str]:
+@cache
+def text_of(path: Path) -> str:
+    return path.read_text()
+
+
+@cache
+def nodes_of(path: Path) -> tuple[ast.AST, ...]:
+    """Everything in a file, read once for all tests."""
+    return tuple(ast.walk(ast.parse(text_of(path))))
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
     """The klamp modules that a file imports, wherever in the file (type-checking blocks apart)."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes_of(path):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("klamp"):
             inside = node.module.removeprefix("klamp").lstrip(".")
             found |= {inside} if inside else {alias.name for alias in node.names}
-    return found
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_imports_point_down(path: Path) -> None:
-    folder = dotted(path).split(".")[0]
-    if folder == "__init__":
-        return
-    for imported in imports_of(path):
-        below = imported.split(".")[0]
-        assert below == folder or LEVEL[below] < LEVEL[folder], (
-            f"{dotted(path)} imports {imported} from above or beside its folder"
-        )
+def test_imports_point_down() -> None:
+    wrong = [
+        f"{dotted(path)} imports {imported} from above or beside its folder"
+        for path in MODULES
+        if (folder := dotted(path).split(".")[0]) != "__init__"
+        for imported in imports_of(path)
+        if (below := imported.split(".")[0]) != folder and LEVEL[below] >= LEVEL[folder]
+    ]
+    assert not wrong
 
 
 def test_the_top_holds_folders_and_few_files() -> None:
@@ -91,68 +103,65 @@ def test_no_module_imports_itself_by_a_detour() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in MODULES if not path.name.startswith("__")], ids=dotted
-)
-def test_each_module_has_its_test_file(path: Path) -> None:
-    wanted = ROOT / "tests" / path.relative_to(SOURCE).with_name(f"test_{path.stem}.py")
-    assert wanted.exists(), f"{dotted(path)} wants {wanted.relative_to(ROOT)}"
+def test_each_module_has_its_test_file() -> None:
+    modules = [path for path in MODULES if not path.name.startswith("__")]
+    wanted = [path.relative_to(SOURCE).with_name(f"test_{path.stem}.py") for path in modules]
+    assert not [path for path in wanted if not (ROOT / "tests" / path).exists()]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=dotted)
-def test_functions_and_files_stay_short(path: Path) -> None:
-    text = path.read_text()
-    assert len(text.splitlines()) <= 330
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            first = node.body[0]
-            # A docstring may be as long as its equation needs.
-            described = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-            length = node.end_lineno - (first.end_lineno if described else node.lineno)
-            assert length <= 60, f"{dotted(path)}.{node.name} has {length} lines"
+def test_functions_and_files_stay_short() -> None:
+    lengths = {dotted(path): len(text_of(path).splitlines()) for path in MODULES}
+    assert not {name: length for name, length in lengths.items() if length > 330}
+    for path in MODULES:
+        for node in nodes_of(path):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[0]
+                # A docstring may be as long as its equation needs.
+                described = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+                length = node.end_lineno - (first.end_lineno if described else node.lineno)
+                assert length <= 60, f"{dotted(path)}.{node.name} has {length} lines"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda p: p.stem)
-def test_no_line_of_the_tests_is_without_effect(path: Path) -> None:
+def test_no_line_of_the_tests_is_without_effect() -> None:
     """A text behind ``assert_equal(a, b),`` is never read; a second mark replaces the first."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        idle = isinstance(node, ast.Expr) and isinstance(node.value, ast.Tuple | ast.Compare)
-        assert not idle, f"line {node.lineno} computes something for nothing"
-    named = [
-        target.id
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    ]
-    assert len(named) == len(set(named)), "a name is assigned twice"
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            idle = isinstance(node, ast.Expr) and isinstance(node.value, ast.Tuple | ast.Compare)
+            assert not idle, f"line {node.lineno} of {path} computes something for nothing"
+        named = [
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        ]
+        assert len(named) == len(set(named)), f"{path} assigns a name twice"
 
 
 def test_mathematics_knows_no_environment() -> None:
     for folder in ("mathematics", "trust_region"):
         for path in MODULES:
             if dotted(path).split(".")[0] == folder:
-                assert "gymnasium" not in path.read_text()
+                assert "gymnasium" not in text_of(path)
 
 
 def test_only_envs_makes_environments() -> None:
     for path in MODULES:
         if "envs" not in path.parts:
-            text = path.read_text()
-            assert "gymnasium.make" not in text, dotted(path)
-            assert "make_vec" not in text, dotted(path)
+            assert "gymnasium.make" not in text_of(path), dotted(path)
+            assert "make_vec" not in text_of(path), dotted(path)
 
 
 def test_one_place_asks_where_is_computed() -> None:
     """JAX's default backend is not the device that was chosen."""
-    asking = [dotted(path) for path in MODULES if "default_backend" in path.read_text()]
+    asking = [dotted(path) for path in MODULES if "default_backend" in text_of(path)]
     assert asking == ["runtime.device"]
 
 
 def test_nothing_draws_from_a_global_generator() -> None:
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes_of(path):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
                 drawn = f"{ast.unparse(node.value)}.{node.attr}"
                 assert not drawn.startswith("np.random.") or node.attr in (

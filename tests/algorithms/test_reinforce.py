@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from probe import compiled, context_of, make_model, one_update, sample
+from probe import compiled, context_of, make_model, one_update, quickly, sample
 
 from klamp.algorithms import critic_fit, reinforce
 from klamp.config.algorithms import REINFORCE
@@ -72,7 +72,7 @@ def test_the_critic_learns_as_it_does_under_trpo() -> None:
     batch, _ = sample(model, theta, 1)
     update = compiled(VALUE, model)(theta, reinforce.init(VALUE, model, theta), batch, seed=4)
     moments = adam.init(theta[model.critic_start :])
-    fitted, _ = critic_fit.fit(context_of(model, seed=4), theta, moments, batch)
+    fitted, _ = quickly(critic_fit.fit)(context_of(model, seed=4), theta, moments, batch)
     end = model.policy_end
     np.testing.assert_allclose(update.theta[end:], fitted[end:], atol=1e-6)
 

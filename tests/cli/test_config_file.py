@@ -22,14 +22,14 @@ def written(folder: Path, text: str, name: str = "run.toml") -> Path:
     return folder / name
 
 
-@pytest.mark.parametrize("env", [*(f"{task}-v1" for task in SHARED), "Unknown-v0"])
 @pytest.mark.parametrize("algo", list(ALGORITHMS))
-def test_what_is_printed_is_the_configuration_again(env: str, algo: str, tmp_path: Path) -> None:
-    config = configure(env, algo, {})
-    path = written(tmp_path, as_toml(config, sources(config, {})))
-    file = read_config_file(path, None)
-    assert file.data["env"] == env
-    assert configure(env, file.data["algo"], dict(file.settings)) == config
+def test_what_is_printed_is_the_configuration_again(algo: str, tmp_path: Path) -> None:
+    for env in [*(f"{task}-v1" for task in SHARED), "Unknown-v0"]:
+        config = configure(env, algo, {})
+        path = written(tmp_path, as_toml(config, sources(config, {})))
+        file = read_config_file(path, None)
+        assert file.data["env"] == env
+        assert configure(env, file.data["algo"], dict(file.settings)) == config
 
 
 def test_toml_says_all_kinds_of_values() -> None:

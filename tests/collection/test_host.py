@@ -5,12 +5,12 @@ from typing import Any
 
 import gymnasium
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from environments import ACTIONS, Count, probe
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from small_policies import drawn
 
 from klamp import Settings
 from klamp.collection.collector import BehaviorPolicy
@@ -21,7 +21,6 @@ from klamp.envs.host.vector import VectorEnvironments
 from klamp.envs.source import resolve
 from klamp.errors import CheckpointError
 from klamp.mathematics.normalization import Scaling
-from klamp.networks import build_network, flatten
 from klamp.runtime.seeding import Purpose
 from klamp.types import Inputs, Rollout
 
@@ -31,10 +30,7 @@ LENGTH, COPIES = 9, 3
 def collector(env: str, **settings: object) -> tuple[HostCollector, object, object]:
     chosen = Settings(hidden_sizes=(4,), rollout_length=LENGTH, **settings)
     host = resolve(env).host(COPIES, seed=0, purpose=Purpose.EPISODE)
-    network = build_network(
-        host.policy_observation_space, host.action_space, chosen, key=jax.random.key(0)
-    )
-    theta, model = flatten(network)
+    theta, model = drawn(host.policy_observation_space, host.action_space, chosen)
     return HostCollector(host, model, theta, chosen), theta, model
 
 
@@ -53,12 +49,15 @@ def test_actions_of_every_kind_are_those_of_the_noise(action: str) -> None:
     source, theta, model = collector(probe("box", action))
     key = jax.random.key(3)
     rollout = copied(source.collect(BehaviorPolicy(theta, None, key)).rollout)
-    seen = jnp.asarray(rollout.observation)
-    whole = model.distribution(theta, Inputs(seen[0]))
-    noise = whole.noise(key, (LENGTH,))
+
+    @jax.jit
+    def chosen(seen: jax.Array, t: int) -> Any:
+        distribution = model.distribution(theta, Inputs(seen))
+        noise = distribution.noise(key, (LENGTH,))
+        return distribution.sample_from(jax.tree.map(lambda leaf: leaf[t], noise))
+
     for t in (0, LENGTH - 1):
-        distribution = model.distribution(theta, Inputs(seen[t]))
-        expected = distribution.sample_from(jax.tree.map(lambda leaf, t=t: leaf[t], noise))
+        expected = chosen(rollout.observation[t], t)
         stored = jax.tree.map(lambda leaf, t=t: leaf[t], rollout.action)
         assert jax.tree.structure(stored) == jax.tree.structure(expected)
         for a, b in zip(jax.tree.leaves(stored), jax.tree.leaves(expected), strict=True):
@@ -69,13 +68,8 @@ def test_actions_of_every_kind_are_those_of_the_noise(action: str) -> None:
 
 def test_rollouts_go_on_where_the_last_one_ended() -> None:
     host = CopiedEnvironments(LocalCopies([Count()]), "Count", 0, Purpose.EPISODE)
-    network = build_network(
-        host.policy_observation_space,
-        host.action_space,
-        Settings(hidden_sizes=()),
-        key=jax.random.key(0),
-    )
-    theta, model = flatten(network)
+    space = host.policy_observation_space
+    theta, model = drawn(space, host.action_space, Settings(hidden_sizes=()))
     source = HostCollector(host, model, theta, Settings(rollout_length=4))
     seen = [collected(source, theta, i).observation for i in range(3)]
     steps = np.concatenate(seen)[:, 0]
@@ -116,9 +110,8 @@ def test_the_scheduled_scale_is_acted_with_and_kept() -> None:
     rollout = copied(source.collect(behavior).rollout)
     assert jax.tree.structure(compiled) == jax.tree.structure(rollout)
     np.testing.assert_array_equal(rollout.log_std, np.full((LENGTH, COPIES), -3, np.float32))
-    mean = model.distribution(
-        theta, Inputs(jnp.asarray(rollout.observation[0]), log_std=jnp.full(COPIES, -3.0))
-    ).mean
+    inputs = Inputs(rollout.observation[0], log_std=np.full(COPIES, -3, np.float32))
+    mean = np.asarray(jax.jit(model.distribution)(theta, inputs).mean)
     z = (rollout.action[0] - mean) / np.exp(-3)
     assert np.abs(z).max() < 5
     assert np.abs(z).max() > 0.1
@@ -139,10 +132,15 @@ def test_observations_are_kept_raw_and_acted_on_scaled() -> None:
     scaling = Scaling(np.full(3, 0.5, np.float32), np.full(3, 4.0, np.float32))
     rollout = copied(source.collect(BehaviorPolicy(theta, scaling, jax.random.key(0))).rollout)
     assert set(np.unique(rollout.observation)) == {0, 1}
-    shown = jnp.asarray((rollout.observation[0] - 0.5) * 4)
-    distribution = model.distribution(theta, Inputs(shown))
-    noise = jax.tree.map(lambda leaf: leaf[0], distribution.noise(jax.random.key(0), (LENGTH,)))
-    np.testing.assert_allclose(rollout.action[0], distribution.sample_from(noise), rtol=1e-5)
+
+    @jax.jit
+    def chosen(shown: jax.Array) -> Any:
+        distribution = model.distribution(theta, Inputs(shown))
+        noise = distribution.noise(jax.random.key(0), (LENGTH,))
+        return distribution.sample_from(jax.tree.map(lambda leaf: leaf[0], noise))
+
+    expected = chosen((rollout.observation[0] - 0.5) * 4)
+    np.testing.assert_allclose(rollout.action[0], expected, rtol=1e-5)
     source.environments.close()
 
 
@@ -178,8 +176,7 @@ class Faulty(gymnasium.Env):
 def test_what_is_not_finite_is_named(where: str, message: str) -> None:
     copies = LocalCopies([Faulty(""), Faulty(where)])
     host = CopiedEnvironments(copies, "Faulty", 0, Purpose.EPISODE)
-    network = build_network(2, host.action_space, Settings(), key=jax.random.key(0))
-    theta, model = flatten(network)
+    theta, model = drawn(2, host.action_space, Settings())
     source = HostCollector(host, model, theta, Settings(rollout_length=8))
     fault = source.collect(BehaviorPolicy(theta, None, jax.random.key(0))).summary.fault
     assert fault is not None
@@ -214,8 +211,7 @@ def first_fault(vector: bool, seed: int) -> tuple[int, str]:
     else:
         copies = LocalCopies([make() for make in makers])
         host = CopiedEnvironments(copies, "Fragile", seed, Purpose.EPISODE)
-    network = build_network(2, host.action_space, Settings(hidden_sizes=()), key=jax.random.key(0))
-    theta, model = flatten(network)
+    theta, model = drawn(2, host.action_space, Settings(hidden_sizes=()))
     source = HostCollector(host, model, theta, Settings(rollout_length=16))
     for iteration in range(50):
         behavior = BehaviorPolicy(theta, None, jax.random.key(iteration), iteration)
@@ -246,10 +242,7 @@ def test_where_no_seed_begins_an_episode_none_is_named_and_the_run_repeats_it() 
 def test_a_hidden_state_of_another_form_is_refused(damage: str) -> None:
     chosen = Settings(hidden_sizes=(4,), recurrent_size=4, rollout_length=LENGTH, sequence_length=3)
     host = resolve("CartPole-v1").host(COPIES, seed=0, purpose=Purpose.EPISODE)
-    network = build_network(
-        host.policy_observation_space, host.action_space, chosen, key=jax.random.key(0)
-    )
-    theta, model = flatten(network)
+    theta, model = drawn(host.policy_observation_space, host.action_space, chosen)
     source = HostCollector(host, model, theta, chosen)
     saved = source.position().arrays()
     match damage:

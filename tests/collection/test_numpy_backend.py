@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
+from small_policies import drawn
 
 from klamp import Settings
 from klamp.collection.numpy_backend import MULTIPLY_ADDS, Translation, translate
 from klamp.mathematics.normalization import Scaling, normalize
-from klamp.networks import build_network, flatten
 from klamp.runtime.numpy_policy import ELEMENTWISE
 from klamp.runtime.traced import UntranslatableError
 from klamp.types import Inputs
@@ -36,7 +36,7 @@ NETWORKS = {
 def acting(space, settings):
     """θ, the function that acts, and the noise of one step."""
     chosen = Settings(**({"hidden_sizes": (8, 8)} | settings))
-    theta, model = flatten(build_network(FEATURES, space, chosen, key=jax.random.key(0)))
+    theta, model = drawn(FEATURES, space, chosen)
 
     def act(known, seen, noise):
         theta, scaling = known

@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
+from small_policies import drawn
 
 from klamp import Settings
 from klamp.collection.policy_call import make_act, make_noise
 from klamp.mathematics.normalization import Scaling
-from klamp.networks import build_network, flatten
 from klamp.types import Inputs
 
 ROWS, FEATURES, LENGTH = 6, 5, 3
@@ -18,7 +18,7 @@ ROWS, FEATURES, LENGTH = 6, 5, 3
 @pytest.mark.parametrize("scaling", [None, Scaling(np.ones(5, np.float32), np.float32(0.5))])
 def test_an_action_is_the_same_by_either_way_and_for_any_share_of_the_rows(space, scaling) -> None:
     settings = Settings(hidden_sizes=(8, 8))
-    theta, model = flatten(build_network(FEATURES, space, settings, key=jax.random.key(0)))
+    theta, model = drawn(FEATURES, space, settings)
     seen = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
     noise = make_noise(model, theta, seen, LENGTH)(jax.random.key(1))
     act = make_act(model)

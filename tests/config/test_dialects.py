@@ -28,10 +28,10 @@ def test_each_name_means_one_setting() -> None:
     assert our_name("steps") is None
 
 
-@pytest.mark.parametrize("name", THEIRS)
-def test_each_name_is_answered_with_ours(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"called `{our_name(name)}` here"):
-        configure("CartPole-v1", "ppo", {name: 1})
+def test_each_name_is_answered_with_ours() -> None:
+    for name in THEIRS:
+        with pytest.raises(ConfigError, match=f"called `{our_name(name)}` here"):
+            configure("CartPole-v1", "ppo", {name: 1})
 
 
 @pytest.mark.parametrize(

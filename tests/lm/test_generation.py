@@ -21,6 +21,8 @@ from klamp.lm.generation import (
 )
 from klamp.lm.sequences import completions_of
 
+pytestmark = pytest.mark.usefixtures("quick_updates")
+
 V, STOP = 9, 4
 LIMITS = TurnLimits(new_tokens=5, stop=(STOP,))
 PROMPTS = [[1, 2, 3], [5], [6, 7], [8, 1, 2, 3]]
@@ -52,12 +54,13 @@ def by_hand(decoder, prompt: list[int], row: int, temperature: float | None) -> 
     """Token for token, from the logits of the whole sequence."""
     said: list[int] = []
     while len(said) < 5 and STOP not in said:
-        tokens = jnp.zeros((1, 9), int).at[0, : len(prompt + said)].set(jnp.asarray(prompt + said))
-        logits = logits_of(decoder, tokens)[0, len(prompt + said) - 1]
+        tokens = np.zeros((1, 9), int)
+        tokens[0, : len(prompt + said)] = prompt + said
+        logits = np.asarray(logits_of(decoder, tokens))[0, len(prompt + said) - 1]
         if temperature is not None:
             key = jax.random.fold_in(jax.random.fold_in(KEY, row), len(said))
-            logits = logits / temperature + jax.random.gumbel(key, (V,))
-        said.append(int(jnp.argmax(logits)))
+            logits = logits / temperature + np.asarray(jax.random.gumbel(key, (V,)))
+        said.append(int(np.argmax(logits)))
     return said
 
 
@@ -103,11 +106,11 @@ def test_a_second_turn_goes_on_where_the_first_ended(decoder) -> None:
             assert two == []
             continue
         # The second turn's tokens have the largest noisy logits, given all that came before.
-        logits = logits_of(decoder, found.tokens[s : s + 1])[0]
+        logits = np.asarray(logits_of(decoder, np.asarray(found.tokens)[s : s + 1]))[0]
         for a, token in enumerate(two):
             key = jax.random.fold_in(jax.random.fold_in(KEY, s), len(one) + a)
-            noisy = logits[len(context) + a - 1] + jax.random.gumbel(key, (V,))
-            assert token == int(jnp.argmax(noisy))
+            noisy = logits[len(context) + a - 1] + np.asarray(jax.random.gumbel(key, (V,)))
+            assert token == int(np.argmax(noisy))
             sampled = jax.nn.log_softmax(logits[len(context) + a - 1])[token]
             np.testing.assert_allclose(found.log_prob[s, len(one) + a], sampled, atol=1e-5)
 

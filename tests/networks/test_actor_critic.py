@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+import equinox as eqx
 import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_policies import drawn
 
 import klamp
 from klamp.config.settings import Settings
-from klamp.networks import build_network, flatten
 from klamp.types import Inputs
 
 ACTIONS = [gymnasium.spaces.Discrete(3), gymnasium.spaces.Box(-1, 1, (2,), np.float32)]
@@ -20,8 +21,7 @@ pytestmark = pytest.mark.usefixtures("quick_updates")
 
 
 def network(space, **settings):
-    built = build_network(4, space, Settings(**settings), key=jax.random.key(0))
-    theta, model = flatten(built)
+    theta, model = drawn(4, space, Settings(**settings))
     return theta + 0.1 * jax.random.normal(jax.random.key(1), theta.shape), model
 
 
@@ -69,7 +69,8 @@ def test_the_fisher_product_under_dropout_is_symmetric_and_positive(space, rate:
     theta, model = network(space, dropout=rate)
     part, inputs = theta[: model.policy_end], rows()
     u, v = jax.random.normal(jax.random.key(4), (2, part.size))
-    fu, fv = (klamp.fisher_vector_product(model.policy, part, inputs, x) for x in (u, v))
+    product = eqx.filter_jit(klamp.fisher_vector_product)
+    fu, fv = (product(model.policy, part, inputs, x) for x in (u, v))
     scale = float(jnp.linalg.norm(u) * jnp.linalg.norm(fv))
     assert abs(float(u @ fv - v @ fu)) <= 1e-5 * scale
     assert float(v @ fv) >= 0

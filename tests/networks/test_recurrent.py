@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+import equinox as eqx
 import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_policies import drawn
 
 import klamp
 from klamp.config.settings import Settings
-from klamp.networks import build_network, flatten
 from klamp.types import Inputs
 from tests.environments_with_memory import Recall
 
@@ -24,8 +25,7 @@ def recurrent():
     settings = Settings(
         recurrent_size=SIZE, sequence_length=LENGTH, rollout_length=LENGTH, hidden_sizes=(6,)
     )
-    network = build_network(2, gymnasium.spaces.Discrete(3), settings, key=jax.random.key(0))
-    theta, model = flatten(network)
+    theta, model = drawn(2, gymnasium.spaces.Discrete(3), settings)
     return theta + 0.3 * jax.random.normal(jax.random.key(1), theta.shape), model
 
 
@@ -108,8 +108,8 @@ def test_the_fisher_product_of_a_memory_is_the_hessian_of_the_kl(recurrent) -> N
     part = theta[: model.policy_end]
     rows = inputs(np.random.default_rng(2).random(ROWS) < 0.2)
     v = jax.random.normal(jax.random.key(3), part.shape)
-    product = klamp.fisher_vector_product(model.policy, part, rows, v)
-    definition = klamp.kl_hessian_vector_product(model.policy, part, rows, v)
+    product = eqx.filter_jit(klamp.fisher_vector_product)(model.policy, part, rows, v)
+    definition = eqx.filter_jit(klamp.kl_hessian_vector_product)(model.policy, part, rows, v)
     np.testing.assert_allclose(product, definition, rtol=1e-3, atol=1e-5)
 
 

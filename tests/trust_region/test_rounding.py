@@ -15,7 +15,7 @@ COUNT = 600
 HEADS = ["gaussian", "gaussian of the state"]
 
 
-def problems(head: str, rows: int):
+def problems(head: str, rows: int, count: int = COUNT):
     """Policies with σ from e^−10 to 1 and means up to 1,000, and small changes of them."""
     problem = PolicyProblem(head, observations=4, hidden=16, actions=2, rows=rows)
     rng = np.random.default_rng([rows, HEADS.index(head)])
@@ -34,7 +34,7 @@ def problems(head: str, rows: int):
         theta = {name: leaf.astype(np.float32) for name, leaf in theta.items()}
         return theta, problem.batch(rng, theta)
 
-    drawn = [one() for _ in range(COUNT)]
+    drawn = [one() for _ in range(count)]
     theta, batch = (
         as_arrays(jax.tree.map(lambda *leaves: np.stack(leaves), *part))
         for part in zip(*drawn, strict=True)
@@ -87,11 +87,12 @@ def test_no_step_and_no_projection_is_above_its_bound(head: str, rows: int) -> N
 
 
 def test_a_region_that_cannot_be_resolved_is_refused_and_the_report_says_what_can() -> None:
-    problem, theta, batch = problems("gaussian", 24)
-    theta, batch = jax.tree.map(lambda leaf: leaf[0], (theta, batch))
+    problem, *drawn = problems("gaussian", 24, count=1)
+    theta, batch = jax.tree.map(lambda leaf: np.asarray(leaf)[0], drawn)
     theta["b2"] = theta["b2"] + 1000
     theta["log_std"] = theta["log_std"] * 0 - 10
-    batch = batch._replace(old=problem.policy(theta, batch.inputs))
+    theta, batch = jax.device_put((theta, batch))
+    batch = batch._replace(old=jax.jit(problem.policy)(theta, batch.inputs))
     moved, report = trust_region_step(problem.policy, theta, batch, max_kl=1e-6)
     assert int(report.outcome) == Outcome.LINE_SEARCH_EXHAUSTED
     for name, leaf in theta.items():
@@ -108,13 +109,19 @@ def test_ordinary_policies_pay_next_to_nothing(head: str) -> None:
     rng = np.random.default_rng(0)
     theta = problem.theta(rng)
     theta, batch = as_arrays(theta), as_arrays(problem.batch(rng, theta))
-    rounding = rounding_of(problem.policy, theta, batch)
-    new = problem.policy(theta, batch.inputs)
-    for max_kl in (1e-4, 1e-2):
-        kl = jnp.float32(0.999 * max_kl)
-        assert float(ceiling(kl, new, rounding, None)) < max_kl
-        assert 0.998 < float(attainable(jnp.float32(max_kl), rounding)) / max_kl < 1
-    assert float(resolution(rounding)) < 1e-10
+
+    @jax.jit
+    def told(theta, batch, max_kl):
+        rounding = rounding_of(problem.policy, theta, batch)
+        new = problem.policy(theta, batch.inputs)
+        ceilings = jax.vmap(lambda kl: ceiling(kl, new, rounding, None))(0.999 * max_kl)
+        return ceilings, jax.vmap(lambda kl: attainable(kl, rounding))(max_kl), resolution(rounding)
+
+    max_kl = np.asarray([1e-4, 1e-2], np.float32)
+    ceilings, reached, resolved = (np.asarray(part) for part in told(theta, batch, max_kl))
+    assert np.all(ceilings < max_kl)
+    assert np.all((reached > 0.998 * max_kl) & (reached < max_kl))
+    assert resolved < 1e-10
 
 
 def test_a_ceiling_grows_with_the_kl_and_is_never_below_it() -> None:

@@ -1,5 +1,8 @@
 """Rows of weight 0: every distribution's step is that of the batch without them."""
 
+from functools import cache
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,23 +40,37 @@ BUILD = {
     "bernoulli": Bernoulli,
     "multi-categorical": lambda out: MultiCategorical(out, (3, 2)),
 }
+fisher_product = eqx.filter_jit(fisher_vector_product)
 GARBAGE = [np.nan, np.inf, -1e38, 0.0]
 
 
+@cache
 def policy_of(family):
+    """One function for all tests: of another one the step would be compiled again."""
     return lambda theta, inputs: BUILD[family](jnp.tanh(inputs) @ theta)
 
 
+@cache
 def problem(family):
     """θ, a batch of rows with weight only, and the same rows among others of weight 0."""
     rng = np.random.default_rng(3)
     theta = jnp.asarray(rng.normal(size=(OBSERVATIONS, 5)), jnp.float32)
     inputs = jnp.asarray(rng.normal(size=(ROWS, OBSERVATIONS)), jnp.float32)
-    old = policy_of(family)(theta, inputs)
+
+    @jax.jit
+    def sampled(theta, inputs):
+        old = policy_of(family)(theta, inputs)
+        return old, old.sample(jax.random.key(0))
+
+    old, action = sampled(theta, inputs)
     advantage = jnp.asarray(rng.normal(size=ROWS), jnp.float32)
-    batch = Batch(inputs, old.sample(jax.random.key(0)), advantage, old, jnp.ones(ROWS))
+    batch = Batch(inputs, action, advantage, old, jnp.ones(ROWS))
     keep = np.arange(ROWS) % 3 != 0
-    return theta, jax.tree.map(lambda leaf: leaf[keep], batch), batch, keep
+    return theta, rows_of(batch, keep), batch, keep
+
+
+def rows_of(batch, keep):
+    return jax.device_put(jax.tree.map(lambda leaf: np.asarray(leaf)[keep], batch))
 
 
 def spoiled(batch, keep, garbage):
@@ -62,7 +79,7 @@ def spoiled(batch, keep, garbage):
     def spoil(leaf):
         leaf = np.array(leaf)
         leaf[~keep] = garbage if leaf.dtype.kind == "f" else -7
-        return jnp.asarray(leaf)
+        return jax.device_put(leaf)
 
     return jax.tree.map(spoil, batch)._replace(weight=jnp.asarray(keep, jnp.float32))
 
@@ -84,9 +101,9 @@ def test_the_step_is_that_of_the_batch_without_them(family):
 def test_the_fisher_product_is_that_of_the_batch_without_them(family):
     theta, bare, batch, keep = problem(family)
     policy, vector = policy_of(family), jnp.ones_like(theta)
-    expected = fisher_vector_product(policy, theta, bare.inputs, vector)
+    expected = fisher_product(policy, theta, bare.inputs, vector)
     dirty = spoiled(batch, keep, np.nan)
-    found = fisher_vector_product(policy, theta, dirty.inputs, vector, weight=dirty.weight)
+    found = fisher_product(policy, theta, dirty.inputs, vector, weight=dirty.weight)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -112,7 +129,7 @@ def test_what_scored_rows_look_at_is_kept_where_it_is_declared():
     batch = batch._replace(inputs=inputs, old=policy(theta, inputs))
     dirty = spoiled(batch._replace(inputs=batch.inputs[0]), keep, np.nan)
     weighted = dirty._replace(inputs=(dirty.inputs, Shared(prompt)))
-    bare = jax.tree.map(lambda leaf: leaf[keep], batch._replace(inputs=batch.inputs[0]))
+    bare = rows_of(batch._replace(inputs=batch.inputs[0]), keep)
     bare = bare._replace(inputs=(bare.inputs, Shared(prompt)))
     expected, told = trust_region_step(policy, theta, bare)
     found, report = trust_region_step(policy, theta, weighted)

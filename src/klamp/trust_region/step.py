@@ -214,7 +214,7 @@ def trust_region_step(
     With the default search the returned θ either improved the surrogate with a true mean KL of at
     most δ, or is the θ that came in, bit for bit, and ``StepReport.outcome`` says why.
     """
-    dtype = ravel_pytree(theta)[0].dtype
+    dtype = jnp.result_type(*jax.tree.leaves(theta))
     if search is None:
         search = Backtracking(jnp.asarray(backtrack_ratio, dtype), max_backtracks)
     max_kl, damping = jnp.asarray(max_kl, dtype), jnp.asarray(damping, dtype)

@@ -1,11 +1,15 @@
 """Episode ends, in all three autoreset modes, on an environment whose every transition is known."""
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from environments import Count
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from small_policies import drawn
 
 from klamp import Settings
 from klamp.collection.collector import BehaviorPolicy
@@ -15,12 +19,19 @@ from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.serial import LocalCopies
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.mathematics.weighting import scored
-from klamp.networks import build_network, flatten
+from klamp.networks import Model
 from klamp.runtime.seeding import Purpose
 from klamp.training.prepare import prepare
+from klamp.types import Batch, Rollout
 
 LENGTHS = (3, 5)
 MODES = [AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def prepared(model: Model, theta: Any, rollout: Rollout, settings: Settings) -> Batch:
+    """The batch of a rollout, what is not scored removed."""
+    return scored(prepare(model, theta, rollout, None, jnp.ones(()), settings))
 
 
 def host(mode: AutoresetMode, ending: str) -> HostEnvironments:
@@ -74,19 +85,14 @@ def test_targets_bootstrap_at_truncation_and_never_at_termination(
     """λ = 0: the target is r + γV(true next observation), or r where the episode terminated."""
     settings = Settings(hidden_sizes=(), trace_decay=0.0, discount=0.5, rollout_length=12)
     environments = host(mode, ending)
-    network = build_network(
-        environments.policy_observation_space,
-        environments.action_space,
-        settings,
-        key=jax.random.key(0),
-    )
-    theta, model = flatten(network)
+    space = environments.policy_observation_space
+    theta, model = drawn(space, environments.action_space, settings)
     # V = 100·episode + 10·step, so that a value tells which observation it is of.
     theta = theta.at[model.critic_start :].set(np.array([100, 10, 0], np.float32))
     collector = HostCollector(environments, model, theta, settings)
     rollout = collector.collect(BehaviorPolicy(theta, None, jax.random.key(1))).rollout
-    rollout = jax.tree.map(jnp.asarray, rollout)
-    batch = scored(prepare(model, theta, rollout, None, jnp.asarray(1.0), settings))
+    rollout = jax.tree.map(np.array, rollout)
+    batch = prepared(model, theta, rollout, settings)
     target = np.asarray(batch.value_target).reshape(12, 2)
     weight = np.asarray(batch.weight).reshape(12, 2)
     phantoms = 0
