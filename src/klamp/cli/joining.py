@@ -126,8 +126,8 @@ def run_together(
         traceback.print_exc()
     finally:
         leave(joined, code, text)
-        if code:
-            # JAX waits at exit for processes that may be gone.
-            sys.stdout.flush()
-            os._exit(code)
-    return code
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Not the interpreter's way out: on it JAX waits for processes that may be gone, and aborts
+        # where the coordinator is.
+        os._exit(code)

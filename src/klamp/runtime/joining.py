@@ -26,6 +26,9 @@ LEAVE_S = 5.0
 """Seconds that a process that ends waits for the others, at most."""
 
 
+A_DAY_S = 86_400
+"""Seconds of silence after which JAX by itself takes a process for lost: ``Watch`` is quicker."""
+
 PATIENCE_S = 5.0
 """Seconds that the main thread has to end by itself after a process is known to be lost."""
 
@@ -63,7 +66,7 @@ def join(cluster: Cluster, facts: Mapping[str, Any]) -> Joined:
             cluster.processes,
             cluster.process,
             initialization_timeout=max(int(deadline - time.monotonic()), 1),
-            heartbeat_timeout_seconds=int(2 * cluster.lost_after_s) + 10,
+            heartbeat_timeout_seconds=A_DAY_S,
             coordinator_bind_address=cluster.coordinator,
         )
     except (RuntimeError, ValueError) as error:
