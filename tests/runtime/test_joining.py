@@ -79,6 +79,7 @@ def test_unequal_versions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store()
     other = {"host": "elsewhere", "pid": 1, "facts": joining.fingerprint() | {"jax": "0.9.0"}}
     store.key_value_set("klamp/member/1", json.dumps(other))
+    store.key_value_set("klamp/reader/1", "")
     with pytest.raises(ConfigError, match=r"`jax` is '.*' in process 0.* '0.9.0' in process 1"):
         joining._compared(store, 0, 2, {}, time.monotonic() + 60)
 

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import gcd
-from typing import Any
+from typing import Any, NoReturn
 
 from klamp.cli.words import on_the_command_line
 from klamp.errors import ConfigError, KlampError, Stopped
@@ -107,7 +107,11 @@ def run_together(
     from klamp.runtime.joining import Cluster, join, leave
 
     parts = (given.coordinator, given.processes, given.process)
-    joined = join(Cluster(*parts, given.join_timeout_s, given.lost_after_s), facts)
+    try:
+        joined = join(Cluster(*parts, given.join_timeout_s, given.lost_after_s), facts)
+    except KlampError as error:
+        _say(error)
+        _exit(error.code)
     joined.heed(signals)
     code, text = 1, "it raised an exception"
     try:
@@ -121,13 +125,20 @@ def run_together(
         text = "done"
     except (KlampError, Stopped) as error:
         code, text = error.code, str(error)
-        print(f"klamp: {on_the_command_line(text)}", file=sys.stderr, flush=True)
+        _say(error)
     except BaseException:
         traceback.print_exc()
     finally:
         leave(joined, code, text)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # Not the interpreter's way out: on it JAX waits for processes that may be gone, and aborts
-        # where the coordinator is.
-        os._exit(code)
+        _exit(code)
+
+
+def _say(error: BaseException) -> None:
+    print(f"klamp: {on_the_command_line(str(error))}", file=sys.stderr)
+
+
+def _exit(code: int) -> NoReturn:
+    """Not the interpreter's way out: on it JAX waits for processes, or aborts, if any is gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

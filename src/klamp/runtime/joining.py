@@ -3,6 +3,7 @@
 Nothing here is imported by a run of one process.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -169,6 +170,7 @@ def _compared(
                 f"Process {other} of {count} has joined, but not said what it runs. Are all of "
                 "them of the same klamp?"
             ) from error
+    _wait_for_readers(client, index, count)
     for other, word in enumerate(told):
         here, there = told[0]["facts"], word["facts"]
         for name in here | there:
@@ -180,6 +182,14 @@ def _compared(
                     "same versions."
                 )
     return [Member(other, word["host"], word["pid"]) for other, word in enumerate(told)]
+
+
+def _wait_for_readers(client: Any, index: int, count: int) -> None:
+    """Process 0 does not leave before the others know, since they read in its store."""
+    client.key_value_set(f"klamp/reader/{index}", "")
+    for other in range(1, count if index == 0 else 1):
+        with contextlib.suppress(RuntimeError):
+            client.blocking_key_value_get(f"klamp/reader/{other}", int(LEAVE_S * 1000))
 
 
 def _explain_aborts(watch: Watch) -> None:
