@@ -1,7 +1,7 @@
 """Two processes over the loopback are one: the same θ, the same episodes, the same folder.
 
-What takes longer (all algorithms and networks, kills, other numbers of processes) is measured by
-benchmarks/distributed.py, whose table is benchmarks/results/distributed.md.
+What takes longer (all algorithms and networks, kills, other numbers of processes) is what
+benchmarks/distributed.py measures.
 """
 
 import json
@@ -20,18 +20,19 @@ UPDATES = 5
 STEPS = 4 * 16
 RUN = [
     *("CartPole-v1", "--algo", "ppo", "--num-envs", "4", "--rollout-length", "16"),
-    *("--epochs", "1", "--minibatch-size", "32", "--hidden-sizes", "8", "--shards", "2"),
-    *("--normalize-observation", "--normalize-reward", "--vectorization", "sync", "--quiet"),
+    *("--epochs", "1", "--minibatch-size", "32", "--learning-rate", "0.01"),
+    *("--hidden-sizes", "8", "--shards", "2", "--vectorization", "sync", "--quiet"),
+    *("--normalize-observation", "--normalize-reward"),
     *("--checkpoint-interval", str(STEPS), "--keep-checkpoint-every", "1"),
 ]
-FASTER = {"join": ["--join-timeout-s", "120", "--lost-after-s", "60"]}
+LIMITS = ["--join-timeout-s", "120", "--lost-after-s", "60"]
 
 
 def launch(*words: str) -> subprocess.CompletedProcess[str]:
     """`klamp launch --processes 2 -- …`, as a user types it."""
     command = [sys.executable, "-m", "klamp", "launch", "--processes", "2", "--"]
     return subprocess.run(
-        [*command, *words, *FASTER["join"]],
+        [*command, *words, *LIMITS],
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
