@@ -126,11 +126,22 @@ def run_together(
     except (KlampError, Stopped) as error:
         code, text = error.code, str(error)
         _say(error)
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        code, text = _why(joined, error)
     finally:
         leave(joined, code, text)
         _exit(code)
+
+
+def _why(joined: Any, error: BaseException) -> tuple[int, str]:
+    """What an unexpected exception comes from: most often another process has ended."""
+    try:
+        joined.watch.check()
+    except KlampError as known:
+        _say(known)
+        return known.code, str(known)
+    traceback.print_exception(error)
+    return 1, "it raised an exception"
 
 
 def _say(error: BaseException) -> None:

@@ -70,6 +70,8 @@ def join(cluster: Cluster, facts: Mapping[str, Any]) -> Joined:
             heartbeat_timeout_seconds=A_DAY_S,
             coordinator_bind_address=cluster.coordinator,
         )
+        # All of them take part in this; later one might be gone.
+        jax.devices()
     except (RuntimeError, ValueError) as error:
         raise ConfigError(_not_joined(cluster, error)) from error
     state: Any = import_module("jax._src.distributed").global_state
