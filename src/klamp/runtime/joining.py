@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -61,6 +61,9 @@ def join(cluster: Cluster, facts: Mapping[str, Any]) -> Joined:
     jax.config.update("jax_enable_recoverability", True)
     # and SIGTERM is JAX's.
     jax.config.update("jax_enable_preemption_service", False)
+    # Where processes are missing JAX aborts. The C library has a pointer to what is called then.
+    missing = ConfigError(_not_joined(cluster, TimeoutError("not all of them came")))
+    held = _on_abort(lambda: _say_and_exit(missing))
     try:
         jax.distributed.initialize(
             cluster.coordinator,
@@ -80,7 +83,8 @@ def join(cluster: Cluster, facts: Mapping[str, Any]) -> Joined:
     watch = Watch(client, index, members, cluster.lost_after_s)
     _leave_when_stuck(watch)
     watch.start()
-    _explain_aborts(watch)
+    # The C library holds a pointer to it until the process ends.
+    watch.at_abort = (held, _on_abort(lambda: aborted(watch)))
     return Joined(client, index, count, watch)
 
 
@@ -194,12 +198,12 @@ def _wait_for_readers(client: Any, index: int, count: int) -> None:
             client.blocking_key_value_get(f"klamp/reader/{other}", int(LEAVE_S * 1000))
 
 
-def _explain_aborts(watch: Watch) -> None:
-    """Have ``aborted`` called where JAX ends this process by ``abort``."""
+def _on_abort(call: Callable[[], object]) -> object:
+    """Have ``call`` called where JAX ends this process by ``abort``; to be kept."""
     at_abort: Any = ctypes.CFUNCTYPE(None, ctypes.c_int)
-    # The C library holds a pointer to it until the process ends.
-    watch.at_abort = at_abort(lambda number: aborted(watch))
-    ctypes.CDLL(None).signal(signal.SIGABRT, watch.at_abort)
+    handler = at_abort(lambda number: call())
+    ctypes.CDLL(None).signal(signal.SIGABRT, handler)
+    return handler
 
 
 def aborted(watch: Watch) -> None:
