@@ -23,7 +23,7 @@ from klamp.runtime.joined import Joined
 from klamp.runtime.provenance import LIBRARIES, fingerprint
 from klamp.runtime.watch import Member, Watch
 
-LEAVE_S = 5.0
+LEAVE_S = 20.0
 """Seconds that a process that ends waits for the others, at most."""
 
 
