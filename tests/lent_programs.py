@@ -161,6 +161,8 @@ def lent_programs() -> Iterator[Lender]:
     together_alone = seeds_vmapped._compiled
 
     def compile_or_borrow(run: Any, state: Any) -> float:
+        if run.config.settings.shards > 1:
+            return compile_alone(run, state)
         host = hasattr(run.collector, "compiled")
         if host:
             # Masks are known after a reset.

@@ -6,6 +6,9 @@ from typing import Any
 NOT_SAVED = 74
 """Exit code where what was trained could not be written: EX_IOERR of the system's `sysexits.h`."""
 
+LOST = 75
+"""Exit code where another process of a run is lost: EX_TEMPFAIL, on which schedulers try again."""
+
 
 def printable(text: str, letters: int | None = None) -> str:
     r"""A text that is safe for a terminal or a table: one line of printable characters.
@@ -20,7 +23,9 @@ def printable(text: str, letters: int | None = None) -> str:
 
 
 class KlampError(Exception):
-    """Base of every error that klamp raises on purpose; the command line exits with 2 on it."""
+    """Base of every error that klamp raises on purpose; the command line exits with ``code``."""
+
+    code = 2
 
     def __init__(self, text: str = "") -> None:
         super().__init__(printable(text))
@@ -56,10 +61,17 @@ class RunFolderError(KlampError, FileExistsError):
 class NotSaved(RunFolderError):
     """A run has stopped because the disk does not take what was trained.
 
-    The command line exits with ``NOT_SAVED``. ``result`` is the ``Result`` up to there.
+    ``result`` is the ``Result`` up to there.
     """
 
+    code = NOT_SAVED
     result: Any = None
+
+
+class ProcessLost(KlampError):
+    """Another process of the run was killed, hangs, or cannot be reached."""
+
+    code = LOST
 
 
 class NonFiniteError(KlampError, FloatingPointError):

@@ -15,6 +15,7 @@ class OfAnotherLoop:
     """The settings of a loop that is not klamp's."""
 
     sequence: int = 1
+    shards: int = 1
     advantage_normalization: str = "off"
     critic_epochs: int = 1
     critic_minibatch_size: int = 8

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from klamp.config.algorithms import ALGORITHMS, PPO
+from klamp.config.algorithms import ALGORITHMS, PPO, TRPO
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
 from klamp.errors import ConfigError
@@ -29,3 +29,21 @@ def test_settings_and_algorithms_share_no_name() -> None:
     shared = set(Settings.__dataclass_fields__)
     for kind in ALGORITHMS.values():
         assert not shared & set(kind.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("settings", "algorithm", "said"),
+    [
+        ({"num_envs": 6, "shards": 4}, TRPO(), "`shards` of .* a divisor of num_envs"),
+        ({"shards": 4}, PPO(minibatch_size=66), "`minibatch_size` .* a multiple of 4"),
+        (
+            {"shards": 4, "recurrent_size": 4, "sequence_length": 32},
+            PPO(minibatch_size=64),
+            "`minibatch_size` .* a multiple of 128, for equal shares of the 4 shards",
+        ),
+        ({"shards": 8, "critic_minibatch_size": 60}, TRPO(), "`critic_minibatch_size`"),
+    ],
+)
+def test_shards_have_equal_shares_of_environments_and_minibatches(settings, algorithm, said):
+    with pytest.raises(ConfigError, match=said):
+        RunConfig("CartPole-v1", algorithm, Settings(**settings))

@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {"steps": 100_000, "num_envs": 2, "rollout_length": 8, "
 OTHERS: dict[str, tuple[Any, ...]] = {
     "seed": (1,),
     "num_envs": (3,),
+    "shards": (2,),
     "rollout_length": (4,),
     "hidden_sizes": ((3,), ()),
     "recurrent_size": (3,),
@@ -96,15 +97,17 @@ def computed(config: klamp.RunConfig, environment: Any) -> Iterator[Any]:
     """
     run, state = start(config, environment=resolve(environment))
     states = [state._replace(step=np.asarray(step)) for step in (0, 3_000_000)]
-    behaviors = [run.collector.arguments(behavior_policy(config, at)) for at in states]
+    # Each shard is collected by a program of its own; that of the first is looked at.
+    collector = getattr(run.collector, "collectors", [run.collector])[0]
+    behaviors = [collector.arguments(behavior_policy(config, at)) for at in states]
     yield given(behaviors)
-    rollout = jax.eval_shape(run.collector.program, *behaviors[0]).rollout
+    rollout = jax.eval_shape(collector.program, *behaviors[0]).rollout
     rollout = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), rollout)
     reward_factor = np.ones((), np.float32)
     arguments = [run.learn_arguments(at, rollout, reward_factor) for at in states]
     yield given(arguments)
     yield needed(run.learn, arguments, (0, 1))
-    yield needed(run.collector.program, behaviors, ("state", "rollout"))
+    yield needed(collector.program, behaviors, ("state", "rollout"))
 
 
 def given(calls: Any) -> list[bytes]:

@@ -120,3 +120,25 @@ def test_every_kth_takes_rows_or_whole_sequences():
     pairs = every_kth(batch, 4, sequence=2)
     np.testing.assert_array_equal(pairs.old, [0, 1, 8, 9])
     assert pairs.value_target is None
+
+
+@pytest.mark.parametrize(("rows", "size", "sequence"), [(48, 12, 1), (48, 20, 1), (48, 16, 2)])
+def test_minibatches_of_shards_are_unions_of_equal_shares(rows, size, sequence):
+    shards, epochs = 4, 3
+    table = minibatch_rows(jax.random.key(5), epochs, rows, size, sequence=sequence, shards=shards)
+    own = rows // shards
+    assert table.shape[:2] == (epochs, shards)
+    assert table.shape[-1] == size // shards
+    orders = np.asarray(table).reshape(epochs * shards, -1)
+    for order in orders:
+        assert sorted(order[order >= 0]) == list(range(own)), "each row once in each epoch"
+    assert len({tuple(order) for order in orders}) == epochs * shards, "each in an order of its own"
+    part = take_rows(batch_of(rows), table[0], rows, shards=shards)
+    for numbers, weight, drawn in zip(
+        part.action,
+        np.ones(part.action.shape) if part.weight is None else part.weight,
+        np.moveaxis(np.asarray(table[0]), 1, 0),
+        strict=True,
+    ):
+        expected = (drawn + own * np.arange(shards)[:, None])[drawn >= 0]
+        np.testing.assert_array_equal(np.asarray(numbers)[np.asarray(weight) > 0], expected)

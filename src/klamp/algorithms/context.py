@@ -21,6 +21,11 @@ class UpdateSettings(Protocol):
         ...
 
     @property
+    def shards(self) -> int:
+        """Equal parts of a batch, one after another, that minibatches take equal shares of, ≥ 1."""
+        ...
+
+    @property
     def advantage_normalization(self) -> str:
         """``"minibatch"`` where the update standardises advantages, once for each minibatch."""
         ...

@@ -122,6 +122,7 @@ def _descend(
         total,
         settings.critic_minibatch_size,
         sequence=settings.sequence,
+        shards=settings.shards,
     )
 
     def minibatch(carry: tuple[Array, Any], part: Batch) -> tuple[Array, Any]:
@@ -131,6 +132,7 @@ def _descend(
         return at - settings.critic_learning_rate * direction, state
 
     def epoch(carry: tuple[Array, Any], chosen: Array) -> tuple[tuple[Array, Any], None]:
-        return scan_minibatches(minibatch, carry, take_rows(batch, chosen, total)), None
+        parts = take_rows(batch, chosen, total, shards=settings.shards)
+        return scan_minibatches(minibatch, carry, parts), None
 
     return jax.lax.scan(epoch, (start, optimizer_state), rows)[0]

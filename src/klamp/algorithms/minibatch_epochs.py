@@ -16,6 +16,7 @@ from klamp.algorithms.context import Context
 from klamp.mathematics import adam
 from klamp.mathematics.advantages import standardize
 from klamp.mathematics.minibatches import (
+    chosen,
     minibatch_rows,
     number_of_rows,
     scan_minibatches,
@@ -71,7 +72,12 @@ def descend(
     model, settings = context.model, context.settings
     total = number_of_rows(batch)
     rows = minibatch_rows(
-        context.key, config.epochs, total, config.minibatch_size, sequence=settings.sequence
+        context.key,
+        config.epochs,
+        total,
+        config.minibatch_size,
+        sequence=settings.sequence,
+        shards=settings.shards,
     )
     old_log_prob = batch.old_policy().log_prob(batch.action)
 
@@ -93,10 +99,10 @@ def descend(
     def epoch(carry: tuple[Int[Array, ""], Array, Any, Array]) -> Any:
         done, theta, moments, _ = carry
         # Drawn and standardised all at once: many small calls in the loop cost more than the rows.
-        parts = take_rows(batch, rows[done], total)
+        parts = take_rows(batch, rows[done], total, shards=settings.shards)
         if settings.advantage_normalization == "minibatch":
             parts = parts._replace(advantage=jax.vmap(standardize)(parts.advantage, parts.weight))
-        drawn = (parts, old_log_prob[rows[done]])
+        drawn = (parts, chosen(old_log_prob, rows[done], shards=settings.shards))
         theta, moments = scan_minibatches(minibatch, (theta, moments), drawn)
         return done + 1, theta, moments, exceeded(theta)
 

@@ -12,11 +12,13 @@ from klamp.cli.evaluation import evaluate
 from klamp.cli.explain import explain
 from klamp.cli.exporting import export
 from klamp.cli.language import language
+from klamp.cli.launch import launch
 from klamp.cli.presets import presets
+from klamp.cli.resuming import resume
 from klamp.cli.sweep import sweep
-from klamp.cli.training import resume, train
+from klamp.cli.training import train
 from klamp.cli.words import on_the_command_line, plain_warnings
-from klamp.errors import NOT_SAVED, ConfigError, KlampError, NotSaved, Stopped, closest
+from klamp.errors import ConfigError, KlampError, Stopped, closest
 from klamp.runtime.streams import open_standard_files, patient_stderr
 
 
@@ -37,6 +39,11 @@ COMMANDS = {
         train,
         "ENV [--algo NAME] [--steps N] [--seed S] [--seeds N] [--out DIR] [--config FILE] …",
         "train a policy; ENV is a Gymnasium id such as CartPole-v1, or module:id",
+    ),
+    "launch": Command(
+        launch,
+        "--processes P -- train ENV … | resume DIR …",
+        "several processes on this machine that train one run together",
     ),
     "presets": Command(
         presets,
@@ -93,7 +100,7 @@ Add --help to a command for all its options. A first run, in under 15 seconds:
   klamp train CartPole-v1
 
 Exit codes: 0 done; 2 bad input; 128 + n stopped by signal n, and saved; 74 what was trained could
-not be written, as the last line says.
+not be written, as the last line says; 75 another process of the run was lost: try again.
 """
 
 
@@ -126,7 +133,7 @@ def _run(words: list[str]) -> int:
         return _dispatch(words)
     except KlampError as error:
         print(f"klamp: {on_the_command_line(str(error))}", file=sys.stderr)
-        return NOT_SAVED if isinstance(error, NotSaved) else 2
+        return error.code
     except Stopped as stopped:
         print(f"klamp: {on_the_command_line(str(stopped))}", file=sys.stderr)
         return stopped.code

@@ -1,4 +1,4 @@
-"""`klamp train` and `klamp resume`."""
+"""`klamp train`."""
 
 import sys
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from klamp.cli.config_file import ConfigFile, read_config_file, refuse_strange, wrappers_named
+from klamp.cli.joining import Joining, run_together, several, with_shards
 from klamp.cli.options import (
     environment_word,
     given_fields,
@@ -38,6 +39,9 @@ def train(words: list[str]) -> int:
     options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
     wrappers = wrappers_named(given, words, file, env)
     config = _configured(env, given, file, options, wrappers)
+    joining = given.joining
+    if several(joining, given.seeds) and "shards" not in {*options, *file.settings}:
+        config = with_shards(config, joining.processes)
     if given.dry_run:
         known = dict.fromkeys(file.settings, file.path.name) | dict.fromkeys(options, "option")
         print(as_toml(config, sources(config, known)))
@@ -59,21 +63,35 @@ def train(words: list[str]) -> int:
                 device=given.device,
                 signals=signals,
                 overwrite=given.overwrite,
-                again=_again(given.out),
+                again=again(given.out),
             )
             return ended_together(folders)
-        from klamp.training.callbacks import gather
-        from klamp.training.train import train_config
+        return _train_one(config, given, signals)
 
-        result = train_config(
-            config,
-            out=given.out,
-            reporters=gather(given.log, quiet=given.quiet),
-            signals=signals,
-            device=given.device,
-            overwrite=given.overwrite,
+
+def _train_one(config: Any, given: Any, signals: Any) -> int:
+    """One run, in this process or in several."""
+    from klamp.training.callbacks import gather
+    from klamp.training.train import train_config
+
+    def lead(processes: Any) -> int:
+        how = {"out": given.out, "device": given.device, "overwrite": given.overwrite}
+        reporters = gather(given.log, quiet=given.quiet)
+        return ended(
+            train_config(config, reporters=reporters, signals=signals, processes=processes, **how)
         )
-    return ended(result)
+
+    def follow_it(processes: Any) -> None:
+        from klamp.training.follow import follow
+
+        follow(config, processes, signals=signals, device=given.device)
+
+    if not several(given.joining, given.seeds):
+        from klamp.runtime.joined import ALONE
+
+        return lead(ALONE)
+    facts = config.to_dict() | {"device": given.device, "command": "train"}
+    return run_together(given.joining, config, facts, signals, lead, follow_it)
 
 
 def _configured(
@@ -99,7 +117,7 @@ def _configured(
     return config
 
 
-def _again(out: Path | None) -> str:
+def again(out: Path | None) -> str:
     """How to resume many seeds, in words."""
     return "the same command" if out is None else f"the same command, or: klamp resume {out}"
 
@@ -133,6 +151,7 @@ def _train_options(words: list[str], file: ConfigFile) -> Any:
             ("log", tuple[str, ...], ()),
             ("start_from", Path | None, None),
             ("quiet", bool, False),
+            ("joining", Joining, Joining()),
             *(section(heading, kind, defaults) for heading, kind in sections.items()),
         ],
         frozen=True,
@@ -215,84 +234,12 @@ def _unchecked(kind: type[Any]) -> type[Any]:
 
 def settings_of(given: Any) -> dict[str, Any]:
     """The values of all sections, side by side."""
-    sections = [part for part in vars(given).values() if is_dataclass(part)]
+    sections = [
+        part
+        for part in vars(given).values()
+        if is_dataclass(part) and not isinstance(part, Joining)
+    ]
     return {name: value for part in sections for name, value in vars(part).items()}
-
-
-def resume(words: list[str]) -> int:
-    """`klamp resume DIR`."""
-    given = _resume_options(words)
-    from klamp.runtime.signals import Signals, leave_saying
-
-    where = f"go on with: klamp resume {given.folder}"
-    nothing = leave_saying(f"nothing was trained since the last checkpoint; {where}")
-    with Signals(nothing, on_the_command_line) as signals:
-        from klamp.runs.folder import of_language, runs_of_seeds
-
-        if folders := runs_of_seeds(given.folder):
-            from klamp.training.seeds import resume_seeds
-
-            resume_seeds(
-                given.folder,
-                steps=given.steps,
-                quiet=given.quiet,
-                report=given.log,
-                device=given.device,
-                signals=signals,
-                trust=given.trust,
-                again=_again(given.folder),
-            )
-            return ended_together(folders)
-        from klamp.training.callbacks import gather
-
-        how: dict[str, Any] = {
-            "steps": given.steps,
-            "reporters": gather(given.log, quiet=given.quiet),
-            "signals": signals,
-            "device": given.device,
-        }
-        if of_language(given.folder):
-            from klamp.lm.training import go_on
-
-            result = go_on(given.folder, trust=given.trust, **how)
-        else:
-            from klamp.training.resume import go_on
-
-            result = go_on(given.folder, trust=given.trust, **how)
-    return ended(result)
-
-
-def _resume_options(words: list[str]) -> Any:
-    """The options of `klamp resume`."""
-    import tyro
-
-    options = make_dataclass(
-        "ResumeOptions",
-        [
-            ("folder", tyro.conf.Positional[Path]),
-            ("steps", int | None, None),
-            ("device", str, "auto"),
-            ("trust", bool, False),
-            ("log", tuple[str, ...], ()),
-            ("quiet", bool, False),
-        ],
-    )
-    options.__doc__ = """Go on with a run.
-
-    Args:
-        folder: The run's folder, or that of many seeds.
-        steps: Train to this number of steps instead of the run's own.
-        device: cpu, gpu, or auto, which leaves it to JAX.
-        trust: Import the module that config.json names, though no klamp of yours wrote it there.
-        log: What else to write: csv, episodes, tensorboard, wandb, or several of them.
-        quiet: Show no progress.
-    """
-    return parse(
-        options,
-        words,
-        command="resume",
-        description="Go on with a run from its latest checkpoint.",
-    )
 
 
 def ended(result: Any) -> int:

@@ -19,6 +19,7 @@ from klamp.errors import KlampWarning, printable
 BESIDE_SETTINGS = frozenset(
     {"out", "seeds", "device", "log", "start_from", "quiet", "trust", "overwrite"}
     | {"env_kwargs", "wrappers", "episodes", "checkpoint", "reward", "data"}
+    | {"coordinator", "processes", "process", "join_timeout_s"}
 )
 """Arguments in Python that are options, besides the settings."""
 

@@ -136,11 +136,13 @@ def summarize(
     origin: Callable[[int, int], str],
     numbers: Mapping[str, Float[np.ndarray, " E"]] = MappingProxyType({}),
     episode_seed: Callable[[int, int], int | None] = lambda index, earlier: None,
+    first: int = 0,
 ) -> Summary:
     """The summary of a rollout that lies where it was collected.
 
     ``origin(index, earlier)`` says what leads to the running episode of an environment, or to one
-    so many episodes earlier.
+    so many episodes earlier. ``first`` is the index of the rollout's first environment among all of
+    the run.
     """
     reward, terminated, truncated = (
         np.asarray(part) for part in (rollout.reward, rollout.terminated, rollout.truncated)
@@ -153,7 +155,7 @@ def summarize(
         t, index, *rest = (int(i) for i in np.unravel_index(int(non_finite.place), shape))
         entry = f", entry {tuple(rest)}," if rest else ""
         fault = (
-            f"the {name}{entry} of environment {index} at step {t} of the rollout is "
+            f"the {name}{entry} of environment {first + index} at step {t} of the rollout is "
             f"{float(non_finite.value)} ({origin(index, int(ended[t:, index].sum()))})"
         )
     valid = rollout.transitions()

@@ -77,9 +77,13 @@ class DeviceCollector:
         theta: Float[Array, " n"],
         settings: Settings,
         compiled_by: "DeviceCollector | None" = None,
+        first: int = 0,
     ) -> None:
-        """``compiled_by``: a collector that differs only in its seed, whose functions are used."""
-        self._env, self._seed = env, settings.seed
+        """``compiled_by``: a collector that differs only in its seed, whose functions are used.
+
+        ``first`` is the index of the first row among all environments of the run.
+        """
+        self._env, self._seed, self._first = env, settings.seed, first
         empty = empty_hidden_state(model, theta, environments.num_envs)
 
         def begin(key: PRNGKeyArray) -> CollectorState:
@@ -117,7 +121,7 @@ class DeviceCollector:
             behavior.scaling,
             self._state,
             behavior.key,
-            key(self._seed, Purpose.EPISODE, behavior.iteration),
+            key(self._seed, Purpose.EPISODE, behavior.iteration, shard=self._first),
             behavior.dropout_key,
             None if log_std is None else np.float32(log_std),
         )
@@ -133,7 +137,9 @@ class DeviceCollector:
         def origin(index: int, earlier: int) -> str:
             return by_the_run(self._seed)
 
-        summary = summarize(done.rollout, non_finite, observation, origin, numbers)
+        summary = summarize(
+            done.rollout, non_finite, observation, origin, numbers, first=self._first
+        )
         return Collected(done.rollout, summary)
 
     def position(self) -> DevicePosition:
@@ -147,7 +153,8 @@ class DeviceCollector:
 
     def restart(self, iteration: int) -> None:
         """New episodes in every row."""
-        self._state: CollectorState = self.begin(reset_key(self._seed, Purpose.EPISODE, iteration))
+        reset = reset_key(self._seed, Purpose.EPISODE, iteration, self._first)
+        self._state: CollectorState = self.begin(reset)
 
     def close(self) -> None:
         """Nothing to free."""

@@ -60,8 +60,13 @@ class HostCollector:
         theta: PyTree,
         settings: Settings,
         compiled_by: "HostCollector | None" = None,
+        first: int = 0,
     ) -> None:
-        """``compiled_by``: a collector that differs only in its seed, whose functions are used."""
+        """``compiled_by``: a collector that differs only in its seed, whose functions are used.
+
+        ``first`` is the index of the first environment among all of the run.
+        """
+        self._first = first
         self.environments = environments
         length = settings.rollout_length
         shape = (length, environments.num_envs)
@@ -203,7 +208,8 @@ class HostCollector:
 
         finite, numbers = first_non_finite(rollout), as_columns(self._ended)
         return Collected(
-            rollout, summarize(rollout, finite, moments, origin, numbers, episode_seed)
+            rollout,
+            summarize(rollout, finite, moments, origin, numbers, episode_seed, self._first),
         )
 
     def _reset(self) -> None:

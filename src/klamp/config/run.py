@@ -145,6 +145,9 @@ def check_sizes(algorithm: AlgorithmConfig, settings: Settings) -> None:
         require(size <= batch or size == usual, part, name, f"at most the batch, {total}")
         shorter = f"at least one sequence of {settings.sequence} steps (`sequence_length`)"
         require(size >= settings.sequence, part, name, shorter)
+        least = settings.shards * settings.sequence
+        equal = f"a multiple of {least}, for equal shares of the {settings.shards} shards"
+        require(settings.shards == 1 or min(size, batch) % least == 0, part, name, equal)
     if normalization == "minibatch" and own and settings.sequence == 1:
         size = min(getattr(algorithm, "minibatch_size"), batch)  # noqa: B009 - where it has one
         more = "with `advantage_normalization` 'minibatch', for one sample cannot be standardised"

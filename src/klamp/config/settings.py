@@ -87,6 +87,10 @@ class CollectionSettings:
     """Environments that are stepped together."""
     rollout_length: Count = 256
     """Steps of each environment between two updates; the batch is this times num_envs."""
+    shards: Count = 1
+    """Equal groups of the environments, each with random numbers of its own and an equal share of
+    each minibatch. A run is the same on one process and on any number that divides this (`klamp
+    launch`), which divides num_envs."""
     vectorization: choices.Vectorization = "auto"
     """auto: the environment's own vector form for more than two, else one process; sync: one
     process; async: one process per environment, for environments that take over a millisecond per
@@ -110,6 +114,8 @@ class CollectionSettings:
                 f"; one rollout of {self.batch:,} steps takes over {self.batch * 22 // 10**9:,} GB"
             )
         require(self.num_envs <= 2**20, self, "num_envs", f"at most 1,048,576{least}")
+        whole = f"a divisor of num_envs, which is {self.num_envs}"
+        require(self.num_envs % self.shards == 0, self, "shards", whole)
         fits = self.batch < 2**31
         require(fits, self, "rollout_length", f"below 2³¹ over the number of environments{least}")
 

@@ -89,12 +89,15 @@ class EnvironmentSource(Protocol):
         purpose: Purpose,
         vectorization: str = "auto",
         step_limit_s: float = 60.0,
+        first: int = 0,
     ) -> HostEnvironments:
         """``num_envs`` environments stepped on the host, ready to be reset.
 
         ``auto`` takes the environment's own vector form where it has one and there are more than
         a few of them, else steps copies in this process; ``async`` gives each copy a process, which
-        has ``step_limit_s`` seconds for a step. Raises ``EnvironmentFault`` where none can be made.
+        has ``step_limit_s`` seconds for a step. ``first`` is the index of the first of them among
+        all environments of the run, from which their seeds follow. Raises ``EnvironmentFault``
+        where none can be made.
         """
         ...
 

@@ -171,6 +171,11 @@ class Settings(
         return 1
 
     @property
+    def shards(self) -> int:
+        """Parts of a batch that minibatches take equal shares of."""
+        return 1
+
+    @property
     def critic(self) -> bool:
         """Whether there is one."""
         return self.advantage == "gae"

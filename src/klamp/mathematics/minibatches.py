@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, Shaped
 
 from klamp.mathematics.weighting import along, map_rows
 from klamp.types import Batch, PyTree, Shared
@@ -44,13 +44,25 @@ def permutations(key: PRNGKeyArray, count: int, rows: int) -> Int[Array, "count 
 
 
 def minibatch_rows(
-    key: PRNGKeyArray, epochs: int, rows: int, size: int, *, sequence: int = 1
-) -> Int[Array, "epochs parts size"]:
+    key: PRNGKeyArray, epochs: int, rows: int, size: int, *, sequence: int = 1, shards: int = 1
+) -> Int[Array, "epochs *shards parts size"]:
     """Row numbers of every minibatch: each epoch visits each row once, in a new order.
 
     Where ``size`` does not divide ``rows`` the last minibatch is filled with −1, which
     ``take_rows`` turns into rows of weight 0. Runs of ``sequence`` rows stay together, in order.
+
+    Where the batch consists of several ``shards``, which lie one after another, each minibatch is
+    the union of equal shares of them, so that no row moves between the devices that hold them: the
+    table is [epochs, shards, parts, size/shards], of row numbers inside each shard, in an order of
+    its own.
     """
+    if shards > 1:
+
+        def of_one(shard: Array) -> Array:
+            own = jax.random.fold_in(key, shard)
+            return minibatch_rows(own, epochs, rows // shards, size // shards, sequence=sequence)
+
+        return jnp.moveaxis(jax.vmap(of_one)(jnp.arange(shards)), 0, 1)
     blocks = rows // sequence
     size = max(min(size // sequence, blocks), 1)
     order = permutations(key, epochs, blocks)
@@ -63,17 +75,32 @@ def minibatch_rows(
     return order.reshape(epochs, -1, size * sequence)
 
 
-def take_rows(batch: Batch, rows: Int[Array, "*S size"], total: int) -> Batch:
+def take_rows(batch: Batch, rows: Int[Array, "*S size"], total: int, *, shards: int = 1) -> Batch:
     """The chosen rows of a batch; a negative row number gives weight 0.
 
-    What is ``Shared`` stays as it is, once for all of the ``*S`` minibatches: ``scan_minibatches``.
+    ``rows`` is an epoch of a table of ``minibatch_rows``, or with one shard a part of it. What is
+    ``Shared`` stays as it is, once for all of the ``*S`` minibatches: ``scan_minibatches``.
     """
-    part: Batch = map_rows(lambda leaf: leaf[rows], batch)
-    if total % rows.shape[-1] == 0:
+    part: Batch = map_rows(lambda leaf: chosen(leaf, rows, shards=shards), batch)
+    if total // shards % rows.shape[-1] == 0:
         return part
-    real: Bool[Array, "*S size"] = rows >= 0
+    real: Bool[Array, "*S size"] = (rows if shards == 1 else _union(rows)) >= 0
     weight: Array = jnp.ones(part.advantage.shape) if part.weight is None else part.weight
     return part._replace(weight=jnp.where(along(real, weight), weight, 0))
+
+
+def chosen(leaf: Shaped[Array, "B *F"], rows: Int[Array, "*S size"], *, shards: int = 1) -> Array:
+    """[…, size, *F]: the rows of one leaf, by the same table."""
+    if shards == 1:
+        return leaf[rows]
+    held = leaf.reshape(shards, -1, *leaf.shape[1:])
+    return _union(jax.vmap(lambda shard, own: shard[own])(held, rows))
+
+
+def _union(shares: Shaped[Array, "shards parts size *F"]) -> Shaped[Array, "parts rows *F"]:
+    """The minibatches, each of what every shard has chosen for it."""
+    together = jnp.moveaxis(shares, 0, 1)
+    return together.reshape(together.shape[0], -1, *together.shape[3:])
 
 
 def scan_minibatches(

@@ -47,6 +47,16 @@ def cpu() -> bool:
     return (chosen if isinstance(chosen, str) else chosen.platform) == "cpu"
 
 
+def devices() -> list[list[Any]]:
+    """The devices of the kind that computes now, of each process of the run."""
+    chosen: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 - not in the stubs
+    kind = None if chosen is None else chosen if isinstance(chosen, str) else chosen.platform
+    found: dict[int, list[Any]] = {}
+    for device in jax.devices(kind):
+        found.setdefault(device.process_index, []).append(device)
+    return [sorted(found[index], key=lambda device: device.id) for index in sorted(found)]
+
+
 def use_device(name: str) -> None:
     """Have this process compute on the ``cpu`` or the ``gpu``; ``auto`` leaves the choice to JAX.
 
@@ -57,7 +67,7 @@ def use_device(name: str) -> None:
     if name not in ("cpu", "gpu"):
         raise ConfigError(f"`device` is {name!r}, but must be one of 'auto', 'cpu', 'gpu'.")
     try:
-        device = jax.devices(name)[0]
+        device = jax.local_devices(backend=name)[0]
     except RuntimeError as error:
         there = ", ".join(str(each) for each in jax.devices())
         raise ConfigError(

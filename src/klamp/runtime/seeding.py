@@ -27,9 +27,11 @@ class Purpose(IntEnum):
     EVALUATE_WHILE_TRAINING = 9
 
 
-def key(seed: int, purpose: Purpose, iteration: int = 0, index: int = 0) -> PRNGKeyArray:
-    """The JAX key for one purpose at one iteration."""
-    return _wrapped(_words(seed, purpose, iteration, index, 2))
+def key(
+    seed: int, purpose: Purpose, iteration: int = 0, index: int = 0, *, shard: int = 0
+) -> PRNGKeyArray:
+    """The JAX key for one purpose at one iteration, in one of the run's shards."""
+    return _wrapped(_sequence(seed, purpose, iteration, index, shard).generate_state(2))
 
 
 @jax.jit  # a third of the time of the same calls one by one
@@ -39,19 +41,19 @@ def _wrapped(words: Any) -> PRNGKeyArray:
 
 def environment_seed(seed: int, purpose: Purpose, environment: int, episode: int) -> int:
     """The seed of one episode of one environment: 31 bits, which every simulator takes."""
-    return int(_words(seed, purpose, environment, episode, 1)[0] >> 1)
+    return int(_sequence(seed, purpose, environment, episode).generate_state(1)[0] >> 1)
 
 
 def generator(
-    seed: int, purpose: Purpose, iteration: int = 0, index: int = 0
+    seed: int, purpose: Purpose, iteration: int = 0, index: int = 0, *, shard: int = 0
 ) -> np.random.Generator:
-    """The NumPy generator for one purpose at one iteration."""
-    return np.random.Generator(np.random.Philox(_sequence(seed, purpose, iteration, index)))
+    """The NumPy generator for one purpose at one iteration, in one of the run's shards."""
+    return np.random.Generator(np.random.Philox(_sequence(seed, purpose, iteration, index, shard)))
 
 
-def _sequence(seed: int, purpose: Purpose, first: int, second: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence((seed, int(purpose), first, second))
-
-
-def _words(seed: int, purpose: Purpose, first: int, second: int, count: int) -> np.ndarray:
-    return _sequence(seed, purpose, first, second).generate_state(count)
+def _sequence(
+    seed: int, purpose: Purpose, first: int, second: int, shard: int = 0
+) -> np.random.SeedSequence:
+    # The first shard, which in most runs is the only one, draws from four words.
+    more = (shard,) if shard else ()
+    return np.random.SeedSequence((seed, int(purpose), first, second, *more))

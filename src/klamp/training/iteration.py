@@ -1,7 +1,8 @@
 """One iteration, collect → refuse or scale → learn → count, and what a run's iterations share."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -13,20 +14,24 @@ from klamp.collection.collector import Collector, Summary, never
 from klamp.collection.device import DeviceCollector
 from klamp.collection.episodes import episodes_of
 from klamp.collection.host import HostCollector
+from klamp.collection.shards import ShardedCollector
 from klamp.config.run import RunConfig
 from klamp.envs.device.batched import BatchedEnvironment
 from klamp.envs.host.info_numbers import means
 from klamp.envs.host.interface import HostEnvironments, Position
 from klamp.envs.source import EnvironmentSource, source_of
 from klamp.envs.spaces.supported import check_spaces
+from klamp.errors import ConfigError
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.networks import Model, NetworkBuilder, flatten
 from klamp.networks.build import Spaces, check_used, network_maker
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.compile_cache import keep_compiled
+from klamp.runtime.joined import ALONE, Processes
 from klamp.runtime.seeding import Purpose, key
 from klamp.training.learning import make_learn
 from klamp.training.metrics import refused_metrics, report_metrics
+from klamp.training.placement import PlacedLearn, mesh_of
 from klamp.training.state import (
     TrainState,
     action_std,
@@ -54,30 +59,67 @@ class Iteration:
         environments: HostEnvironments | BatchedEnvironment,
         network: NetworkBuilder | None = None,
         compiled_by: "Iteration | None" = None,
+        *,
+        shards: Sequence[HostEnvironments | BatchedEnvironment] = (),
+        processes: Processes = ALONE,
     ) -> None:
-        """``compiled_by``: a run that differs only in its seed, whose programs are used."""
+        """``compiled_by``: a run that differs only in its seed, whose programs are used.
+
+        ``shards`` are all groups of environments that this process steps, in their order, where
+        the run has several; ``environments`` are the first of them. ``processes`` share the run.
+        """
         settings = config.settings
         self.config, self.environments = config, environments
+        self._processes = processes
         self.draw: Callable[[PRNGKeyArray], Any] = (
             compiled_by.draw if compiled_by else network_maker(config, environments, network)
         )
         """From a key to the networks."""
         self.theta, model = flatten(self.draw(key(settings.seed, Purpose.INITIALISE)))
         self.model = compiled_by.model if compiled_by else model
-        self.learn: Any = (
-            compiled_by.learn if compiled_by else make_learn(model, config.algorithm, settings)
-        )
+        self.learn: Any = compiled_by.learn if compiled_by else self._placed(model)
         self.episodes: Callable[[], list[Episode]] = _no_episodes
         """Makes those that ended in the last iteration; to be called before the next one."""
-        self.collector: Any = self._collector(compiled_by and compiled_by.collector)
+        before: Any = compiled_by and compiled_by.collector
+        self.collector: Any = (
+            self._sharded(shards, before) if shards else self._collector(environments, before)
+        )
 
-    def _collector(self, compiled_by: Any) -> Collector:
+    def _placed(self, model: Model) -> Any:
+        """The update, on all devices that hold shards of the batch."""
+        settings = self.config.settings
+        learn = make_learn(model, self.config.algorithm, settings)
+        if settings.shards == 1:
+            return learn
+        mesh = mesh_of(settings.shards, self._processes.count)
+        if mesh is None:
+            return learn
+        return PlacedLearn(learn, mesh, settings.num_envs, self._processes.explained)
+
+    def _collector(
+        self,
+        environments: HostEnvironments | BatchedEnvironment,
+        compiled_by: Any,
+        first: int = 0,
+    ) -> Collector:
         """The collector of environments on the device, or of those on the host."""
-        environments, settings = self.environments, self.config.settings
+        settings = self.config.settings
         if isinstance(environments, BatchedEnvironment):
             parts = (self.config.env, environments, self.model, self.theta, settings)
-            return DeviceCollector(*parts, compiled_by)
-        return HostCollector(environments, self.model, self.theta, settings, compiled_by)
+            return DeviceCollector(*parts, compiled_by, first)
+        return HostCollector(environments, self.model, self.theta, settings, compiled_by, first)
+
+    def _sharded(
+        self, shards: Sequence[HostEnvironments | BatchedEnvironment], compiled_by: Any
+    ) -> Collector:
+        """The collector of several groups, whose first environments have these indices."""
+        rows, first = shards[0].num_envs, self._processes.index * len(shards)
+        before = None if compiled_by is None else compiled_by.collectors[0]
+        collectors: list[Collector] = []
+        for place, environments in enumerate(shards):
+            before = self._collector(environments, before, (first + place) * rows)
+            collectors.append(before)
+        return ShardedCollector(collectors, first, rows, self._processes)
 
     def compile(self, state: TrainState) -> float:
         """Compile what an iteration calls; the seconds it took."""
@@ -101,7 +143,9 @@ class Iteration:
         if summary.fault is not None:
             return self.refuse(state, summary, summary.fault)
         state, factor = observe_rewards(self.config, state, summary)
-        check()
+        if self._processes.count == 1:
+            # Of several, one that stopped here by itself would leave the others waiting.
+            check()
         # Learn.
         learnt = self.learn(*self.learn_arguments(state, rollout, factor))
         # Count.
@@ -195,6 +239,7 @@ def start(
     network: NetworkBuilder | None = None,
     compiled_by: Iteration | None = None,
     environment: EnvironmentSource | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Iteration, TrainState]:
     """Environments, networks and functions, and the state before the first step.
 
@@ -205,31 +250,54 @@ def start(
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     keep_compiled()
-    environments = _environments(config, environment)
-    try:
+    with ExitStack() as made:
+        shards = _shards(config, environment or source_of(config), processes, made)
+        environments = shards[0]
         check_spaces(config.env, environments.observation_space, environments.action_space)
         check_used(config, environments)
-        run = Iteration(config, environments, network, compiled_by)
-        return run, fresh_state(config, environments.policy_observation_space, run.theta, run.model)
-    except BaseException:
+        several = shards if config.settings.shards > 1 else ()
+        run = Iteration(
+            config, environments, network, compiled_by, shards=several, processes=processes
+        )
+        state = fresh_state(config, environments.policy_observation_space, run.theta, run.model)
+        made.pop_all()
+        return run, state
+
+
+def _shards(
+    config: RunConfig, source: EnvironmentSource, processes: Processes, made: ExitStack
+) -> list[HostEnvironments | BatchedEnvironment]:
+    """The groups of environments that this process steps; ``made`` closes them."""
+    settings = config.settings
+    if settings.shards > 1 and source.rows is not None:
+        raise ConfigError(
+            f"`shards` is {settings.shards}, but `{source.title}` was given as an object, whose "
+            "rows cannot be divided. Give its class, or a function of `num_envs` that makes one."
+        )
+    own = settings.shards // processes.count
+    rows = settings.num_envs // settings.shards
+    shards: list[HostEnvironments | BatchedEnvironment] = []
+    for shard in range(processes.index * own, (processes.index + 1) * own):
+        environments = _environments(config, source, rows, shard * rows)
+        shards.append(environments)
         if not isinstance(environments, BatchedEnvironment):
-            environments.close()
-        raise
+            made.callback(environments.close)
+    return shards
 
 
 def _environments(
-    config: RunConfig, environment: EnvironmentSource | None
+    config: RunConfig, source: EnvironmentSource, rows: int, first: int
 ) -> HostEnvironments | BatchedEnvironment:
-    """The run's environments: on the device where they are written in JAX, else on the host."""
+    """Some of the run's environments: on the device where written in JAX, else on the host."""
     settings = config.settings
-    source = environment or source_of(config)
     on_device = source.device(settings.vectorization)
     if on_device is not None:
-        return BatchedEnvironment(on_device, settings.num_envs)
+        return BatchedEnvironment(on_device, rows)
     return source.host(
-        settings.num_envs,
+        rows,
         seed=settings.seed,
         purpose=Purpose.EPISODE,
         vectorization=settings.vectorization,
         step_limit_s=settings.step_limit_s,
+        first=first,
     )

@@ -14,9 +14,10 @@ from klamp.types import Batch, Inputs, Rollout
 
 
 class RowOrder(NamedTuple):
-    """The order of the T·N rows of a batch: by time, or, for recurrent networks, by environment.
+    """The order of the T·N rows of a batch: by time, or by environment.
 
-    By environment each run of consecutive rows is a sequence in the order of time.
+    By environment each run of consecutive rows is a sequence in the order of time, as recurrent
+    networks need it, and the rows of a shard lie together.
     """
 
     shape: tuple[int, ...]
@@ -49,7 +50,8 @@ def prepare(
     multiplies rewards where ``settings`` have them normalised. The content of rows of weight 0 does
     not matter.
     """
-    order = RowOrder(rollout.reward.shape, in_sequences=settings.sequence > 1)
+    in_sequences = settings.sequence > 1 or settings.shards > 1
+    order = RowOrder(rollout.reward.shape, in_sequences)
     rows = jax.tree.map(order.rows, rollout)
 
     def seen(observation: Any) -> Inputs:
@@ -72,7 +74,11 @@ def prepare(
         value = model.value(theta, inputs._replace(dropout_key=None))
     bare = inputs._replace(dropout_key=None)
     following = seen(rows.next_observation)._replace(dropout_key=None)
-    next_value = value_after(model, theta, bare, following, value, rollout)
+    next_value = (
+        model.next_value(theta, bare, following)
+        if in_sequences
+        else value_after(model, theta, bare, following, value, rollout)
+    )
     reward = rollout.reward
     if settings.normalize_reward:
         reward = jnp.clip(reward * reward_factor, -CLIP, CLIP)
@@ -102,7 +108,7 @@ def value_after(
     value: Float[Array, " B"],
     rollout: Rollout,
 ) -> Float[Array, " B"]:
-    """V of each row's next observation, [T·N]; ``value`` is V of its observation.
+    """V of each row's next observation, rows by time; ``value`` is V of its observation.
 
     Where each next observation is the observation of the row after it, V of it is known, and only
     that of the last N is computed, which saves one critic pass over the batch.

@@ -19,6 +19,7 @@ from klamp.runs.folder import locked, nothing_trained, read_trusted_config, run_
 from klamp.runs.metrics_log import metrics_until
 from klamp.runs.rewind import aside_of, begin_line
 from klamp.runtime.device import in_float32, use_device
+from klamp.runtime.joined import ALONE, Processes
 from klamp.runtime.provenance import differences, fingerprint
 from klamp.runtime.signals import Signals
 from klamp.runtime.streams import patient_stderr
@@ -91,6 +92,7 @@ def go_on(
     environment: object = None,
     wrappers: Sequence[str | Wrap] | None = None,
     trust: bool = False,
+    processes: Processes = ALONE,
 ) -> Result:
     """``resume`` without its warning of what could not be saved, which is left to the caller."""
     use_device(device)
@@ -107,6 +109,7 @@ def go_on(
         network=network,
         signals=signals,
         environment=source_of(config, environment, wrappers),
+        processes=processes,
     )[0]
 
 
@@ -122,6 +125,7 @@ def resume_one(
     signals: Signals | None = None,
     compiled_by: Iteration | None = None,
     environment: EnvironmentSource | None = None,
+    processes: Processes = ALONE,
 ) -> tuple[Result, Iteration]:
     """The same with a configuration that was read before.
 
@@ -133,7 +137,7 @@ def resume_one(
         done = 0 if at is None else verify(at).step
         if steps is not None:
             config = with_steps(config, steps, done)
-        run, fresh = start(config, network, compiled_by, environment)
+        run, fresh = start(config, network, compiled_by, environment, processes)
         try:
             state, origin = begin_or_go_on(run, fresh, path)
             evaluation = PeriodicEvaluation(config, environment)
@@ -154,7 +158,7 @@ def begin_or_go_on(
         return state, None
     at = latest_checkpoint(path)
     facts = verify(at)
-    state = _put_back(run, fresh, root, at)
+    state = put_back(run, fresh, root, at)
     begin = partial(
         begin_line, root, facts.step, int(state.update), config=run.config, aside=aside_of(root)
     )
@@ -202,7 +206,7 @@ def refuse_fewer(steps: int, done: int) -> None:
         )
 
 
-def _put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> TrainState:
+def put_back(run: Iteration, fresh: TrainState, root: Path, path: Path) -> TrainState:
     """The state of a checkpoint, with the environments where they were; metrics can be read."""
     state, position = restore(fresh, path)
     problems = run.restore(position)

@@ -299,6 +299,6 @@ def _listed(seeds: list[int]) -> str:
 
 def runs_as_one_program(source: EnvironmentSource, config: RunConfig) -> bool:
     """Whether the runs become one program: on a CPU that is no faster than one after the other."""
-    if source.device(config.settings.vectorization) is None:
+    if source.device(config.settings.vectorization) is None or config.settings.shards > 1:
         return False
     return config.env.startswith(OBJECT) or not on_cpu()

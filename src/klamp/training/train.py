@@ -24,6 +24,7 @@ from klamp.runs.folder import choose_folder, locked, read_trusted_config, run_of
 from klamp.runs.metrics_log import Metrics
 from klamp.runs.overwrite import remove_run, replaceable
 from klamp.runtime.device import in_float32, use_device
+from klamp.runtime.joined import ALONE, Processes
 from klamp.runtime.qualified_name import qualified_name
 from klamp.runtime.seeding import Purpose, key
 from klamp.runtime.signals import Signals, StopAsked
@@ -124,8 +125,13 @@ def train_config(
     device: str = "auto",
     environment: EnvironmentSource | None = None,
     overwrite: bool = False,
+    processes: Processes = ALONE,
 ) -> Result:
-    """Train a complete configuration from the beginning."""
+    """Train a complete configuration from the beginning.
+
+    Where several ``processes`` share the run, this is called in process 0, and ``follow`` in the
+    others.
+    """
     (replaceable if overwrite else choose_folder)(config, out)
     use_device(device)
     source = environment or source_of(config)
@@ -139,6 +145,7 @@ def train_config(
         signals=signals,
         environment=source,
         overwrite=overwrite,
+        processes=processes,
     )[0]
 
 
@@ -154,13 +161,14 @@ def train_one(
     compiled_by: Iteration | None = None,
     environment: EnvironmentSource | None = None,
     overwrite: bool = False,
+    processes: Processes = ALONE,
 ) -> tuple[Result, Iteration]:
     """The same with an environment that was checked before.
 
     ``compiled_by``: a run that differs only in its seed, whose programs are used.
     """
     folder = (replaceable if overwrite else choose_folder)(config, out)
-    run, state = start(config, network, compiled_by, environment)
+    run, state = start(config, network, compiled_by, environment, processes)
     try:
         state = started(run, state)
         with locked(folder):

@@ -31,8 +31,16 @@ class SteppedEnvironments:
     """
 
     def __init__(
-        self, environment: DeviceEnvironment, env: str, num_envs: int, seed: int, purpose: Purpose
+        self,
+        environment: DeviceEnvironment,
+        env: str,
+        num_envs: int,
+        seed: int,
+        purpose: Purpose,
+        first: int = 0,
     ) -> None:
+        """``first`` is the index of the first row among all environments of the run."""
+        self._first = first
         self.env, self.num_envs = env, num_envs
         self._together = together = BatchedEnvironment(environment, num_envs)
         self.observation_space, self.action_space = (
@@ -58,12 +66,12 @@ class SteppedEnvironments:
 
     def begin(self, iteration: int) -> None:
         """Random numbers derive from the iteration's number from now on."""
-        self._key, self._t = key(self._seed, self._purpose, iteration), 0
+        self._key, self._t = key(self._seed, self._purpose, iteration, shard=self._first), 0
 
     def reset(self) -> np.ndarray:
         """Start a new episode in each row."""
         self._resets += 1
-        self._stand = self._reset(reset_key(self._seed, self._purpose, self._resets))
+        self._stand = self._reset(reset_key(self._seed, self._purpose, self._resets, self._first))
         return np.asarray(self._stand.observation)
 
     def step(self, action: Any) -> Transition:
@@ -101,6 +109,9 @@ class SteppedEnvironments:
         """Nothing to free."""
 
 
-def reset_key(seed: int, purpose: Purpose, number: int) -> Any:
-    """The key of a reset of all rows, of which there have been ``number`` before."""
-    return key(seed, Purpose.RESET, int(purpose), number)
+def reset_key(seed: int, purpose: Purpose, number: int, first: int = 0) -> Any:
+    """The key of a reset of all rows, of which there have been ``number`` before.
+
+    ``first`` is the index of the first row among all environments of the run.
+    """
+    return key(seed, Purpose.RESET, int(purpose), number, shard=first)

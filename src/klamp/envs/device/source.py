@@ -49,10 +49,11 @@ class DeviceSource:
         purpose: Purpose,
         vectorization: str = "auto",
         step_limit_s: float = 60.0,
+        first: int = 0,
     ) -> HostEnvironments:
         """Stepped from the host, each step one compiled call."""
         on_device = self.device(vectorization)
-        return SteppedEnvironments(on_device, self.title, num_envs, seed, purpose)
+        return SteppedEnvironments(on_device, self.title, num_envs, seed, purpose, first)
 
 
 def only_auto(env: str, vectorization: str) -> None:

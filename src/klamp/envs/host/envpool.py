@@ -73,18 +73,26 @@ class PoolSource:
         purpose: Purpose,
         vectorization: str = "auto",
         step_limit_s: float = 60.0,
+        first: int = 0,
     ) -> HostEnvironments:
         """A pool."""
         only_auto(self.name, vectorization)
-        return PoolEnvironments(self.name, num_envs, seed, purpose, self.env_kwargs)
+        return PoolEnvironments(self.name, num_envs, seed, purpose, self.env_kwargs, first)
 
 
 class PoolEnvironments:
     """``HostEnvironments`` over a pool; each row's generator has a seed of its own."""
 
     def __init__(
-        self, env: str, num_envs: int, seed: int, purpose: Purpose, env_kwargs: Mapping[str, Any]
+        self,
+        env: str,
+        num_envs: int,
+        seed: int,
+        purpose: Purpose,
+        env_kwargs: Mapping[str, Any],
+        first: int = 0,
     ) -> None:
+        self._first = first
         self.env, self.num_envs, self._env_kwargs = env, num_envs, dict(env_kwargs)
         self._seed, self._purpose, self._pools = seed, purpose, 0
         self._pool = self._made()
@@ -157,7 +165,7 @@ class PoolEnvironments:
                 f"{closest(name, known, 3)} Expected one of its own names after the colon."
             )
         seeds = [
-            environment_seed(self._seed, self._purpose, index, self._pools)
+            environment_seed(self._seed, self._purpose, self._first + index, self._pools)
             for index in range(self.num_envs)
         ]
         threads = min(cores(), self.num_envs)

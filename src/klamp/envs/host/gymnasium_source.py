@@ -133,16 +133,17 @@ class GymnasiumSource:
         purpose: Purpose,
         vectorization: str = "auto",
         step_limit_s: float = 60.0,
+        first: int = 0,
     ) -> HostEnvironments:
         """Copies in this process, in processes of their own, or in their own vector form."""
         recipe, title = self.recipe, self.title
         try:
             if self.together(num_envs, vectorization):
                 vector = gymnasium.make_vec(recipe.spec, num_envs=num_envs)
-                return VectorEnvironments(vector, title, seed, purpose)
+                return VectorEnvironments(vector, title, seed, purpose, first=first)
             if vectorization == "async":
                 workers = WorkerCopies(recipe, num_envs, step_limit_s)
-                return CopiedEnvironments(workers, title, seed, purpose)
+                return CopiedEnvironments(workers, title, seed, purpose, first)
             with ExitStack() as made:
                 envs = [_closed_by(made, recipe) for _ in range(num_envs)]
                 made.pop_all()
@@ -150,7 +151,7 @@ class GymnasiumSource:
             raise
         except Exception as error:
             raise recipe.cannot_make(error) from error
-        return CopiedEnvironments(LocalCopies(envs), title, seed, purpose)
+        return CopiedEnvironments(LocalCopies(envs), title, seed, purpose, first)
 
 
 def _makes_rows(make: Any) -> bool:

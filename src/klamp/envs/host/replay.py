@@ -61,7 +61,11 @@ class EpisodesSoFar(NamedTuple):
 class CopiedEnvironments:
     """Copies, with a seed for each episode and the actions of those that run."""
 
-    def __init__(self, copies: Copies, env: str, seed: int, purpose: Purpose) -> None:
+    def __init__(
+        self, copies: Copies, env: str, seed: int, purpose: Purpose, first: int = 0
+    ) -> None:
+        """``first`` is the index of the first copy among all environments of the run."""
+        self._first = first
         self.env, self.copies, self.num_envs = env, copies, copies.num_envs
         self.observation_space = copies.single_observation_space
         self.action_space = copies.single_action_space
@@ -116,7 +120,7 @@ class CopiedEnvironments:
     def episode_seed(self, index: int, *, earlier: int = 0) -> int:
         """The seed of one environment's running episode, or of one that many ``earlier``."""
         episode = int(self._episodes[index]) - earlier
-        return environment_seed(self._seed, self._purpose, index, episode)
+        return environment_seed(self._seed, self._purpose, self._first + index, episode)
 
     def origin(self, index: int, *, earlier: int = 0) -> str:
         """Each episode begins from a seed of its own."""
@@ -142,7 +146,7 @@ class CopiedEnvironments:
             try:
                 infos.append(self._replay(i).info)
             except CopyFault as fault:
-                problems.append(f"environment {i} {fault.what}")
+                problems.append(f"environment {self._first + i} {fault.what}")
                 infos.append(self._start([i])[i])
         self._observation = self._shown.first(self.copies.observation, _masks(infos))
         expected = saved["observation"]
@@ -154,7 +158,9 @@ class CopiedEnvironments:
             )
         for i in range(self.num_envs):
             if not np.array_equal(expected[i], self._observation[i], equal_nan=True):
-                problems.append(f"environment {i} came to another observation from the same seed")
+                problems.append(
+                    f"environment {self._first + i} came to another observation from the same seed"
+                )
         return self._observation, problems
 
     def close(self) -> None:
@@ -204,8 +210,8 @@ class CopiedEnvironments:
         for _ in range(TRIES):
             self.healed += 1
             warnings.warn(
-                f"Environment {index} of `{self.env}` {why} It was started again, and its episode "
-                "played again.",
+                f"Environment {self._first + index} of `{self.env}` {why} It was started again, "
+                "and its episode played again.",
                 KlampWarning,
                 stacklevel=2,
             )
@@ -216,8 +222,8 @@ class CopiedEnvironments:
                 why = fault.what
         path = self._reproducer(index)
         raise EnvironmentFault(
-            f"Environment {index} of `{self.env}` was lost {TRIES + 1} times at the same step: "
-            f"{why} Its episode, as a seed and actions to try alone, is in {path}."
+            f"Environment {self._first + index} of `{self.env}` was lost {TRIES + 1} times at the "
+            f"same step: {why} Its episode, as a seed and actions to try alone, is in {path}."
         )
 
     def _reproducer(self, index: int) -> str:
@@ -251,7 +257,7 @@ class CopiedEnvironments:
         """The fault, with where it happened."""
         step = len(self._actions) - int(self._began[fault.index])
         return EnvironmentFault(
-            f"Environment {fault.index} of `{self.env}` {fault.what} (Episode "
+            f"Environment {self._first + fault.index} of `{self.env}` {fault.what} (Episode "
             f"{int(self._episodes[fault.index])}, step {step}; `reset(seed="
             f"{self.episode_seed(fault.index)})` begins that episode.)"
         )

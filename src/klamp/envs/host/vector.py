@@ -43,8 +43,13 @@ class VectorEnvironments:
         seed: int,
         purpose: Purpose,
         close: Callable[[], Any] | None = None,
+        first: int = 0,
     ) -> None:
-        """``close`` frees it, by default its own method; a user's object stays open."""
+        """``close`` frees it, by default its own method; a user's object stays open.
+
+        ``first`` is the index of the first row among all environments of the run.
+        """
+        self._first = first
         self._free = close or vector.close
         self.env, self.vector, self.num_envs = env, vector, vector.num_envs
         self.observation_space = vector.single_observation_space
@@ -75,7 +80,9 @@ class VectorEnvironments:
     def begin(self, iteration: int) -> None:
         """Seed the generator that all rows share."""
         if not self._own_generators:
-            self.vector.np_random = generator(self._seed, Purpose.RESET, self._purpose, iteration)
+            self.vector.np_random = generator(
+                self._seed, Purpose.RESET, self._purpose, iteration, shard=self._first
+            )
 
     def reset(self) -> np.ndarray:
         """Start a new episode in each row."""
@@ -88,7 +95,7 @@ class VectorEnvironments:
 
     def _seeds(self) -> Any:
         """The seed of each row's episode."""
-        begun = enumerate(self._episodes.tolist())
+        begun = enumerate(self._episodes.tolist(), self._first)
         return [environment_seed(self._seed, self._purpose, i, number) for i, number in begun]
 
     def step(self, action: Any) -> Transition:

@@ -48,6 +48,7 @@ class VectorObjectSource:
         purpose: Purpose,
         vectorization: str = "auto",
         step_limit_s: float = 60.0,
+        first: int = 0,
     ) -> HostEnvironments:
         """The object, about to be reset; ``num_envs`` must be its own where it is trained on."""
         only_auto(self.title, vectorization)
