@@ -215,7 +215,7 @@ def in_short(found: dict[str, Any]) -> str:
     """One line about a run."""
     evaluated = sum(found["evaluation"]) / len(found["evaluation"])
     return (
-        f"{found['return']} (best {found['best']}, evaluated {evaluated:.5g}, {found['wall_s']} s)"
+        f"{found['return']} (best {found['best']}, evaluated {evaluated:.5g}, {found['cpu_s']} s)"
     )
 
 

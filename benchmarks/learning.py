@@ -14,7 +14,8 @@ from pathlib import Path
 import campaign
 import harness
 from interpreters import Interpreters
-from learning_page import page
+from learning_page import page, runs_that_are_there
+from learning_picture import picture
 from learning_rows import ROWS
 
 
@@ -43,7 +44,9 @@ def main() -> int:
     pythons = interpreters(options.use, {job.system for job in missing})
     made = [job for job in missing if job.system in pythons]
     campaign.run(lambda: made, results, pythons, processes=options.processes)
-    harness.write(results.path.with_suffix(".md"), page(results))
+    present = runs_that_are_there(results)
+    harness.write(results.path.with_suffix(".md"), page(present))
+    picture(present, results.path.with_suffix(".png"))
     return int(any(results.of(job) is None for job in jobs))
 
 

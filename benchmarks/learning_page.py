@@ -28,10 +28,14 @@ seeds from 1000 (`docs/tuning.md`).
 Runs = list[dict[str, Any]]
 
 
-def page(results: Results) -> str:
-    """The whole page."""
+def runs_that_are_there(results: Results) -> list[tuple[Row, Runs]]:
+    """Every row that has a run, with its runs."""
     found = [(row, runs_of(row, results)) for row in (*KLAMP, *PEERS)]
-    present = [(row, runs) for row, runs in found if runs]
+    return [(row, runs) for row, runs in found if runs]
+
+
+def page(present: list[tuple[Row, Runs]]) -> str:
+    """The whole page."""
     ours = [(row, runs) for row, runs in present if row.system == "klamp"]
     lines = [
         HEAD,
@@ -41,9 +45,12 @@ def page(results: Results) -> str:
         *(_summary(row, runs) for row, runs in ours),
         *_beside(present),
         *_collapses(present),
+        "",
+        "![Curves and performance profile](learning.png)",
         *_each(present),
     ]
-    missing = [row.name for row, runs in found if len(runs) < len(row.seeds)]
+    made = {row.name: len(runs) for row, runs in present}
+    missing = [row.name for row in (*KLAMP, *PEERS) if made.get(row.name, 0) < len(row.seeds)]
     if missing:
         lines += ["", f"Not all seeds are there yet: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
@@ -105,7 +112,11 @@ def _summary(row: Row, runs: Runs) -> str:
 
 def pairs(present: list[tuple[Row, Runs]]) -> list[tuple[Row, Runs, Runs]]:
     """The runs of klamp and of a peer for runs of equal tasks."""
-    ours = {row.task: (row, runs) for row, runs in present if row.system == "klamp"}
+    ours = {
+        row.task: (row, runs)
+        for row, runs in present
+        if row.system == "klamp" and not row.over_preset
+    }
     return [
         (ours[row.task][0], ours[row.task][1], runs)
         for row, runs in present
@@ -193,7 +204,7 @@ def _each(present: list[tuple[Row, Runs]]) -> list[str]:
         "",
         "## Every seed",
         "",
-        "| row | return (evaluated) by seed | mean (95 % interval) | minutes per run | made with |",
+        "| row | return (evaluated) by seed | mean (95 % interval) | core minutes | made with |",
         "|---|---|---|---:|---|",
     ]
     for row, runs in present:
@@ -202,7 +213,7 @@ def _each(present: list[tuple[Row, Runs]]) -> list[str]:
             for run, score, after in zip(runs, scores(runs), evaluations(runs), strict=True)
         )
         low, high = mean_interval(scores(runs))
-        minutes = float(np.median([run["wall_s"] for run in runs])) / 60
+        minutes = float(np.median([run["cpu_s"] for run in runs])) / 60
         commits = ", ".join(dict.fromkeys(run.get("commit", "?") for run in runs))
         dates = ", ".join(dict.fromkeys(run["date"] for run in runs))
         lines.append(

@@ -28,10 +28,16 @@ class Row:
     system: str = "klamp"
 
     @property
+    def over_preset(self) -> dict[str, Any]:
+        """What a row of klamp sets over the preset; nothing of a peer."""
+        return self.settings if self.system == "klamp" else {}
+
+    @property
     def name(self) -> str:
         """What ``--rows`` matches."""
-        given = (f"{k}={v}" for k, v in self.settings.items()) if self.system == "klamp" else ()
-        return "-".join((self.env, self.algo, *given, *([] if self.system == "klamp" else ["sb3"])))
+        given = (f"{name}={value}" for name, value in self.over_preset.items())
+        system = () if self.system == "klamp" else (self.system,)
+        return "-".join((self.env, self.algo, str(self.steps), *given, *system))
 
     @property
     def task(self) -> tuple[str, str, int]:
@@ -73,6 +79,8 @@ KLAMP = (
     *_both("Reacher-v5", 1_000_000, MUJOCO, None, None),
     *_both("Pusher-v5", 1_000_000, MUJOCO, None, None),
     *_both("Humanoid-v5", 1_000_000, MUJOCO, None, None),
+    *_both("Pendulum-v1", 200_000, range(5), -250, -250),
+    *_both("HalfCheetah-v5", 300_000, range(3), 800, 800),
     *(Row("CartPole-v1", algo, 150_000, CLASSIC, 475) for algo in ("npg", "ppo-kl")),
     *(Row("CartPole-v1", algo, 500_000, CLASSIC, 475) for algo in ("a2c", "reinforce")),
     Row("CartPole-v1", "trpo", 150_000, CLASSIC, 475, {"dropout": 0.1}),

@@ -72,9 +72,8 @@ def page(lines: list[dict[str, Any]]) -> str:
         config = line["config"]
         table = tables.setdefault((config["env"], config["algo"], config["steps"]), {})
         table.setdefault(changed(config), []).append(line)
-    hours = sum(line["wall_s"] for line in lines) / 3600
     steps = sum(line["steps"] for line in lines)
-    text = [HEAD, f"{len(lines)} runs, {steps:,} environment steps, {hours:.1f} hours of one core."]
+    text = [HEAD, f"{len(lines)} runs, {steps:,} environment steps."]
     for (env, algo, count), found in sorted(tables.items()):
         ranked = sorted(found.items(), key=lambda item: -float(scores(item[1]).mean()))
         text += [

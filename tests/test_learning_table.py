@@ -20,7 +20,7 @@ work = json.loads(sys.argv[1])
 if work["seed"] == 7:
     raise SystemExit("no such luck")
 print("something else")
-print(json.dumps({"return": work["seed"], "best": 1, "evaluation": [2.0], "wall_s": 0.1}))
+print(json.dumps({"return": work["seed"], "best": 1, "evaluation": [2.0], "cpu_s": 0.1}))
 """
 
 
@@ -28,7 +28,7 @@ print(json.dumps({"return": work["seed"], "best": 1, "evaluation": [2.0], "wall_
 def bench() -> Iterator[Any]:
     sys.path.insert(0, str(FOLDER))
     try:
-        names = ("campaign", "learning_rows", "learning_page", "harness")
+        names = ("campaign", "learning_rows", "learning_page", "learning_picture", "harness")
         yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
     finally:
         sys.path.remove(str(FOLDER))
@@ -41,7 +41,7 @@ def a_run(seed: int, end: float, best: float, first: float = 0.0) -> dict[str, A
         "best": best,
         "evaluation": [end, end],
         "curve": {"step": [1, 2], "return_mean": [first, end]},
-        "wall_s": 60.0,
+        "cpu_s": 60.0,
         "date": "2000-01-01",
     }
 
@@ -121,11 +121,22 @@ def test_the_page_of_what_is_there(bench: Any, tmp_path: Path) -> None:
             about = {"system": of.system, "config": job.config, "commit": "abc"}
             results.append(a_run(job.seed, end, 500) | about)
     results.refresh()
-    said = bench.learning_page.page(results)
+    present = bench.learning_page.runs_that_are_there(results)
+    said = bench.learning_page.page(present)
     assert "| CartPole-v1 | ppo | 100,000 | 2 | ≥ 500 | 500 | 500 (500 to 500) " in said
     assert "| 100% (100% to 100%) |" in said
     assert "| sb3 | ppo | 2 | 0 |" in said
     assert said.count("Not all seeds are there yet") == 1
+
+
+def test_curves_of_seeds_share_their_steps(bench: Any) -> None:
+    """From where every seed has a return to where the first one ends."""
+    one = {"curve": {"step": [10, 20, 40], "return_mean": [None, 2.0, 4.0]}}
+    other = {"curve": {"step": [15, 30], "return_mean": [1.0, 4.0]}}
+    steps, returns = bench.learning_picture.curves([one, other])
+    assert (steps[0], steps[-1]) == (20, 30)
+    np.testing.assert_allclose(returns[0], [2, 2])
+    np.testing.assert_allclose(returns[-1], [3, 4])
 
 
 def test_every_row_is_a_run_that_can_be_started(bench: Any) -> None:

@@ -20,7 +20,7 @@ def measure(work: Work) -> Measurement:
     began, folder = time.perf_counter(), Path("run")
     given = work["settings"] | {"steps": work["steps"], "seed": work["seed"]}
     result = klamp.train(work["env"], work["algo"], out=folder, quiet=True, **given)
-    wall = time.perf_counter() - began
+    wall, cpu = time.perf_counter() - began, time.process_time()
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     metrics = [json.loads(line) for line in lines]
     done = klamp.evaluate(result.policy, episodes=work["episodes"], seed=work["seed"])
@@ -32,6 +32,7 @@ def measure(work: Work) -> Measurement:
         "steps": metrics[-1]["step"],
         "episodes": metrics[-1]["episodes"],
         "wall_s": round(wall, 1),
+        "cpu_s": round(cpu, 1),
         "curve": columns(spread(metrics, POINTS), ("step", "return_mean")),
         "watched": columns(spread(metrics, FEWER), ("step", *WATCHED)),
         "versions": versions("klamp", "jax", "gymnasium", "numpy"),

@@ -48,7 +48,7 @@ def measure(work: Work) -> Measurement:
     envs = environments(count or 1, work["seed"])
     model = kind("MlpPolicy", envs, device="cpu", seed=work["seed"], **arguments(given))
     model.learn(total_timesteps=work["steps"], callback=Watch())
-    wall = time.perf_counter() - began
+    wall, cpu = time.perf_counter() - began, time.process_time()
     tested = environments(1, work["seed"] + 10_000)
     if normalize:
         tested.obs_rms, tested.training, tested.norm_reward = envs.obs_rms, False, False
@@ -63,6 +63,7 @@ def measure(work: Work) -> Measurement:
         "steps": curve[-1]["step"],
         "episodes": curve[-1]["episodes"],
         "wall_s": round(wall, 1),
+        "cpu_s": round(cpu, 1),
         "curve": columns(spread(curve, POINTS), ("step", "return_mean")),
         "versions": versions("stable-baselines3", "sb3-contrib", "torch", "gymnasium", "numpy"),
     }
