@@ -1,9 +1,11 @@
 """Presets: what is given wins, what is misspelt is named."""
 
+from dataclasses import replace
+
 import pytest
 
 from klamp.config.algorithms import ALGORITHMS, PPO, TRPO
-from klamp.config.presets import OWN, SHARED, configure
+from klamp.config.presets import OWN, SHARED, configure, sources
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
 from klamp.errors import ConfigError
@@ -40,6 +42,20 @@ def test_what_is_given_wins_over_the_preset() -> None:
     config = configure("Pendulum-v1", "trpo", {"discount": 0.5, "max_kl": 0.3})
     assert config.settings.discount == 0.5
     assert config.algorithm == TRPO(**(vars(config.algorithm) | {"max_kl": 0.3}))
+
+
+def test_a_preset_stands_in_nobodys_way() -> None:
+    """What is given may leave a preset's value without effect, or exclude it."""
+    scheduled = configure("HalfCheetah-v5", "ppo", {"action_scale": "scheduled"})
+    assert scheduled.settings.action_scale == "scheduled"
+    with pytest.raises(ConfigError, match="`initial_log_std` of Settings is -2"):
+        configure("HalfCheetah-v5", "ppo", {"action_scale": "scheduled", "initial_log_std": -2.0})
+    given = {"adaptive_learning_rate": 0.01}
+    adaptive = configure("ALE/Pong-v5", "ppo", given)
+    assert adaptive.algorithm == replace(
+        PPO(), **{**OWN["ALE", "ppo"], "final_learning_rate": None, **given}
+    )
+    assert sources(adaptive, dict.fromkeys(given, "option"))["final_learning_rate"] == "default"
 
 
 @pytest.mark.parametrize("algo", list(ALGORITHMS))

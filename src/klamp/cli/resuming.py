@@ -41,8 +41,15 @@ def resume(words: list[str]) -> int:
 
             _refuse_several(given.joining)
             reporters = gather(given.log, quiet=given.quiet)
-            how = {"steps": given.steps, "signals": signals, "device": given.device}
-            return ended(go_on(given.folder, trust=given.trust, reporters=reporters, **how))
+            done = go_on(
+                given.folder,
+                steps=given.steps,
+                reporters=reporters,
+                signals=signals,
+                device=given.device,
+                trust=given.trust,
+            )
+            return ended(done)
         return _resume_one(given, signals)
 
 

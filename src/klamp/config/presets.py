@@ -75,11 +75,21 @@ OWN: dict[tuple[str, str], Values] = {
 """Settings of a task for one algorithm, over those of ``SHARED``."""
 
 
+INSTEAD = {"adaptive_learning_rate": "final_learning_rate"}
+"""A setting that is given, and the one of a preset that it stands in the place of."""
+
+
 def preset(env: str, algo: str | None) -> Values:
     """The values that the preset sets for an environment, and for an algorithm, if named."""
     task = task_of(env)
     own = {} if algo is None else OWN.get((task, algo), {})
     return SHARED.get(task, NORMALIZED) | own
+
+
+def _left_of_preset(env: str, algo: str | None, given: Mapping[str, Any]) -> Values:
+    """The preset without what something that was given stands in the place of."""
+    replaced = {other for key, other in INSTEAD.items() if given.get(key) is not None}
+    return {key: value for key, value in preset(env, algo).items() if key not in replaced}
 
 
 def configure(
@@ -103,7 +113,7 @@ def configure(
         name = "ppo"
     chosen: Any = _with_defaults(algorithm_called(name)) if name is not None else algorithm
     check_algorithm(chosen)
-    values = preset(env, name)
+    values = _left_of_preset(env, name, given)
     shared = {item.name for item in fields(Settings)}
     own = {item.name for item in fields(chosen)}
     allowed = shared | own if name is not None else shared
@@ -118,7 +128,7 @@ def configure(
     for key, value in traits.implied_settings.items():
         decided = f"{value!r}, which {traits.implied_by} stands for"
         require(getattr(settings, key) == value, settings, key, decided)
-    refuse_unused(chosen, settings, by_choices(chosen, settings))
+    refuse_unused(chosen, settings, by_choices(chosen, settings), values)
     return RunConfig(
         env, chosen, settings, env_kwargs=dict(env_kwargs or {}), wrappers=tuple(wrappers)
     )
@@ -159,7 +169,7 @@ def sources(config: RunConfig, given: Mapping[str, str]) -> dict[str, str]:
     algorithm, settings = config.algorithm, config.settings
     found = {item.name: "default" for part in (settings, algorithm) for item in fields(part)}
     found |= dict.fromkeys(traits_of(algorithm).implied_settings, "baseline")
-    found |= dict.fromkeys(preset(config.env, algorithm_name(algorithm)), "preset")
+    found |= dict.fromkeys(_left_of_preset(config.env, algorithm_name(algorithm), given), "preset")
     return {**found, **given}
 
 

@@ -1,11 +1,11 @@
 """Settings that would do nothing, and why.
 
 A setting that the algorithm, other settings or the spaces leave without effect is refused where it
-differs from its default: whoever gave it expects an effect, and ``config.json`` should hold what
-was done. Light to import, like ``config``.
+differs from its default and from the preset's: whoever gave it expects an effect, and
+``config.json`` should hold what was done. Light to import, like ``config``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, NamedTuple
 
@@ -33,13 +33,22 @@ class Decided(NamedTuple):
     """Whether the networks are the user's own."""
 
 
-def refuse_unused(algorithm: AlgorithmConfig, settings: Settings, unused: Iterator[Unused]) -> None:
-    """Raise ``ConfigError`` where a setting without effect is not at its default."""
+def refuse_unused(
+    algorithm: AlgorithmConfig,
+    settings: Settings,
+    unused: Iterator[Unused],
+    usual: Mapping[str, Any],
+) -> None:
+    """Raise ``ConfigError`` where somebody gave a setting that has no effect.
+
+    Nobody gave a value that is the default, or the preset's, which are ``usual``.
+    """
     for names, why in unused:
         for part in (settings, algorithm):
             for item in fields(part):
                 value = getattr(part, item.name)
-                if item.name in names and value != item.default:
+                given = value not in (item.default, usual.get(item.name, item.default))
+                if item.name in names and given:
                     raise ConfigError(
                         f"`{item.name}` of {type(part).__name__} is {shown(value)}, but would do "
                         f"nothing: {why}. Leave it out."

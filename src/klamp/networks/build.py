@@ -11,7 +11,9 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import PRNGKeyArray
 
+from klamp.config.algorithms import algorithm_name
 from klamp.config.environment_name import can_be_imported
+from klamp.config.presets import preset
 from klamp.config.run import RunConfig
 from klamp.config.settings import NetworkSettings
 from klamp.config.unused import Decided, by_spaces, refuse_unused
@@ -244,4 +246,5 @@ def check_used(config: RunConfig, environments: Spaces) -> None:
         own_network=config.network is not None,
     )
     unused = by_spaces(settings, decided, actions)
-    refuse_unused(config.algorithm, settings, unused)
+    usual = preset(config.env, algorithm_name(config.algorithm))
+    refuse_unused(config.algorithm, settings, unused, usual)

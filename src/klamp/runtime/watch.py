@@ -26,13 +26,13 @@ FOLDER = "klamp/alive"
 class Member(NamedTuple):
     """A process of a run."""
 
-    index: int
+    number: int
     host: str
     pid: int
 
     def __str__(self) -> str:
         """As messages name it."""
-        return f"Process {self.index} ({self.pid} on {self.host})"
+        return f"Process {self.number} ({self.pid} on {self.host})"
 
 
 class Ended(KlampError):
@@ -53,7 +53,7 @@ class Watch:
         self._own: dict[str, Any] = {"beat": 0, "stop": 0, "ended": None}
         self._now_s = 0.0
         self._heard: dict[int, tuple[dict[str, Any], float]] = {
-            member.index: ({}, self._now_s) for member in members if member.index != index
+            member.number: ({}, self._now_s) for member in members if member.number != index
         }
         self._turn, self._left = threading.Lock(), threading.Event()
         self.on_stop: Callable[[int], object] = lambda number: None
