@@ -23,7 +23,12 @@ def of(each: Joined) -> dict[str, np.ndarray]:
 
 
 def test_arrays_come_back_as_they_were():
-    arrays = {"a": np.arange(6).reshape(2, 3)[:, ::2], "empty": np.zeros((0, 3), bool)}
+    arrays = {
+        "a": np.arange(6).reshape(2, 3)[:, ::2],
+        "turned": np.arange(6.0).reshape(2, 3).T,
+        "number": np.asarray(4),
+        "empty": np.zeros((0, 3), bool),
+    }
     again = unpacked(packed(arrays))
     assert {name: array.dtype for name, array in again.items()} == {
         name: array.dtype for name, array in arrays.items()

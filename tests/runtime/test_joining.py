@@ -64,7 +64,7 @@ def compared(facts: list[dict[str, object]]) -> list[object]:
 def test_processes_that_run_the_same_know_each_other() -> None:
     lists = compared([{"steps": 100, "sizes": (4,)}, {"steps": 100, "sizes": [4]}])
     assert lists[0] == lists[1]
-    assert [member.index for member in lists[0]] == [0, 1]
+    assert [member.number for member in lists[0]] == [0, 1]
 
 
 def test_unequal_settings_are_told_in_every_process() -> None:

@@ -176,7 +176,9 @@ class Joined:
 
 def packed(arrays: Arrays) -> bytes:
     """Arrays as bytes."""
-    return safetensors.numpy.save({name: np.array(array) for name, array in arrays.items()})
+    # In the order of C: safetensors would write the memory of a transposed array as it lies.
+    ordered = {name: np.array(array, order="C") for name, array in arrays.items()}
+    return safetensors.numpy.save(ordered)
 
 
 def unpacked(data: bytes) -> Arrays:
