@@ -7,7 +7,7 @@ store of JAX's coordinator. The arrays of the update itself never come here: the
 
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import safetensors.numpy
@@ -25,6 +25,7 @@ STOP = "stop"
 """The name under which a process tells the number of the signal that it was sent."""
 
 
+@runtime_checkable
 class Processes(Protocol):
     """The processes of a run, as one of them sees them."""
 
