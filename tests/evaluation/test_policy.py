@@ -55,7 +55,7 @@ def test_samples_are_a_function_of_seed_and_number_of_calls() -> None:
 
 def test_policies_of_one_network_share_what_is_compiled() -> None:
     """Or a run that evaluates itself now and then would compile, and keep, a program each time."""
-    first = policy(OBSERVATIONS["box"], ACTIONS["box"])
+    first = policy(OBSERVATIONS["box"], ACTIONS["box"], hidden_sizes=(9,))  # this test's own
     parts = (first.scaling, first.observation_space, first.action_space, first.config)
     later = TrainedPolicy(first.model, first.theta + 1.0, *parts)
     x = np.zeros(3, np.float32)
