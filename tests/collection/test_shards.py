@@ -53,7 +53,7 @@ def test_summaries_are_put_together_as_if_they_were_of_one_collector() -> None:
             expected = shard.numbers["height"][number] if shard.numbers else np.nan
             np.testing.assert_equal(told[t, i + offset], expected)
             left = int(shard.ended[t:, i].sum())
-            assert whole.episode_seed(i + offset, left) == shard.episode_seed(i, left)
+            assert whole.episode_seed(int(i) + offset, left) == shard.episode_seed(int(i), left)
         offset += rows
 
 
@@ -88,7 +88,7 @@ def test_a_summary_is_told_without_loss() -> None:
         jax.tree.map(np.testing.assert_array_equal, dict(again.numbers), dict(one.numbers))
         for t, i in zip(*np.nonzero(one.ended), strict=True):
             left = int(one.ended[t:, i].sum())
-            assert again.episode_seed(i, left) == one.episode_seed(i, left)
+            assert again.episode_seed(int(i), left) == one.episode_seed(int(i), left)
 
 
 KINDS: dict[str, Any] = {

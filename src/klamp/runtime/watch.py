@@ -94,8 +94,8 @@ class Watch:
         """The error of a process that is lost."""
         return ProcessLost(
             f"{self._members[index]} {how}: it was killed, hangs, or cannot be reached. All "
-            "processes of the run stop; what came after the last checkpoint is not saved. Go on by "
-            "`klamp resume` under the same launcher."
+            "processes of the run stop; what came after the last checkpoint is not saved. Resume "
+            "the run under the same launcher."
         )
 
     def suspect(self) -> KlampError | None:
