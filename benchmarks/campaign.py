@@ -7,6 +7,7 @@ what is missing. Nothing here measures time, so that a machine may stop and cont
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -222,13 +223,12 @@ def in_short(found: dict[str, Any]) -> str:
 @contextmanager
 def killed_with_us() -> Iterator[dict[int, Running]]:
     """The processes that run; they end when this block is left, by a signal as well."""
-    import signal
-
     running: dict[int, Running] = {}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         yield running
     finally:
+        signal.signal(signal.SIGTERM, before)
         for _, process, folder in running.values():
             process.kill()
             process.wait()
