@@ -197,7 +197,6 @@ def changes(algo: str, context: str) -> Iterator[tuple[str, Any, bool]]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("unoptimised")
 @pytest.mark.parametrize(
     ("algo", "context"),
     [(algo, context) for algo in ALGORITHMS for context in ("continuous", "discrete")]

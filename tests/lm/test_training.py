@@ -136,7 +136,9 @@ def test_every_task_starts_as_it_stands(task: str, tmp_path: Path) -> None:
     last = result.metrics[-1]
     assert last["outcome"] in ("ACCEPTED", "PROJECTED")
     assert last["kl"] > 0
-    assert last["reward_mean"] > result.metrics[0]["reward_mean"] - 0.1
+    first = result.metrics[0]["reward_mean"]
+    # Guesses are counted, some seven at first: few updates of few episodes differ by chance.
+    assert last["reward_mean"] > first - 0.1 * max(1, abs(first))
     assert result.policy.generate(result.policy.own_prompts(1))
 
 

@@ -39,7 +39,7 @@ def resume(words: list[str]) -> int:
             from klamp.lm.training import go_on
             from klamp.training.callbacks import gather
 
-            _refuse_several(given.joining)
+            _refuse_several(given)
             reporters = gather(given.log, quiet=given.quiet)
             done = go_on(
                 given.folder,
