@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.collection.collector import first_non_finite, summarize
+from klamp.collection.collector import first_non_finite, summarize, under
 from klamp.types import Rollout
 
 T, N = 4, 2
@@ -18,6 +18,11 @@ def rollout(xp: Any, observation: Any, following: Any, reward: Any) -> Rollout:
     ended[3, 1] = True
     parts = (observation, following, np.zeros((T, N)), reward, ended, ended & False)
     return Rollout(*(xp.asarray(part) for part in parts), weight=None)
+
+
+def test_arrays_are_found_under_a_prefix_and_by_the_rest_of_their_names() -> None:
+    arrays = {name: np.zeros(0) for name in ("1.a", "1.1.a", "11.a", "a1.b")}
+    assert set(under("1.", arrays)) == {"a", "1.a"}
 
 
 @pytest.mark.parametrize("xp", [np, jnp])

@@ -128,7 +128,7 @@ def test_rewards_are_clipped_only_in_runs_that_normalise_them(model, factor: flo
 
 def test_rows_keep_their_order_both_ways() -> None:
     leaf = jnp.arange(float(T * N)).reshape(T, N)
-    for in_sequences in (False, True):
-        order = RowOrder((T, N), in_sequences)
+    for by_environment in (False, True):
+        order = RowOrder((T, N), by_environment)
         np.testing.assert_array_equal(order.steps(order.rows(leaf)), leaf)
     np.testing.assert_array_equal(RowOrder((T, N), True).rows(leaf)[:T], leaf[:, 0])

@@ -22,6 +22,15 @@ def never() -> None:
     """A ``check`` that never interrupts."""
 
 
+def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those whose names begin with a prefix, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
 class BehaviorPolicy(NamedTuple):
     """The policy that acts during one rollout, and its randomness."""
 

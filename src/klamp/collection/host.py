@@ -18,6 +18,7 @@ from klamp.collection.collector import (
     first_non_finite,
     never,
     summarize,
+    under,
 )
 from klamp.collection.policy_call import make_act, make_noise
 from klamp.config.settings import Settings
@@ -162,9 +163,7 @@ class HostCollector:
 
     def restore(self, saved: dict[str, np.ndarray]) -> list[str]:
         """Restore that position; returns what could not be restored exactly, in words."""
-        prefix = "environments."
-        own = {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
-        seen, problems = self.environments.restore(own)
+        seen, problems = self.environments.restore(under("environments.", saved))
         if self._episode_start is not None:
             last = jax.tree.map(lambda leaf: leaf[-1], self._hidden_state)
             expected = _named(last) | {"episode_start": self._episode_start[-1]}

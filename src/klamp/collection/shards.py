@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from klamp.collection.collector import BehaviorPolicy, Collected, Collector, Summary, never
+from klamp.collection.collector import BehaviorPolicy, Collected, Collector, Summary, never, under
 from klamp.envs.host.info_numbers import MOST_NUMBERS
 from klamp.envs.host.interface import Position
 from klamp.mathematics.normalization import Moments, update_moments
@@ -107,9 +107,7 @@ class ShardedCollector:
 
         def make() -> Arrays:
             for place, collector in enumerate(self.collectors):
-                own = f"{self._first + place}."
-                part = {name.removeprefix(own): saved[name] for name in saved if _is_of(name, own)}
-                problems.extend(collector.restore(part))
+                problems.extend(collector.restore(under(f"{self._first + place}.", saved)))
             return {"problems": _letters("\n".join(problems))}
 
         told = [_text(part["problems"]) for part in self._processes.exchange(make)]
@@ -133,10 +131,6 @@ class ShardedCollector:
             keys = keys[:, shard * self._rows : (shard + 1) * self._rows]
         key = jax.random.fold_in(behavior.key, shard)
         return behavior._replace(key=key, dropout_key=keys)
-
-
-def _is_of(name: str, prefix: str) -> bool:
-    return name.startswith(prefix)
 
 
 def side_by_side(rollouts: Sequence[Rollout]) -> Rollout:
@@ -181,25 +175,21 @@ def _seeds(summary: Summary) -> list[int | None]:
 def summaries_of(told: Arrays) -> list[Summary]:
     """The summaries of the shards of one process, in their order."""
     shards = sorted({int(name.partition(".")[0]) for name in told})
-    return [
-        _summary({name.partition(".")[2]: told[name] for name in told if _is_of(name, f"{shard}.")})
-        for shard in shards
-    ]
+    return [_summary(under(f"{shard}.", told)) for shard in shards]
 
 
 def _summary(part: Arrays) -> Summary:
     """The inverse of ``arrays_of``."""
-    moments = [part[f"moments.{name}"] for name in Moments._fields if f"moments.{name}" in part]
+    moments = under("moments.", part)
     of_row = _by_row(part["ended"], part["seeds"].tolist())
-    prefix = "number."
     return Summary(
         part["reward"],
         part["ended"],
         part["valid"],
-        Moments(*moments) if moments else None,
+        Moments(**moments) if moments else None,
         _text(part["fault"]) or None,
         part["terminated"],
-        {name.removeprefix(prefix): part[name] for name in part if _is_of(name, prefix)},
+        under("number.", part),
         of_row,
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from klamp.reporting.reporter import Told, missing_package
-from klamp.runs.metrics_log import metrics_until
+from klamp.runs.metrics_log import finite, metrics_until
 
 FLUSHED_S = 30.0
 """The most seconds between two flushes, which bring the newest points to TensorBoard."""
@@ -60,7 +60,7 @@ class TensorBoardLog:
         """One record with every finite number of a line."""
         record = self._event(wall_time=time.time(), step=line["step"])
         add = record.summary.value.add
-        for name, value in line.items():
-            if isinstance(value, int | float) and math.isfinite(value):
+        for name, value in finite(line).items():
+            if isinstance(value, int | float):
                 add(tag=name, simple_value=value)
         self._file.write_event(record)

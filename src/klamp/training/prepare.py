@@ -22,16 +22,16 @@ class RowOrder(NamedTuple):
 
     shape: tuple[int, ...]
     """(T, N)."""
-    in_sequences: bool
+    by_environment: bool
 
     def rows(self, leaf: Any) -> Array:
         """[T, N, …] as [T·N, …]."""
-        ordered = jnp.swapaxes(leaf, 0, 1) if self.in_sequences else jnp.asarray(leaf)
+        ordered = jnp.swapaxes(leaf, 0, 1) if self.by_environment else jnp.asarray(leaf)
         return ordered.reshape(-1, *leaf.shape[2:])
 
     def steps(self, row: Float[Array, " B"]) -> Float[Array, "T N"]:
         """[T·N] as [T, N]."""
-        if not self.in_sequences:
+        if not self.by_environment:
             return row.reshape(self.shape)
         return row.reshape(self.shape[::-1]).T
 
@@ -50,8 +50,8 @@ def prepare(
     multiplies rewards where ``settings`` have them normalised. The content of rows of weight 0 does
     not matter.
     """
-    in_sequences = settings.sequence > 1 or settings.shards > 1
-    order = RowOrder(rollout.reward.shape, in_sequences)
+    by_environment = settings.sequence > 1 or settings.shards > 1
+    order = RowOrder(rollout.reward.shape, by_environment)
     rows = jax.tree.map(order.rows, rollout)
 
     def seen(observation: Any) -> Inputs:
@@ -74,11 +74,7 @@ def prepare(
         value = model.value(theta, inputs._replace(dropout_key=None))
     bare = inputs._replace(dropout_key=None)
     following = seen(rows.next_observation)._replace(dropout_key=None)
-    next_value = (
-        model.next_value(theta, bare, following)
-        if in_sequences
-        else value_after(model, theta, bare, following, value, rollout)
-    )
+    next_value = value_after(model, theta, bare, following, value, rollout, order)
     reward = rollout.reward
     if settings.normalize_reward:
         reward = jnp.clip(reward * reward_factor, -CLIP, CLIP)
@@ -107,11 +103,13 @@ def value_after(
     following: Inputs,
     value: Float[Array, " B"],
     rollout: Rollout,
+    order: RowOrder,
 ) -> Float[Array, " B"]:
-    """V of each row's next observation, rows by time; ``value`` is V of its observation.
+    """V of each row's next observation, [T·N]; ``value`` is V of its observation.
 
-    Where each next observation is the observation of the row after it, V of it is known, and only
-    that of the last N is computed, which saves one critic pass over the batch.
+    Where rows are ordered by time and each next observation is the observation N rows later, V of
+    it is known, and only that of the last N is computed, which saves one critic pass over the
+    batch.
     """
 
     def of_each() -> Array:
@@ -122,7 +120,7 @@ def value_after(
         return jnp.concatenate([value[rows:], model.value(theta, last)])
 
     rows = rollout.reward.shape[1]
-    if any(condition is not None for condition in inputs[1:]):
+    if order.by_environment or any(condition is not None for condition in inputs[1:]):
         return of_each()
     return jax.lax.cond(goes_on(rollout), of_the_last, of_each)
 

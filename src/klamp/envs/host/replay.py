@@ -102,7 +102,7 @@ class CopiedEnvironments:
         self._shown.count_step()
         stepped = self._step(action)
         ended = stepped.terminated | stepped.truncated
-        if not np.count_nonzero(ended):  # a tenth of the time of `any`
+        if not np.count_nonzero(ended):  # a quarter of the time of `any`
             seen = self._show(stepped.infos, self._none)
             self._observation = seen
             return Transition(
