@@ -115,14 +115,14 @@ def arithmetic(minibatches: int) -> Callable[[], Any]:
 
 def acting(run: Any, theta: Any) -> dict[str, Callable[[], Any]]:
     """A rollout's actions, its environment's steps, and both by turns."""
-    import jax
     import numpy as np
 
     from klamp.collection.collector import BehaviorPolicy
+    from klamp.runtime.seeding import Purpose, key_words
 
     source, length = run.collector, WORK["rollout_length"]
-    behavior = BehaviorPolicy(theta, None, jax.random.key(2))
-    noise = source._noise(jax.random.key(1))
+    behavior = BehaviorPolicy(theta, None, key_words(2, Purpose.ACT))
+    noise = source._noise(key_words(1, Purpose.ACT))
     seen = source.compile(behavior).observation[0]
     act = source._act(theta, None, noise, seen)
     step, translate = source.environments.step, source._decode

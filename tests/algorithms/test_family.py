@@ -11,6 +11,7 @@ from probe import SETTINGS, compiled, make_model, sample
 from klamp.algorithms import implementation
 from klamp.config import algorithms as config
 from klamp.config.run import RunConfig
+from klamp.runtime.seeding import Purpose, key_words
 from klamp.training.learning import make_learn
 from klamp.types import Rollout
 
@@ -77,7 +78,7 @@ def test_garbage_under_weight_0_changes_nothing(algorithm: Any) -> None:
             rollout(garbage),
             None,
             jnp.asarray(1.0, jnp.float32),
-            jax.random.key(0),
+            key_words(0, Purpose.SHUFFLE),
             jnp.asarray(0.0, jnp.float32),
         )
         for garbage in (0.0, np.nan, np.inf, -1e30)

@@ -21,7 +21,7 @@ from klamp.envs.host.vector import VectorEnvironments
 from klamp.envs.source import resolve
 from klamp.errors import CheckpointError
 from klamp.mathematics.normalization import Scaling
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import Purpose, key, key_of, key_words
 from klamp.types import Inputs, Rollout
 
 LENGTH, COPIES = 9, 3
@@ -40,20 +40,20 @@ def copied(rollout: Rollout) -> Rollout:
 
 def collected(source: HostCollector, theta: Any, seed: int = 0) -> Rollout:
     """One rollout of the plain policy."""
-    return copied(source.collect(BehaviorPolicy(theta, None, jax.random.key(seed))).rollout)
+    return copied(source.collect(BehaviorPolicy(theta, None, key_words(seed, Purpose.ACT))).rollout)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_actions_of_every_kind_are_those_of_the_noise(action: str) -> None:
     """The stored action is sample_from(noise_t) under θ: nothing is lost on the way to buffers."""
     source, theta, model = collector(probe("box", action))
-    key = jax.random.key(3)
-    rollout = copied(source.collect(BehaviorPolicy(theta, None, key)).rollout)
+    words = key_words(3, Purpose.ACT)
+    rollout = copied(source.collect(BehaviorPolicy(theta, None, words)).rollout)
 
     @jax.jit
     def chosen(seen: jax.Array, t: int) -> Any:
         distribution = model.distribution(theta, Inputs(seen))
-        noise = distribution.noise(key, (LENGTH,))
+        noise = distribution.noise(key_of(words), (LENGTH,))
         return distribution.sample_from(jax.tree.map(lambda leaf: leaf[t], noise))
 
     for t in (0, LENGTH - 1):
@@ -93,7 +93,7 @@ def test_the_same_key_gives_the_same_rollout_and_another_does_not() -> None:
 def test_masks_are_seen_and_kept(masked: str, action: str) -> None:
     """The probe asserts that nothing forbidden is done; what is kept forbids one action each."""
     source, theta, _ = collector(probe("box", action, masked))
-    compiled = source.compile(BehaviorPolicy(theta, None, jax.random.key(0)))
+    compiled = source.compile(BehaviorPolicy(theta, None, key_words(0, Purpose.ACT)))
     rollout = collected(source, theta)
     assert jax.tree.structure(compiled) == jax.tree.structure(rollout)
     assert rollout.action_mask.shape == (LENGTH, COPIES, 3 if action == "discrete" else 5)
@@ -105,7 +105,7 @@ def test_masks_are_seen_and_kept(masked: str, action: str) -> None:
 
 def test_the_scheduled_scale_is_acted_with_and_kept() -> None:
     source, theta, model = collector(probe("box", "box"), action_scale="scheduled")
-    behavior = BehaviorPolicy(theta, None, jax.random.key(0), log_std=-3.0)
+    behavior = BehaviorPolicy(theta, None, key_words(0, Purpose.ACT), log_std=-3.0)
     compiled = source.compile(behavior)
     rollout = copied(source.collect(behavior).rollout)
     assert jax.tree.structure(compiled) == jax.tree.structure(rollout)
@@ -130,13 +130,15 @@ def test_images_are_kept_as_bytes() -> None:
 def test_observations_are_kept_raw_and_acted_on_scaled() -> None:
     source, theta, model = collector(probe("box", "box"))
     scaling = Scaling(np.full(3, 0.5, np.float32), np.full(3, 4.0, np.float32))
-    rollout = copied(source.collect(BehaviorPolicy(theta, scaling, jax.random.key(0))).rollout)
+    rollout = copied(
+        source.collect(BehaviorPolicy(theta, scaling, key_words(0, Purpose.ACT))).rollout
+    )
     assert set(np.unique(rollout.observation)) == {0, 1}
 
     @jax.jit
     def chosen(shown: jax.Array) -> Any:
         distribution = model.distribution(theta, Inputs(shown))
-        noise = distribution.noise(jax.random.key(0), (LENGTH,))
+        noise = distribution.noise(key(0, Purpose.ACT), (LENGTH,))
         return distribution.sample_from(jax.tree.map(lambda leaf: leaf[0], noise))
 
     expected = chosen((rollout.observation[0] - 0.5) * 4)
@@ -178,7 +180,7 @@ def test_what_is_not_finite_is_named(where: str, message: str) -> None:
     host = CopiedEnvironments(copies, "Faulty", 0, Purpose.EPISODE)
     theta, model = drawn(2, host.action_space, Settings())
     source = HostCollector(host, model, theta, Settings(rollout_length=8))
-    fault = source.collect(BehaviorPolicy(theta, None, jax.random.key(0))).summary.fault
+    fault = source.collect(BehaviorPolicy(theta, None, key_words(0, Purpose.ACT))).summary.fault
     assert fault is not None
     assert re.match(message, fault)
     assert f"`reset(seed={host.episode_seed(1)})` begins" in fault
@@ -214,7 +216,7 @@ def first_fault(vector: bool, seed: int) -> tuple[int, str]:
     theta, model = drawn(2, host.action_space, Settings(hidden_sizes=()))
     source = HostCollector(host, model, theta, Settings(rollout_length=16))
     for iteration in range(50):
-        behavior = BehaviorPolicy(theta, None, jax.random.key(iteration), iteration)
+        behavior = BehaviorPolicy(theta, None, key_words(iteration, Purpose.ACT), iteration)
         if (fault := source.collect(behavior).summary.fault) is not None:
             return iteration, fault
     raise AssertionError("nothing broke")

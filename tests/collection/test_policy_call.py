@@ -1,6 +1,5 @@
 """The policy call: compiled and in numpy the same, for all rows as for some."""
 
-import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -9,6 +8,7 @@ from small_policies import drawn
 from klamp import Settings
 from klamp.collection.policy_call import make_act, make_noise
 from klamp.mathematics.normalization import Scaling
+from klamp.runtime.seeding import Purpose, key_words
 from klamp.types import Inputs
 
 ROWS, FEATURES, LENGTH = 6, 5, 3
@@ -20,7 +20,7 @@ def test_an_action_is_the_same_by_either_way_and_for_any_share_of_the_rows(space
     settings = Settings(hidden_sizes=(8, 8))
     theta, model = drawn(FEATURES, space, settings)
     seen = np.random.default_rng(0).normal(size=(ROWS, FEATURES)).astype(np.float32)
-    noise = make_noise(model, theta, seen, LENGTH)(jax.random.key(1))
+    noise = make_noise(model, theta, seen, LENGTH)(key_words(1, Purpose.ACT))
     act = make_act(model)
     in_numpy = act(theta, scaling, noise, seen)
     compiled = act(theta, scaling, noise, Inputs(seen))

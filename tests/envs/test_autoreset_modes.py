@@ -17,7 +17,7 @@ from klamp.collection.collector import BehaviorPolicy
 from klamp.collection.host import HostCollector
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.networks import build_network, flatten
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import Purpose, key_words
 from klamp.training.learning import make_learn
 from klamp.training.prepare import prepare
 from klamp.types import Rollout
@@ -91,7 +91,9 @@ def collected(kind: str, mode: AutoresetMode) -> Rollout:
     collector = HostCollector(
         environments, parts.model, parts.theta, parts.settings, parts.collector
     )
-    rollout = collector.collect(BehaviorPolicy(parts.theta, None, jax.random.key(1))).rollout
+    rollout = collector.collect(
+        BehaviorPolicy(parts.theta, None, key_words(1, Purpose.ACT))
+    ).rollout
     environments.close()
     return jax.tree.map(jnp.asarray, rollout)
 
@@ -99,7 +101,7 @@ def collected(kind: str, mode: AutoresetMode) -> Rollout:
 def learned(kind: str, rollout: Rollout) -> tuple[Any, ...]:
     parts = compiled(kind)
     state = trpo.init(ALGORITHM, parts.model, parts.theta)
-    return parts.learn(parts.theta, state, rollout, None, ONE, jax.random.key(2), ZERO)
+    return parts.learn(parts.theta, state, rollout, None, ONE, key_words(2, Purpose.ACT), ZERO)
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -13,6 +13,7 @@ from klamp.algorithms import Context
 from klamp.config.algorithms import A2C, NPG, PPO, TRPO, PPOPenalty
 from klamp.mathematics.distributions import Categorical
 from klamp.networks import ActorCritic, flatten
+from klamp.runtime.seeding import Purpose, key_words
 from klamp.training.learning import (
     initial_state,
     learn_from_batch,
@@ -39,7 +40,7 @@ def run(model, algorithm, data: Rollout):
     theta, network = model
     state = initial_state(algorithm, network, theta)
     learn = learner(algorithm)
-    return learn(theta, state, data, None, ONE, jax.random.key(3), jnp.asarray(0.0))
+    return learn(theta, state, data, None, ONE, key_words(3, Purpose.ACT), jnp.asarray(0.0))
 
 
 @pytest.mark.parametrize("algorithm", [PPO(epochs=2), TRPO()], ids=["ppo", "trpo"])

@@ -32,6 +32,7 @@ def compare() -> None:
 
     import klamp
     from klamp.networks import build_network, flatten
+    from klamp.runtime.seeding import Purpose, key_words
     from klamp.training.learning import initial_state, make_learn
     from klamp.training.placement import PlacedLearn, mesh_of
     from klamp.types import Rollout
@@ -72,7 +73,8 @@ def compare() -> None:
         theta, model = flatten(network)
         state = initial_state(algorithm, model, theta)
         one = np.ones((), np.float32)
-        arguments = (theta, state, rollout, None, one, jax.random.key(1), np.zeros((), np.float32))
+        words, zero = key_words(1, Purpose.SHUFFLE), np.zeros((), np.float32)
+        arguments = (theta, state, rollout, None, one, words, zero)
         alone, _, told = make_learn(model, algorithm, settings)(*arguments)
         learn = make_learn(model, algorithm, settings)
         placed = PlacedLearn(learn, mesh, n, lambda error: error)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Bool, Float, UInt32
 
 from klamp.envs.host.interface import Position
 from klamp.mathematics.normalization import Moments, Scaling
@@ -37,8 +37,8 @@ class BehaviorPolicy(NamedTuple):
     theta: Float[Array, " n"]
     scaling: Scaling | None
     """How observations are normalised; None where they are not."""
-    key: PRNGKeyArray
-    """Of the sampled actions."""
+    key_words: UInt32[np.ndarray, "2"]
+    """Those of the key of the sampled actions."""
     iteration: int = 0
     """The number of the rollout, from which the environments derive their randomness."""
     log_std: float | None = None

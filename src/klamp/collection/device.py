@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from klamp.collection.collector import (
     BehaviorPolicy,
@@ -30,7 +30,7 @@ from klamp.mathematics.normalization import Moments, Scaling, moments_of, normal
 from klamp.networks import Model
 from klamp.networks.action_decoder import action_decoder
 from klamp.runtime.device import on_host
-from klamp.runtime.seeding import Purpose, key
+from klamp.runtime.seeding import Purpose, key_of, key_words
 from klamp.types import Inputs, PyTree, Rollout
 
 
@@ -120,8 +120,8 @@ class DeviceCollector:
             behavior.theta,
             behavior.scaling,
             self._state,
-            behavior.key,
-            key(self._seed, Purpose.EPISODE, behavior.iteration, shard=self._first),
+            behavior.key_words,
+            key_words(self._seed, Purpose.EPISODE, behavior.iteration, shard=self._first),
             behavior.dropout_key,
             None if log_std is None else np.float32(log_std),
         )
@@ -171,8 +171,8 @@ def make_collect(
         theta: Float[Array, " n"],
         scaling: Scaling | None,
         start: CollectorState,
-        act_key: PRNGKeyArray,
-        environment_key: PRNGKeyArray,
+        act_words: UInt32[Array, "2"],
+        environment_words: UInt32[Array, "2"],
         dropout: Any,
         log_std: Any,
     ) -> DeviceRollout:
@@ -186,7 +186,8 @@ def make_collect(
 
         some = None if dropout is None else dropout[0]
         distribution, _ = jax.eval_shape(model.act, theta, inputs(start, some))
-        noise = distribution.noise(act_key, (length,))
+        noise = distribution.noise(key_of(act_words), (length,))
+        environment_key = key_of(environment_words)
         keys = jax.vmap(environments.keys, (None, 0))(environment_key, jnp.arange(length))
 
         def step(at: CollectorState, drawn: Any) -> Any:

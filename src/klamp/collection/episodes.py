@@ -84,14 +84,16 @@ def _stretches(
 ) -> tuple[Int[np.ndarray, "N T1"], Float[np.ndarray, " S"], Float[np.ndarray, " S"]]:
     """What lies between ends, environment by environment: number, return and length of each."""
     # In front of each environment's steps stands what its running episode had before them.
-    real = np.column_stack((statistics.running_length, valid.T))
-    counted = np.column_stack((statistics.running_return, np.where(valid, reward, 0.0).T))
-    begins = np.zeros(real.shape, bool)
-    begins[:, 0], begins[:, 2:] = True, ended.T[:, :-1]
-    stretch = np.cumsum(begins).reshape(begins.shape) - 1
-    returns = np.bincount(stretch.ravel(), counted.ravel())
-    lengths = np.bincount(stretch.ravel(), real.ravel())
-    return stretch, returns, lengths
+    shape = (reward.shape[1], reward.shape[0] + 1)
+    begins, counted, real = np.zeros(shape, np.int64), np.empty(shape), np.empty(shape)
+    begins[:, 0], begins[:, 2:] = 1, ended.T[:, :-1]
+    real[:, 0], real[:, 1:] = statistics.running_length, valid.T
+    counted[:, 0], counted[:, 1:] = statistics.running_return, reward.T
+    counted[:, 1:][~valid.T] = 0
+    stretch = np.cumsum(begins) - 1
+    returns = np.bincount(stretch, counted.ravel())
+    lengths = np.bincount(stretch, real.ravel())
+    return stretch.reshape(shape), returns, lengths
 
 
 def episodes_of(

@@ -103,7 +103,7 @@ class HostCollector:
     def compile(self, behavior: BehaviorPolicy) -> Rollout:
         """Compile the policy call, without a step; the buffers, as ``collect`` returns them."""
         self._begin(behavior)
-        noise = self._noise(behavior.key)
+        noise = self._noise(behavior.key_words)
         seen = self._inputs(0)
         act = self._act(behavior.theta, behavior.scaling, noise, seen)
         jax.block_until_ready(act(seen, 0))
@@ -117,7 +117,7 @@ class HostCollector:
         """
         current = self._begin(behavior)
         self.environments.begin(behavior.iteration)
-        noise = self._noise(behavior.key)
+        noise = self._noise(behavior.key_words)
         act = self._act(behavior.theta, behavior.scaling, noise, self._inputs(0))
         step, decode = self.environments.step, self._decode
         single = isinstance(self._action, np.ndarray)

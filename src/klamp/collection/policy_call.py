@@ -11,6 +11,7 @@ from klamp.collection.numpy_backend import Translation, translate
 from klamp.mathematics.normalization import Scaling, normalize
 from klamp.networks import Model
 from klamp.runtime.device import cpu
+from klamp.runtime.seeding import key_of
 from klamp.types import Inputs
 
 Act = Callable[[Any, int], Any]
@@ -58,7 +59,7 @@ def make_act(model: Model) -> Callable[[Array, Scaling | None, Any, Any], Act]:
 
 
 def make_noise(model: Model, theta: Array, seen: Any, length: int) -> Callable[..., Any]:
-    """Key → the noise of ``length`` steps, drawn in one call before they begin."""
+    """A key's words → the noise of ``length`` steps, drawn in one call before they begin."""
     inputs = seen if isinstance(seen, Inputs) else Inputs(seen)
     distribution, _ = jax.eval_shape(model.act, theta, inputs)
-    return jax.jit(lambda key: distribution.noise(key, (length,)))
+    return jax.jit(lambda words: distribution.noise(key_of(words), (length,)))

@@ -16,6 +16,7 @@ from klamp.envs.host.info_numbers import MOST_NUMBERS
 from klamp.envs.host.interface import Position
 from klamp.mathematics.normalization import Moments, update_moments
 from klamp.runtime.joined import Arrays, Processes
+from klamp.runtime.seeding import key_of
 from klamp.types import Rollout
 
 NO_SEED = -1
@@ -129,8 +130,9 @@ class ShardedCollector:
         keys = behavior.dropout_key
         if keys is not None:
             keys = keys[:, shard * self._rows : (shard + 1) * self._rows]
-        key = jax.random.fold_in(behavior.key, shard)
-        return behavior._replace(key=key, dropout_key=keys)
+        key = jax.random.fold_in(key_of(behavior.key_words), shard)
+        words = np.asarray(jax.random.key_data(key))
+        return behavior._replace(key_words=words, dropout_key=keys)
 
 
 def side_by_side(rollouts: Sequence[Rollout]) -> Rollout:

@@ -28,7 +28,7 @@ from klamp.networks.build import Spaces, check_used, network_maker
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.compile_cache import keep_compiled
 from klamp.runtime.joined import ALONE, Processes
-from klamp.runtime.seeding import Purpose, key
+from klamp.runtime.seeding import Purpose, key, key_words
 from klamp.training.learning import make_learn
 from klamp.training.metrics import refused_metrics, report_metrics
 from klamp.training.placement import PlacedLearn, mesh_of
@@ -171,7 +171,7 @@ class Iteration:
             rollout,
             observation_scaling(self.config, state),
             reward_factor,
-            key(settings.seed, Purpose.SHUFFLE, int(state.update)),
+            key_words(settings.seed, Purpose.SHUFFLE, int(state.update)),
             np.asarray(settings.progress(int(state.step)), np.float32),
         )
 

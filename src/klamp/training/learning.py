@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from klamp.algorithms import Context, implementation
 from klamp.config.algorithms import AlgorithmConfig
@@ -25,6 +25,7 @@ from klamp.mathematics.objectives import (
 )
 from klamp.mathematics.weighting import scored, weighted_maximum, weighted_mean
 from klamp.networks import Model
+from klamp.runtime.seeding import key_of
 from klamp.training.prepare import prepare
 from klamp.trust_region.step import Outcome
 from klamp.types import Batch, PyTree, Rollout, Update, UpdateReport
@@ -144,7 +145,7 @@ def initial_state(algorithm: AlgorithmConfig, model: Model, theta: Float[Array, 
 
 
 def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> Any:
-    """The jitted iteration: (θ, state, rollout, scaling, reward factor, key, progress) → new."""
+    """The jitted iteration: (θ, state, rollout, scaling, factor, key's words, progress) → new."""
 
     def learn(
         theta: Array,
@@ -152,11 +153,11 @@ def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> 
         rollout: Rollout,
         scaling: Scaling | None,
         reward_factor: Array,
-        key: PRNGKeyArray,
+        words: UInt32[Array, "2"],
         progress: Array,
     ) -> tuple[Array, Any, UpdateReport]:
         batch = prepare(model, theta, rollout, scaling, reward_factor, settings)
-        context = Context(settings, model, key, progress)
+        context = Context(settings, model, key_of(words), progress)
         return learn_from_batch(algorithm, context, theta, state, batch)
 
     return jax.jit(learn)

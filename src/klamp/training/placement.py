@@ -46,14 +46,9 @@ class PlacedLearn:
         self._same = NamedSharding(mesh, PartitionSpec())
         self._by_environment = NamedSharding(mesh, PartitionSpec(None, AXIS))
 
-        def of_words(theta: Any, state: Any, rollout: Any, *rest: Any) -> Any:
-            scaling, factor, words, progress = rest
-            key = jax.random.wrap_key_data(words, impl="threefry2x32")
-            return learn(theta, state, rollout, scaling, factor, key, progress)
-
         same, rows = self._same, self._by_environment
         self._program: Any = jax.jit(
-            of_words, in_shardings=(same, same, rows, same, same, same, same), out_shardings=same
+            learn, in_shardings=(same, same, rows, same, same, same, same), out_shardings=same
         )
 
     def lower(self, *arguments: Any) -> "PlacedLearn":
@@ -77,8 +72,7 @@ class PlacedLearn:
 
     def _placed(self, *arguments: Any) -> tuple[Any, ...]:
         """The arguments of ``learn``; the rollout holds the environments of this process."""
-        theta, state, rollout, scaling, factor, key, progress = arguments
-        rest = (scaling, factor, jax.random.key_data(key), progress)
+        theta, state, rollout, *rest = arguments
         same = jax.tree.map(self._everywhere, (theta, state, *rest))
         return (*same[:2], self._rows(rollout), *same[2:])
 

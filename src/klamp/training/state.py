@@ -26,7 +26,7 @@ from klamp.mathematics.normalization import (
 )
 from klamp.mathematics.schedules import decayed
 from klamp.networks import Model
-from klamp.runtime.seeding import Purpose, key
+from klamp.runtime.seeding import Purpose, key, key_words
 from klamp.trust_region.step import Outcome
 from klamp.types import PyTree
 
@@ -210,7 +210,7 @@ def behavior_policy(config: RunConfig, state: TrainState) -> BehaviorPolicy:
     return BehaviorPolicy(
         state.theta,
         observation_scaling(config, state),
-        key(config.settings.seed, Purpose.ACT, int(state.update)),
+        key_words(config.settings.seed, Purpose.ACT, int(state.update)),
         int(state.update),
         scheduled_log_std(config, state),
         dropout_keys(config, state),

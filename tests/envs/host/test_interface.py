@@ -20,7 +20,7 @@ from klamp.envs.host.serial import LocalCopies
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.mathematics.weighting import scored
 from klamp.networks import Model
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import Purpose, key_words
 from klamp.training.prepare import prepare
 from klamp.types import Batch, Rollout
 
@@ -90,7 +90,7 @@ def test_targets_bootstrap_at_truncation_and_never_at_termination(
     # V = 100·episode + 10·step, so that a value tells which observation it is of.
     theta = theta.at[model.critic_start :].set(np.array([100, 10, 0], np.float32))
     collector = HostCollector(environments, model, theta, settings)
-    rollout = collector.collect(BehaviorPolicy(theta, None, jax.random.key(1))).rollout
+    rollout = collector.collect(BehaviorPolicy(theta, None, key_words(1, Purpose.ACT))).rollout
     rollout = jax.tree.map(np.array, rollout)
     batch = prepared(model, theta, rollout, settings)
     target = np.asarray(batch.value_target).reshape(12, 2)
