@@ -26,10 +26,13 @@ LEVELS = [
 LEVEL = {folder: level for level, folders in enumerate(LEVELS) for folder in folders}
 ORDER_WITHIN = {
     "trust_region": [
+        "report",
         "fisher",
         "conjugate_gradient",
         "rounding",
         "line_search",
+        "surrogate",
+        "natural_gradient",
         "projection",
         "step",
     ],

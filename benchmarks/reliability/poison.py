@@ -116,7 +116,7 @@ def trial(run: Any, state: Any, draw: np.random.Generator, count: int) -> dict[s
 def main() -> int:
     """Run all, say how it went, write the table."""
     from klamp.training.iteration import start
-    from klamp.trust_region.step import Outcome
+    from klamp.trust_region.report import Outcome
 
     assert int(Outcome.NON_FINITE) == 4
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from klamp.trust_region.fisher import kl_hessian_vector_product as kl_hessian_vector_product
     from klamp.trust_region.line_search import Backtracking as Backtracking
     from klamp.trust_region.line_search import FullStep as FullStep
-    from klamp.trust_region.step import Outcome as Outcome
-    from klamp.trust_region.step import StepReport as StepReport
+    from klamp.trust_region.report import Outcome as Outcome
+    from klamp.trust_region.report import StepReport as StepReport
     from klamp.trust_region.step import trust_region_step as trust_region_step
     from klamp.types import Batch as Batch
     from klamp.types import Rollout as Rollout
@@ -97,7 +97,8 @@ _MODULES = {
     "trust_region.conjugate_gradient": ("CGStatus", "conjugate_gradient"),
     "trust_region.fisher": ("fisher_vector_product", "kl_hessian_vector_product"),
     "trust_region.line_search": ("Backtracking", "FullStep"),
-    "trust_region.step": ("Outcome", "StepReport", "trust_region_step"),
+    "trust_region.report": ("Outcome", "StepReport"),
+    "trust_region.step": ("trust_region_step",),
     "types": ("Batch", "Rollout", "Shared", "Update", "UpdateReport"),
 }
 _HOME = {name: f"klamp.{module}" for module, names in _MODULES.items() for name in names}

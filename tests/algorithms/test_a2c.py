@@ -8,7 +8,7 @@ import pytest
 from probe import SETTINGS, adam_first_step, flat_grad, one_update
 
 from klamp.config.algorithms import A2C
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 
 CONFIG = A2C(
     learning_rate=1e-3, entropy_coefficient=0.1, value_coefficient=0.3, max_gradient_norm=1e6

@@ -8,7 +8,8 @@ from klamp.algorithms import critic_fit
 from klamp.algorithms.natural_step import COMMON, natural_update
 from klamp.config.algorithms import NPG
 from klamp.trust_region.line_search import FullStep
-from klamp.trust_region.step import StepReport, trust_region_step
+from klamp.trust_region.report import StepReport
+from klamp.trust_region.step import trust_region_step
 
 CONFIG = NPG(max_kl=1e-3, damping=0.01)
 

@@ -11,7 +11,8 @@ from klamp.algorithms import npg
 from klamp.config.algorithms import NPG, TRPO
 from klamp.mathematics.distributions import DiagonalGaussian
 from klamp.trust_region.line_search import FullStep
-from klamp.trust_region.step import Outcome, trust_region_step
+from klamp.trust_region.report import Outcome
+from klamp.trust_region.step import trust_region_step
 from klamp.types import Batch
 
 SMALL = NPG(max_kl=1e-4, damping=0.01)

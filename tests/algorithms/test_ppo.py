@@ -24,7 +24,7 @@ from klamp.mathematics.objectives import (
     sequence_ratio,
     truncated_surrogate,
 )
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 
 BASE = PPO(epochs=2, minibatch_size=32, learning_rate=3e-3)
 WHOLE = PPO(epochs=1, minibatch_size=64, learning_rate=1e-3, entropy_coefficient=0.1)

@@ -10,7 +10,8 @@ from probe import SETTINGS, compiled, make_model, mean_kl, one_update, sample
 
 from klamp.algorithms import trpo
 from klamp.config.algorithms import TRPO
-from klamp.trust_region.step import Outcome, trust_region_step
+from klamp.trust_region.report import Outcome
+from klamp.trust_region.step import trust_region_step
 
 CONFIG = TRPO(max_kl=0.01, damping=0.01)
 TIGHT, LOOSE = replace(CONFIG, max_kl=0.001), replace(CONFIG, max_kl=0.05)

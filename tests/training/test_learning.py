@@ -21,7 +21,7 @@ from klamp.training.learning import (
     refuse_non_finite,
 )
 from klamp.training.prepare import prepare
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 from klamp.types import Batch, Inputs, Rollout, Update
 
 

@@ -17,7 +17,7 @@ from klamp.training.iteration import start
 from klamp.training.learning import initial_state, make_learn
 from klamp.training.metrics import refused_metrics, report_metrics
 from klamp.training.state import behavior_policy
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 from klamp.types import UpdateReport
 
 

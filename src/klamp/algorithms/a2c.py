@@ -22,7 +22,7 @@ from klamp.mathematics.objectives import (
 from klamp.mathematics.schedules import scheduled
 from klamp.networks import ActorCritic, Model
 from klamp.networks.gradient import flat_gradient
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 from klamp.types import Batch, PyTree, Update
 
 

@@ -30,7 +30,7 @@ from klamp.mathematics.schedules import scheduled
 from klamp.mathematics.weighting import weighted_mean
 from klamp.networks import ActorCritic, Model
 from klamp.trust_region.projection import Projection, kl_meter, mean_kl, project
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 from klamp.types import Batch, Update
 
 LEARNING_RATES = (1e-5, 1e-2)

@@ -27,7 +27,7 @@ from klamp.mathematics.objectives import (
 from klamp.mathematics.schedules import scheduled
 from klamp.networks import ActorCritic, Model
 from klamp.trust_region.projection import mean_kl
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 from klamp.types import Batch, Update
 
 COEFFICIENTS = (1e-6, 1e6)

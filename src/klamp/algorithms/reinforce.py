@@ -27,7 +27,7 @@ from klamp.mathematics.objectives import entropy_bonus, log_prob_surrogate, refe
 from klamp.mathematics.weighting import weighted_mean
 from klamp.networks import ActorCritic, Model
 from klamp.networks.gradient import flat_gradient
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 from klamp.types import Batch, PyTree, Update
 
 

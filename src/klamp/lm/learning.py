@@ -19,7 +19,7 @@ from klamp.mathematics.distributions import kl_divergence
 from klamp.mathematics.weighting import scored, weighted_maximum, weighted_mean, zeroed
 from klamp.networks import Model
 from klamp.training.learning import clips, learn_from_batch, refuse_non_finite, report
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 from klamp.types import Batch, Reference, Update, UpdateReport
 
 

@@ -27,7 +27,7 @@ from klamp.mathematics.weighting import scored, weighted_maximum, weighted_mean
 from klamp.networks import Model
 from klamp.runtime.seeding import key_of
 from klamp.training.prepare import prepare
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 from klamp.types import Batch, PyTree, Rollout, Update, UpdateReport
 
 CLIP_REPORTED = 0.2

@@ -6,7 +6,7 @@ from klamp.runs.metrics_log import Metrics
 from klamp.runtime.device import on_host
 from klamp.training.learning import NON_FINITE
 from klamp.training.state import Progress
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 from klamp.types import UpdateReport
 
 

@@ -27,7 +27,7 @@ from klamp.mathematics.normalization import (
 from klamp.mathematics.schedules import decayed
 from klamp.networks import Model
 from klamp.runtime.seeding import Purpose, key, key_words
-from klamp.trust_region.step import Outcome
+from klamp.trust_region.report import Outcome
 from klamp.types import PyTree
 
 
