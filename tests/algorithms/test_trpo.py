@@ -69,7 +69,9 @@ def test_a_thinned_fisher_matrix_is_of_every_kth_row_and_serves_the_direction_al
     expected, _ = trust_region_step(
         model.policy, theta[:end], batch, max_kl=0.05, damping=0.01, fisher_batch=fisher_batch
     )
-    np.testing.assert_allclose(update.theta[:end], expected, rtol=1e-4, atol=1e-6)
-    assert np.abs(whole.theta[:end] - expected).max() > 1e-4
+    # The same step to the rounding of a badly conditioned system, and another than of all rows.
+    step = np.linalg.norm(expected - theta[:end])
+    assert np.linalg.norm(update.theta[:end] - expected) < 1e-3 * step
+    assert np.linalg.norm(whole.theta[:end] - expected) > 1e-2 * step
     of_all = float(whole.details["gradient_norm"])
     assert float(update.details["gradient_norm"]) == pytest.approx(of_all, rel=1e-6)
