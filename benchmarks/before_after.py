@@ -6,7 +6,10 @@
 Each repeat starts two processes on one core and one thread, this checkout and the other, and lets
 them take turns of a fraction of a second, so that what else the machine does falls on both. The
 ratio is the other's time per environment step over this one's: 1.02 is two hundredths faster. A
-repeat's figure is the median over its turns. The table goes to results/before_after.md.
+repeat's figure is the median over its turns. Rows of whole commands are run by turns, from the
+start of the process to its end, after one that is not counted. The table goes to
+results/before_after.md. Environments written in JAX and EnvPool need the packages of
+requirements/fused.in, and envpool.
 """
 
 import argparse
@@ -16,6 +19,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +49,44 @@ ROWS: dict[str, dict[str, Any]] = {
     "TRPO, Pendulum-v1, 8 × 256": TRPO | {"env": "Pendulum-v1"},
     "PPO, HalfCheetah-v5, 4 × 512": {"env": "HalfCheetah-v5", "num_envs": 4, "rollout_length": 512},
     "PPO, CartPole written in JAX, 8 × 256": {"own_env": "gymnax:CartPole-v1", "iterations": 8},
+    "PPO, HalfCheetah-v5, 1 × 2048": {
+        "env": "HalfCheetah-v5",
+        "num_envs": 1,
+        "rollout_length": 2048,
+    },
+    "PPO, HalfCheetah-v5 in EnvPool, 8 × 256": {"own_env": "envpool:HalfCheetah-v5"},
+    "PPO, CartPole written in JAX, 2048 × 32, minibatch 2048": {
+        "own_env": "gymnax:CartPole-v1",
+        "num_envs": 2048,
+        "rollout_length": 32,
+        "minibatch_size": 2048,
+    },
+    "PPO, HalfCheetah-v5, 4 × 512, 256×256": {
+        "env": "HalfCheetah-v5",
+        "num_envs": 4,
+        "rollout_length": 512,
+        "hidden_sizes": [256, 256],
+        "iterations": 1,
+    },
+    "PPO with a GRU of 64, CartPole-v1, 8 × 128": {
+        "rollout_length": 128,
+        "minibatch_size": 128,
+        "recurrent_size": 64,
+        "iterations": 1,
+    },
     "the update of PPO alone": {"kind": "update"},
     "the update of TRPO alone": TRPO | {"kind": "update"},
 }
+TRAIN = ("train", "CartPole-v1", "--quiet", "--steps")
+COMMANDS: dict[str, tuple[bool, tuple[str, ...]]] = {
+    "klamp train CartPole-v1, 100,000 steps, cold cache": (False, (*TRAIN, "100000")),
+    "klamp train CartPole-v1, 100,000 steps, warm cache": (True, (*TRAIN, "100000")),
+    "klamp train CartPole-v1 --seeds 10, 20,000 steps each, warm cache": (
+        True,
+        (*TRAIN, "20000", "--seeds", "10"),
+    ),
+}
+"""Whether compiled programs are kept from one command to the next, and the command."""
 
 
 class Checkout:
@@ -109,6 +150,44 @@ def repeat(before: Path, work: dict[str, Any], turns: int) -> float:
     return statistics.median(ratios)
 
 
+def command_repeats(
+    before: Path, warm: bool, arguments: tuple[str, ...], repeats: int, core: int
+) -> list[float]:
+    """A command in both checkouts by turns: the other's seconds over this one's."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        runs = count()
+
+        def seconds(root: Path) -> float:
+            number = next(runs)
+            cache = scratch / (root.name if warm else f"cache-{number}")
+            variables = environment(1, cache) | {"PYTHONPATH": str(root / "src")}
+            command = [sys.executable, "-m", "klamp", *arguments]
+            command += ["--out", str(scratch / f"run-{number}")]
+            pinned = partial(os.sched_setaffinity, 0, {core})
+            began = time.perf_counter()
+            done = subprocess.run(
+                command,
+                env=variables,
+                cwd=scratch,
+                capture_output=True,
+                preexec_fn=pinned,
+                check=False,
+            )
+            if done.returncode:
+                raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr.decode()}")
+            return time.perf_counter() - began
+
+        for root in (before, ROOT):
+            seconds(root)
+        ratios: list[float] = []
+        for turn in range(repeats):
+            order = (before, ROOT) if turn % 2 == 0 else (ROOT, before)
+            spent = {root: seconds(root) for root in order}
+            ratios.append(spent[before] / spent[ROOT])
+    return ratios
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("before", type=Path)
@@ -118,12 +197,14 @@ def main() -> None:
     parser.add_argument("--core", type=int, default=0)
     given = parser.parse_args()
     lines = ["| work | ratio, median | lowest to highest |", "|---|---|---|"]
-    for title, own in ROWS.items():
-        if given.row not in title:
-            continue
-        work = WORK | own | {"cores": [given.core]}
-        before = given.before.resolve()
-        ratios = [repeat(before, work, given.turns) for _ in range(given.repeats)]
+    before = given.before.resolve()
+    for title in filter(lambda title: given.row in title, (*ROWS, *COMMANDS)):
+        if title in ROWS:
+            work = WORK | ROWS[title] | {"cores": [given.core]}
+            ratios = [repeat(before, work, given.turns) for _ in range(given.repeats)]
+        else:
+            warm, arguments = COMMANDS[title]
+            ratios = command_repeats(before, warm, arguments, given.repeats, given.core)
         low, high = min(ratios), max(ratios)
         lines.append(f"| {title} | {statistics.median(ratios):.3f} | {low:.3f} to {high:.3f} |")
         print(lines[-1], flush=True)

@@ -22,6 +22,8 @@ def environment(threads: int, cache: Path) -> dict[str, str]:
     """The environment variables of a worker: so many threads in every library, and its cache."""
     ours = ("JAX_", "KLAMP_")  # a choice of the caller's is not to be measured
     found = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    # An installed library's modules are compiled once and not at each start.
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
     count = str(threads)
     found |= {
         "OMP_NUM_THREADS": count,
