@@ -77,7 +77,7 @@ def fit_shared(
     anchored = batch._replace(old=stepped)
     fitted, state = _descend(loss, model.unravel, theta, optimizer_state, anchored, context)
 
-    measure = kl_meter(model.distribution, theta, batch)
+    measure = kl_meter(model.distribution, theta, batch, sequence=context.settings.sequence)
     came_in = measure(theta)
     bound = jnp.where(came_in.kl > max_kl, came_in.ceiling, max_kl)
     projection = project(measure, theta, fitted, max_kl=bound)

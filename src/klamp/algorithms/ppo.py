@@ -142,7 +142,7 @@ def update(
     learning_rate = adapt(config, model, new_theta, step_size, batch)
     outcome = jnp.asarray(int(Outcome.ACCEPTED))
     if config.max_kl is not None:
-        projection = draw_back(model, theta, new_theta, batch, max_kl=config.max_kl)
+        projection = draw_back(context, theta, new_theta, batch, max_kl=config.max_kl)
         new_theta = projection.theta
         drawn = projection.fraction < 1
         outcome = jnp.where(drawn, int(Outcome.PROJECTED), outcome)
@@ -199,7 +199,7 @@ def adapt(
 
 
 def draw_back(
-    model: Model,
+    context: Context,
     theta: Float[Array, " n"],
     new_theta: Float[Array, " n"],
     batch: Batch,
@@ -211,6 +211,7 @@ def draw_back(
     With separate networks the critic keeps its update. With a shared trunk all of θ is drawn back:
     the trunk cannot move without the policy, and the critic's own layers are fitted to the trunk.
     """
+    model = context.model
     end = theta.size if model.shared else model.policy_end
     rest = new_theta[end:]
 
@@ -221,5 +222,6 @@ def draw_back(
         return model.distribution(whole(part), inputs)
 
     start = theta[:end]
-    projection = project(kl_meter(policy, start, batch), start, new_theta[:end], max_kl=max_kl)
+    measure = kl_meter(policy, start, batch, sequence=context.settings.sequence)
+    projection = project(measure, start, new_theta[:end], max_kl=max_kl)
     return projection._replace(theta=whole(projection.theta))

@@ -13,8 +13,14 @@ from klamp.mathematics.weighting import scored, weighted_mean
 from klamp.trust_region.rounding import ceiling, resolution, rounding_of
 from klamp.types import Batch, Policy, PyTree
 
+SECANTS = 6
+"""Points that are chosen by the KL's growth, before the interval that holds the edge is halved."""
+
 HALVINGS = 24
-"""Halvings of the interval that holds the edge: as many as float32 has binary digits."""
+"""Halvings of that interval: as many as float32 has binary digits."""
+
+POWERS = (0.5, 8.0)
+"""Within which the power of the KL's growth is believed."""
 
 CLOSE = 1e-3
 """A point whose KL is below the bound by less than this share of it counts as on the edge."""
@@ -45,10 +51,19 @@ class Projection(NamedTuple):
 
 class _Bracket(NamedTuple):
     theta: Float[Array, " n"]
+    """At ``inside``."""
     inside: Float[Array, ""]
+    """The largest fraction of the update that is known to be within the region."""
     outside: Float[Array, ""]
+    """The smallest one that is known not to be."""
     ceiling: Float[Array, ""]
-    halvings: Int[Array, ""]
+    """That of ``theta``."""
+    last: Float[Array, ""]
+    """The fraction that was measured last."""
+    last_ceiling: Float[Array, ""]
+    power: Float[Array, ""]
+    """p, where the KL is taken to grow like fraction^p."""
+    tries: Int[Array, ""]
 
 
 def mean_kl(policy: Policy, theta: PyTree, batch: Batch) -> Float[Array, ""]:
@@ -57,9 +72,14 @@ def mean_kl(policy: Policy, theta: PyTree, batch: Batch) -> Float[Array, ""]:
     return weighted_mean(kl_divergence(p=batch.old_policy(), q=new), batch.weight)
 
 
-def kl_meter(policy: Policy, theta: PyTree, batch: Batch) -> Callable[[PyTree], MeasuredKL]:
-    """θ' ↦ mean KL(old‖π_θ') and its ceiling; ``theta`` is where its rounding is estimated."""
-    rounding = rounding_of(policy, theta, batch)
+def kl_meter(
+    policy: Policy, theta: PyTree, batch: Batch, *, sequence: int | None = None
+) -> Callable[[PyTree], MeasuredKL]:
+    """θ' ↦ mean KL(old‖π_θ') and its ceiling; ``theta`` is where its rounding is estimated.
+
+    With ``sequence``, the rounding is estimated from a sample of the rows: see ``rounding_of``.
+    """
+    rounding = rounding_of(policy, theta, batch, sequence=sequence)
 
     def measure(at: Any) -> MeasuredKL:
         new = policy(at, batch.inputs)
@@ -97,30 +117,51 @@ def project(
 ) -> Projection:
     """``end`` if its KL is at most ``max_kl``; else a point on the edge between it and ``start``.
 
-    By bisection on the fraction of ``end − start``: where the KL grows along the update, as it
-    does near its start, the point is the farthest within the region, to a thousandth of the
-    bound. What is returned was measured, at these very bits, to be within it, rounding included; in
-    the worst case that is ``start``. A comparison with NaN is false, so no point with NaN is taken.
+    KL(old‖new) grows like the square of the fraction f of ``end − start`` near the start, and like
+    some power p of it farther on: the next f is where that power through the last two points meets
+    the bound (a secant of log KL over log f). The first few points are chosen so, as long as they
+    lie between the largest f known to be within and the smallest known not to be; after them this
+    interval is halved. Where the KL grows along the update, the point is the farthest within the
+    region, to a thousandth of the bound. What is returned was measured, at these very bits, to be
+    within it, rounding included; in the worst case that is ``start``. A comparison with NaN is
+    false, so no point with NaN is taken.
     """
     bound = jnp.asarray(max_kl, start.dtype)
     whole = measure(end)
 
     def unfinished(bracket: _Bracket) -> Bool[Array, ""]:
-        return (bracket.halvings < HALVINGS) & ~(bracket.ceiling >= (1 - CLOSE) * bound)
+        far = ~(bracket.ceiling >= (1 - CLOSE) * bound)
+        # Where rounding alone is above the bound, no fraction is within it.
+        return far & (bracket.tries < SECANTS + HALVINGS) & ~(whole.resolution > bound)
 
-    def halve(bracket: _Bracket) -> _Bracket:
-        middle = 0.5 * (bracket.inside + bracket.outside)
-        theta = start + middle * (end - start)
+    def narrowed(bracket: _Bracket) -> _Bracket:
+        fraction = _next_fraction(bracket, (1 - CLOSE / 2) * bound)
+        theta = start + fraction * (end - start)
         there = measure(theta).ceiling
-        near = bracket._replace(theta=theta, inside=middle, ceiling=there)
-        far = bracket._replace(outside=middle)
+        near = bracket._replace(theta=theta, inside=fraction, ceiling=there)
+        far = bracket._replace(outside=fraction)
         chosen: _Bracket = jax.tree.map(lambda a, b: jnp.where(there <= bound, a, b), near, far)
-        return chosen._replace(halvings=bracket.halvings + 1)
+        growth = jnp.log(there / bracket.last_ceiling) / jnp.log(fraction / bracket.last)
+        power = jnp.where(growth > 0, jnp.clip(growth, *POWERS), 2)
+        return chosen._replace(
+            last=fraction, last_ceiling=there, power=power, tries=bracket.tries + 1
+        )
 
-    zero, one = jnp.zeros_like(whole.kl), jnp.ones_like(whole.kl)
-    within = _Bracket(end, one, one, bound, jnp.asarray(0))
-    beyond = _Bracket(start, zero, one, zero, jnp.asarray(0))
+    zero, one, count = jnp.zeros_like(whole.kl), jnp.ones_like(whole.kl), jnp.asarray(0)
+    last = (one, whole.ceiling, 2 * one, count)
+    within, beyond = (
+        _Bracket(end, one, one, bound, *last),
+        _Bracket(start, zero, one, zero, *last),
+    )
     fits = whole.ceiling <= bound
     first = jax.tree.map(lambda a, b: jnp.where(fits, a, b), within, beyond)
-    last = jax.lax.while_loop(unfinished, halve, first)
-    return Projection(last.theta, last.inside, whole.kl, whole.resolution)
+    found = jax.lax.while_loop(unfinished, narrowed, first)
+    return Projection(found.theta, found.inside, whole.kl, whole.resolution)
+
+
+def _next_fraction(bracket: _Bracket, target: Float[Array, ""]) -> Float[Array, ""]:
+    """Where the KL is to be measured next."""
+    guess = bracket.last * (target / bracket.last_ceiling) ** (1 / bracket.power)
+    between = (guess > bracket.inside) & (guess < bracket.outside)
+    middle = 0.5 * (bracket.inside + bracket.outside)
+    return jnp.where(between & (bracket.tries < SECANTS), guess, middle)
