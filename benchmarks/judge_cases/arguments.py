@@ -48,7 +48,7 @@ def judge(case: Case) -> str:
 
 def judge_run(case: Case, plan: runs.Plan, arguments: dict[str, Any], wrappers: list[str]) -> None:
     """One run."""
-    names = case.facade("train", "load", "evaluate", "resume", "ConfigError")
+    names = case.facade("train", "load", "evaluate", "resume", "ConfigError", "EnvironmentFault")
     run, by_command = case.folder / "run", case.chance(0.4) and case.plant is None
     with made(case, "training") as told:
         train(case, names, plan, arguments, wrappers, by_command)
@@ -215,7 +215,7 @@ def unknown_is_refused(case: Case, names: Any, plan: runs.Plan) -> None:
     )
     try:
         names.train(NAME, plan.algo, quiet=True, out=case.folder / "new", **plan.options, **more)
-    except names.ConfigError as error:
+    except (names.ConfigError, names.EnvironmentFault) as error:
         text = str(error)
         must(re.search(known, text), f"{more}: {text!r} does not name {known}")
         must(not (case.folder / "new").exists(), f"{more} is refused, but the folder was made")

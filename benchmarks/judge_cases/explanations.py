@@ -112,13 +112,16 @@ def broken(case: Case, run: Path) -> str:
         ),
         "no-episode-ended": lambda line: line | {"episodes": 0, "return_mean": None},
         "return-fell": lambda line: (
-            line | {"return_mean": -5000.0 if line["update"] > half else line["return_mean"]}
+            line | {"return_mean": -5000.0 if line["update"] > half else 1000.0 * line["update"]}
         ),
     }
     config = json.loads((run / "config.json").read_text())
     usable = sorted(kinds)
     if len(lines) < 20:
         usable.remove("critic-worse-than-constant")
+    if sum(line["episodes"] >= 100 for line in lines[:half]) < 2:
+        # A return that rose and fell is told of means over a hundred episodes.
+        usable.remove("return-fell")
     if config["algo"] not in ("trpo", "npg"):
         usable.remove("updates-refused")
     name = case.choose(usable)

@@ -277,11 +277,12 @@ def test_explained_variance_is_one_for_the_truth_and_zero_for_a_constant():
 
 
 def test_effective_sample_size_is_the_share_that_is_left():
-    assert effective_sample_size(jnp.ones(8)) == 1
-    assert effective_sample_size(jnp.array([1.0, 0.0, 0.0, 0.0])) == pytest.approx(0.25)
-    assert effective_sample_size(jnp.array([3.0, 1.0])) == pytest.approx(16 / 20)
-    for unit in (1e30, 1e-30):
-        assert effective_sample_size(unit * jnp.array([3.0, 1.0])) == pytest.approx(16 / 20)
+    assert effective_sample_size(jnp.zeros(8)) == 1
+    assert effective_sample_size(jnp.array([0, -jnp.inf, -jnp.inf, -jnp.inf])) == 0.25
+    # Also where the ratios themselves, or their squares, over- or underflow.
+    for unit in (0.0, 60.0, -60.0, 500.0, -500.0):
+        log_ratio = unit + jnp.log(jnp.array([3.0, 1.0]))
+        assert effective_sample_size(log_ratio) == pytest.approx(16 / 20, rel=1e-4)
 
 
 def test_the_gradient_of_the_reference_penalty_is_the_true_one() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from klamp.reporting.csv import CsvLog
 from klamp.runs.metrics_log import to_json
 
@@ -79,3 +81,24 @@ def test_a_run_that_goes_on_writes_the_table_of_one_never_stopped(tmp_path: Path
         second.update(told(tmp_path, line))
     second.close()
     assert table(tmp_path) == TABLE
+
+
+def test_a_table_that_was_taken_away_is_made_again(tmp_path: Path) -> None:
+    log = CsvLog()
+    for line in LINES[:2]:
+        log.update(told(tmp_path, line))
+    (tmp_path / "metrics.csv").unlink()
+    for line in LINES[2:]:
+        log.update(told(tmp_path, line))
+    log.close()
+    assert table(tmp_path) == TABLE
+
+
+def test_a_folder_in_its_place_is_an_error_and_no_row_is_lost_in_silence(tmp_path: Path) -> None:
+    log = CsvLog()
+    log.update(told(tmp_path, LINES[0]))
+    (tmp_path / "metrics.csv").unlink()
+    (tmp_path / "metrics.csv").mkdir()
+    with pytest.raises(OSError, match=r"metrics\.csv"):
+        log.update(told(tmp_path, LINES[1]))
+    log.close()

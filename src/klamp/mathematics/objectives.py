@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from klamp.mathematics.distributions import kl_divergence
-from klamp.mathematics.magnitude import power_of_two
-from klamp.mathematics.weighting import weighted_mean, weighted_variance, zeroed
+from klamp.mathematics.weighting import weighted_maximum, weighted_mean, weighted_variance, zeroed
 from klamp.types import Distribution, Reference
 
 Weight = Float[Array, "*B"] | None
@@ -183,9 +182,10 @@ def explained_variance(
     return 1 - weighted_variance(target - value, weight) / jnp.where(spread > 0, spread, jnp.nan)
 
 
-def effective_sample_size(ratio: Float[Array, "*B"], weight: Weight = None) -> Float[Array, ""]:
-    """(E r)² / E r², in (0, 1]: the share of the batch that its importance weights leave."""
-    ratio = zeroed(ratio, weight)
-    # One ratio of 1e20 among others is a figure, not an overflow: in its units no square is.
-    ratio = ratio / power_of_two(jnp.max(ratio, initial=0))
+def effective_sample_size(log_ratio: Float[Array, "*B"], weight: Weight = None) -> Float[Array, ""]:
+    """(E r)² / E r² of r = exp(``log_ratio``), in (0, 1]: the share that importance weights leave.
+
+    Of the batch, by its effective sample size. In units of the largest ratio, none overflows.
+    """
+    ratio = jnp.exp(zeroed(log_ratio - weighted_maximum(log_ratio, weight), weight))
     return jnp.square(weighted_mean(ratio, weight)) / weighted_mean(jnp.square(ratio), weight)

@@ -1,8 +1,12 @@
 """`metrics.csv`: the lines of `metrics.jsonl` as a table, one row per update."""
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from io import FileIO, StringIO
+from os.path import samestat
+from pathlib import Path
 from typing import Any
 
 from klamp.reporting.reporter import Told
@@ -20,7 +24,8 @@ class CsvLog:
     def update(self, event: Told) -> None:
         """Add a row; rewrite the table where this update has a new metric."""
         path, metrics = event.folder / "metrics.csv", event.metrics
-        if self._file is not None and metrics.keys() <= set(self._columns):
+        if self._stands(path) and metrics.keys() <= set(self._columns):
+            assert self._file is not None
             self._file.write(_table(self._columns, [metrics]))
             return
         self.close()
@@ -30,6 +35,12 @@ class CsvLog:
         head = dict(zip(self._columns, self._columns, strict=True))
         write_atomically(path, _table(self._columns, [head, *lines, metrics]))
         self._file = open_to_append(path)
+
+    def _stands(self, path: Path) -> bool:
+        """Whether the open file still has that name: no row may go into one that is lost."""
+        with suppress(FileNotFoundError):
+            return self._file is not None and samestat(os.fstat(self._file.fileno()), path.stat())
+        return False
 
     def close(self) -> None:
         """Close the file."""

@@ -45,7 +45,8 @@ def report(
     new, value = model.unravel(update.theta).distribution_and_value(batch.inputs)
     weight = batch.weight
     old = batch.old_policy()
-    ratio = importance_ratio(new.log_prob(batch.action), old.log_prob(batch.action))
+    log_prob, old_log_prob = new.log_prob(batch.action), old.log_prob(batch.action)
+    ratio = importance_ratio(log_prob, old_log_prob)
     kl = kl_divergence(p=old, q=new)
     explained, error = jnp.full((), jnp.nan), jnp.full((), jnp.nan)
     if batch.value_target is not None:
@@ -63,7 +64,7 @@ def report(
         value_loss=error,
         clip_fraction=weighted_mean(outside, weight),
         ratio_max=weighted_maximum(ratio, weight),
-        effective_sample_size=effective_sample_size(ratio, weight),
+        effective_sample_size=effective_sample_size(log_prob - old_log_prob, weight),
         details=update.details | narrowest(new, weight),
     )
 
