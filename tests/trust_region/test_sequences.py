@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from klamp import Backtracking, Batch, Categorical, DiagonalGaussian, FullStep, Outcome, Shared
 from klamp.mathematics.distributions import kl_divergence
 from klamp.mathematics.minibatches import every_kth, take_rows
 from klamp.mathematics.weighting import scored, scrub
+from klamp.trust_region import natural_gradient
 from klamp.trust_region.fisher import fisher_vector_product
 from klamp.trust_region.step import trust_region_step
 
@@ -48,6 +50,25 @@ def problem(policy: Any, weighted: bool = True) -> tuple[Any, Batch]:
 
 def flattened(batch: Batch) -> Batch:
     return jax.tree.map(lambda leaf: leaf.reshape(S * A, *leaf.shape[2:]), batch)
+
+
+@both
+def test_a_gradient_in_blocks_is_that_of_all_sequences(
+    policy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six sequences in blocks of four, two of which are filled up with rows of weight 0."""
+    with jax.enable_x64(True):
+        theta, batch = problem(policy)
+        flat, unravel = ravel_pytree(theta)
+
+        def at(vector: Any, inputs: Any) -> Any:
+            return policy(unravel(vector), inputs)
+
+        whole = natural_gradient.surrogate_gradient(at, flat, batch)
+        monkeypatch.setattr(natural_gradient, "BLOCK", 4)
+        blocks = natural_gradient.surrogate_gradient(at, flat, batch)
+        assert np.abs(whole).max() > 1e-3
+        np.testing.assert_allclose(blocks, whole, rtol=1e-12, atol=1e-14)
 
 
 @both

@@ -7,12 +7,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from klamp.mathematics.magnitude import power_of_two
+from klamp.mathematics.minibatches import number_of_rows, scan_minibatches, take_rows
+from klamp.mathematics.weighting import zeroed
 from klamp.runtime.cpu_matmul import rows_first
 from klamp.trust_region.conjugate_gradient import solve
 from klamp.trust_region.fisher import fisher_operator
 from klamp.trust_region.report import Outcome
 from klamp.trust_region.surrogate import surrogate
 from klamp.types import Batch, Policy
+
+BLOCK = 32
+"""Sequences whose gradient is taken at once."""
 
 
 class Direction(NamedTuple):
@@ -66,6 +71,30 @@ class Direction(NamedTuple):
         }
 
 
+def surrogate_gradient(
+    policy: Policy, theta: Float[Array, " n"], batch: Batch
+) -> Float[Array, " n"]:
+    """The gradient g = ∇E[r·Â].
+
+    Of many sequences, g is summed over blocks of them, so that the activations are those of one
+    block: fresh memory for all of them at once took as long as the arithmetic.
+    """
+    sequences = number_of_rows(batch)
+    weight = batch.weight
+    if weight is None or weight.ndim == 1 or sequences <= BLOCK:
+        return rows_first(jax.grad(lambda at: surrogate(policy, at, batch)))(theta)
+    rows = jnp.arange(-(-sequences // BLOCK) * BLOCK).reshape(-1, BLOCK)
+    blocks = take_rows(batch, jnp.where(rows < sequences, rows, -1), sequences)
+    total = jnp.sum(zeroed(weight, weight))
+
+    def add(summed: Float[Array, " n"], block: Batch) -> Float[Array, " n"]:
+        own = rows_first(jax.grad(lambda at: surrogate(policy, at, block)))(theta)
+        share = jnp.sum(zeroed(block.weight, block.weight)) / jnp.where(total > 0, total, 1)
+        return summed + share * own
+
+    return scan_minibatches(add, jnp.zeros_like(theta), blocks)
+
+
 def natural_direction(
     policy: Policy,
     theta: Float[Array, " n"],
@@ -82,7 +111,7 @@ def natural_direction(
     ½s²xᵀFx is then below δ by the damping's share. Its product is the one that conjugate gradient
     measured its residual with. ``fisher_batch`` serves F alone.
     """
-    gradient = rows_first(jax.grad(lambda at: surrogate(policy, at, batch)))(theta)
+    gradient = surrogate_gradient(policy, theta, batch)
     unit = power_of_two(jnp.max(jnp.abs(gradient), initial=0))
     gradient = gradient / unit
     about = batch if fisher_batch is None else fisher_batch
