@@ -140,7 +140,7 @@ def fit_critic(
     new, _ = critic_fit.fit(context, theta, moments, batch)
     update = Update(new, (), jnp.asarray(int(Outcome.ACCEPTED)), {})
     update = refuse_non_finite(theta, (), batch, update)
-    return update.theta, report(context.model, theta, batch, update, clips(update))
+    return update.theta, report(context, theta, batch, update, clips(update))
 
 
 def ratio_error(completions: Completions, batch: Batch) -> Float[Array, ""]:

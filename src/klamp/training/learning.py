@@ -25,6 +25,7 @@ from klamp.mathematics.objectives import (
 )
 from klamp.mathematics.weighting import scored, weighted_maximum, weighted_mean
 from klamp.networks import Model
+from klamp.networks.whole_batch import distribution_and_value
 from klamp.runtime.seeding import key_of
 from klamp.training.prepare import prepare
 from klamp.trust_region.report import Outcome
@@ -35,14 +36,15 @@ CLIP_REPORTED = 0.2
 
 
 def report(
-    model: Model,
+    context: Context,
     theta: Float[Array, " n"],
     batch: Batch,
     update: Update,
     clips: tuple[Array, Array],
 ) -> UpdateReport:
     """The metrics of the step from ``theta`` to ``update.theta``, over the whole batch."""
-    new, value = model.unravel(update.theta).distribution_and_value(batch.inputs)
+    model, shards = context.model, context.settings.shards
+    new, value = distribution_and_value(model, update.theta, batch.inputs, shards=shards)
     weight = batch.weight
     old = batch.old_policy()
     log_prob, old_log_prob = new.log_prob(batch.action), old.log_prob(batch.action)
@@ -136,7 +138,7 @@ def learn_from_batch(
     batch = scored(batch)
     update = implementation(algorithm).update(algorithm, context, theta, state, batch)
     update = refuse_non_finite(theta, state, batch, update)
-    told = report(context.model, theta, batch, update, clips(update))
+    told = report(context, theta, batch, update, clips(update))
     return update.theta, update.state, told
 
 

@@ -10,6 +10,7 @@ from klamp.config.settings import Settings
 from klamp.mathematics.advantages import estimate, standardize
 from klamp.mathematics.normalization import CLIP, Scaling, normalize
 from klamp.networks import Model
+from klamp.networks.whole_batch import distribution_and_value
 from klamp.types import Batch, Inputs, Rollout
 
 
@@ -67,7 +68,7 @@ def prepare(
 
     inputs = seen(rows.observation)
     if rows.dropout_key is None:
-        old, value = model.unravel(theta).distribution_and_value(inputs)
+        old, value = distribution_and_value(model, theta, inputs, shards=settings.shards)
     else:
         # Targets are of the whole network: a mask in V would be noise in the advantage.
         old = model.distribution(theta, inputs)
