@@ -24,7 +24,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from harness import RESULTS, ROOT, environment
+from harness import RESULTS, ROOT, children_seconds, environment
 
 WORK: dict[str, Any] = {
     "kind": "whole",
@@ -164,7 +164,7 @@ def command_repeats(
             command = [sys.executable, "-m", "klamp", *arguments]
             command += ["--out", str(scratch / f"run-{number}")]
             pinned = partial(os.sched_setaffinity, 0, {core})
-            before_it = os.times()
+            used = children_seconds()
             done = subprocess.run(
                 command,
                 env=variables,
@@ -175,9 +175,7 @@ def command_repeats(
             )
             if done.returncode:
                 raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr.decode()}")
-            after = os.times()
-            spent = after.children_user + after.children_system
-            return spent - before_it.children_user - before_it.children_system
+            return children_seconds() - used
 
         for root in (before, ROOT):
             seconds(root)

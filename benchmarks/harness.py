@@ -52,7 +52,7 @@ def run_worker(
     with tempfile.TemporaryDirectory() as scratch:
         variables = environment(len(work["cores"]), cache or Path(scratch) / "cache")
         before = _busy(work["cores"])
-        began, used = time.monotonic(), _children()
+        began, used = time.monotonic(), children_seconds()
         command = [python, "-m", f"systems.{system}", json.dumps(work | {"spawned": began})]
         try:
             done = subprocess.run(
@@ -66,7 +66,7 @@ def run_worker(
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return {"error": f"{type(error).__name__}: {error}"}
-        spent, used = time.monotonic() - began, _children() - used
+        spent, used = time.monotonic() - began, children_seconds() - used
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return {"error": last if done.returncode == 1 else f"exit code {done.returncode}: {last}"}
@@ -77,7 +77,7 @@ def run_worker(
     return result
 
 
-def _children() -> float:
+def children_seconds() -> float:
     """Processor seconds of all processes that this one started and that are over."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
