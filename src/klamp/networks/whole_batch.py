@@ -19,9 +19,9 @@ def distribution_and_value(
     """π(·|s) and V(s) of all rows, as ``ActorCritic.distribution_and_value``, equal to rounding.
 
     On a CPU, rows beyond ``LARGEST`` are passed block by block: activations of all of them at once
-    are written to fresh memory, which takes more than half of the time. All rows are passed together
-    where some depend on others, where ``inputs`` hold something without rows, and where they lie on
-    several devices (``shards``).
+    are written to fresh memory, which takes more than half of the time. All rows are passed
+    together where some depend on others, where ``inputs`` hold something without rows, and where
+    they lie on several devices (``shards``).
     """
     network = model.unravel(theta)
     rows = divisible(inputs)
