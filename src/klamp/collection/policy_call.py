@@ -46,7 +46,7 @@ def make_act(model: Model) -> Callable[[Array, Scaling | None, Any, Any], Act]:
         plain = isinstance(seen, np.ndarray) and cpu()
         form = (scaling is None, seen.shape if plain else None)
         if form not in translations:
-            example = jax.tree.map(lambda leaf: leaf[0], noise)
+            example = jax.tree.map(lambda leaf: np.asarray(leaf)[0], noise) if plain else None
             translations[form] = translate(act, known, seen, example) if plain else None
         translation = translations[form]
         if translation is None:

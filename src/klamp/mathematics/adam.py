@@ -10,7 +10,9 @@ used with a step size of −1.
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from klamp.types import PyTree
@@ -50,7 +52,10 @@ class AdamState(NamedTuple):
 
 def init(params: Float[Array, " n"]) -> AdamState:
     """The state before the first step: both means are zero."""
-    return AdamState(jnp.zeros((), jnp.int32), jnp.zeros_like(params), jnp.zeros_like(params))
+    # From NumPy, for which no program is compiled.
+    zeros = np.zeros(params.shape, params.dtype)
+    steps, first, second = jax.device_put((np.zeros((), np.int32), zeros, zeros))
+    return AdamState(steps, first, second)
 
 
 def update(

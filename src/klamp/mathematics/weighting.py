@@ -45,7 +45,8 @@ def scrub(tree: PyTree, weight: Float[HostOrDevice, "*B"] | None) -> PyTree:
         return tree
     weight = jnp.asarray(weight)
     kept = weight > 0
-    first, some = jnp.argmax(kept), jnp.any(kept)
+    first = jnp.argmax(kept)
+    some = kept.reshape(-1)[first]
 
     def clean(leaf: Array) -> Array:
         if leaf.shape[: weight.ndim] != weight.shape:

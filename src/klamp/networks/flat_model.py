@@ -152,17 +152,37 @@ def flatten(network: ActorCritic, trainable: PyTree = None) -> tuple[Float[Array
     trained, rest = eqx.partition(network, is_trained)
     frozen, static = eqx.partition(rest, eqx.is_array)
 
-    def section(*names: str) -> tuple[Float[Array, " m"], Section]:
+    def section(*names: str) -> tuple[int, Section]:
         def only(whole: ActorCritic) -> ActorCritic:
             return replace(whole, **{name: None for name in PARTS if name not in names})
 
-        flat, unravel = ravel_pytree(only(trained))
+        size, unravel = _flat_form(only(trained))
         fixed = only(static)
-        return flat, Section(
+        return size, Section(
             unravel, lambda parameters, held: eqx.combine(parameters, held, fixed), only(frozen)
         )
 
-    theta, whole = section(*PARTS)
-    policy, of_policy = section("actor", "encoder")
-    critic, of_critic = section("encoder", "critic")
-    return theta, Model(whole, of_policy, of_critic, policy.size, theta.size - critic.size)
+    size, whole = section(*PARTS)
+    policy_size, of_policy = section("actor", "encoder")
+    critic_size, of_critic = section("encoder", "critic")
+    theta = _raveled(jax.tree.leaves(trained))
+    return theta, Model(whole, of_policy, of_critic, policy_size, size - critic_size)
+
+
+@jax.jit  # leaf by leaf, each shape would be a program to compile
+def _raveled(leaves: list[Array]) -> Float[Array, " n"]:
+    return ravel_pytree(leaves)[0]
+
+
+def _flat_form(tree: PyTree) -> tuple[int, Callable[[Float[Array, " m"]], PyTree]]:
+    """The size of a tree's flat vector, and the way back from it; nothing is computed."""
+    leaves, structure = jax.tree.flatten(tree)
+    ways: list[Callable[[Float[Array, " m"]], list[Array]]] = []
+
+    def form(leaves: list[Array]) -> Float[Array, " m"]:
+        flat, unravel = ravel_pytree(leaves)
+        ways.append(unravel)
+        return flat
+
+    size = jax.eval_shape(form, leaves).size
+    return size, lambda flat: jax.tree.unflatten(structure, ways[0](flat))

@@ -65,7 +65,7 @@ def report(
         explained_variance=explained,
         value_loss=error,
         clip_fraction=weighted_mean(outside, weight),
-        ratio_max=weighted_maximum(ratio, weight),
+        ratio_max=jnp.exp(weighted_maximum(log_prob - old_log_prob, weight)),
         effective_sample_size=effective_sample_size(log_prob - old_log_prob, weight),
         details=update.details | narrowest(new, weight),
     )
