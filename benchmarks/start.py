@@ -1,4 +1,4 @@
-"""How soon klamp is at work, and where the seconds go: ``python benchmarks/start.py [--repeats 5]``.
+"""How soon klamp is at work, and where the seconds go: ``python benchmarks/start.py``.
 
 Each figure is of a process of its own on one core, from its start: the command's help, the bare
 import, a saved policy's first action, and the first update of `klamp train CartPole-v1` with no
