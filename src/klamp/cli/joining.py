@@ -93,13 +93,15 @@ def run_together(
     lead: Callable[[Any], int],
     follow: Callable[[Any], None],
 ) -> int:
-    """Join, then run ``lead`` in process 0 and ``follow`` in the others; the exit code.
+    """Run ``lead`` in process 0 and ``follow`` in the others; the exit code.
 
-    Each tells the others how it ends before it does. ``facts`` must be alike in all of them.
+    Without any that were asked for this process is alone. Else they join first, and each tells the
+    others how it ends before it does. ``facts`` must be alike in all of them.
     """
+    together = several(given)
     if given.processes is not None:
         check_shards(config, given.processes)
-    if given.processes == 1:
+    if given.processes == 1 or not together:
         from klamp.runtime.joined import ALONE
 
         return lead(ALONE)

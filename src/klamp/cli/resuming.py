@@ -75,10 +75,6 @@ def _resume_one(given: Any, signals: Any) -> int:
             go_on(given.folder, reporters=reporters, signals=signals, processes=processes, **how)
         )
 
-    if not several(given.joining):
-        from klamp.runtime.joined import ALONE
-
-        return lead(ALONE)
     config = read_trusted_config(run_of(given.folder), given.trust)
 
     def follow_it(processes: Any) -> None:

@@ -86,10 +86,6 @@ def _train_one(config: Any, given: Any, signals: Any) -> int:
 
         follow(config, processes, signals=signals, device=given.device)
 
-    if not several(given.joining, given.seeds):
-        from klamp.runtime.joined import ALONE
-
-        return lead(ALONE)
     facts = config.to_dict() | {"device": given.device, "command": "train"}
     return run_together(given.joining, config, facts, signals, lead, follow_it)
 
