@@ -108,7 +108,7 @@ class TaskCollector:
         sampling = Sampling(self._settings.temperature, greedy=deterministic)
         data, noise = key(seed, Purpose.EVALUATE), key(seed, Purpose.ACT_EVALUATED)
         found = self._play(decoder, data, np.arange(count), noise, sampling)
-        return self._played(found, int(found.weight.sum()))
+        return self._played(found, int(np.asarray(found.weight).sum()))
 
     def _play(
         self,
@@ -118,8 +118,9 @@ class TaskCollector:
         noise: PRNGKeyArray,
         sampling: Sampling,
     ) -> Completions:
-        rows = jnp.arange(len(prompts))
-        numbers = jnp.asarray(prompts, jnp.int32)
+        # From NumPy, for which no program is compiled.
+        rows = jnp.asarray(np.arange(len(prompts), dtype=np.int32))
+        numbers = jnp.asarray(prompts.astype(np.int32))
         return play(decoder, self._task.environment, data, numbers, noise, rows, sampling)
 
     def _played(self, completions: Completions, sampled: int) -> Played:
@@ -137,7 +138,7 @@ def written(
     """The first completions as text; of several turns, with what was answered between them."""
     count = min(SHOWN, len(returns))
     names = ("tokens", "valid", "positions", "weight", "terminated")
-    parts = [np.asarray(getattr(completions, name)[:count]) for name in names]
+    parts = [np.asarray(getattr(completions, name))[:count] for name in names]
     lines: list[dict[str, Any]] = []
     for row in range(count):
         tokens, valid, positions, weight, terminated = (part[row] for part in parts)
@@ -169,13 +170,13 @@ def with_spread(draw: Callable[[int], Completions], settings: Settings) -> tuple
     (dynamic sampling, arXiv:2503.14476, §3.2). Where too few others are found, they fill the batch.
     """
     batch = draw(0)
-    sampled = int(batch.weight.sum())
+    sampled = int(np.asarray(batch.weight).sum())
     for number in range(1, settings.redraw_groups + 1):
         idle = np.asarray(without_spread(jnp.asarray(scores(batch)[0]), settings.generations))
         if not idle.any():
             break
         more = draw(number)
-        sampled += int(more.weight.sum())
+        sampled += int(np.asarray(more.weight).sum())
         good = ~np.asarray(without_spread(jnp.asarray(scores(more)[0]), settings.generations))
         places, found = np.flatnonzero(idle), np.flatnonzero(good)
         count = min(len(places), len(found))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -169,7 +170,12 @@ class Iteration:
         return [] if self._played is None else self._played[1].samples
 
     def _decoder(self, state: State) -> Decoder:
-        return self.model.unravel(state.theta).actor.decoder
+        return _decoder_of(self.model, state.theta)
+
+
+@eqx.filter_jit  # leaf by leaf, each shape would be a program to compile
+def _decoder_of(model: Model, theta: Float[Array, " n"]) -> Decoder:
+    return model.unravel(theta).actor.decoder
 
 
 def warn_of_mismatch(update: int, error: float) -> None:
