@@ -119,8 +119,8 @@ class TaskCollector:
         sampling: Sampling,
     ) -> Completions:
         # From NumPy, for which no program is compiled.
-        rows = jnp.asarray(np.arange(len(prompts), dtype=np.int32))
-        numbers = jnp.asarray(prompts.astype(np.int32))
+        rows = jax.device_put(np.arange(len(prompts), dtype=np.int32))
+        numbers = jax.device_put(prompts.astype(np.int32))
         return play(decoder, self._task.environment, data, numbers, noise, rows, sampling)
 
     def _played(self, completions: Completions, sampled: int) -> Played:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from klamp.config.run import Configuration, KeptSettings
@@ -92,7 +91,7 @@ def filled(fresh: State, tensors: dict[str, np.ndarray], where: Path) -> State:
     """A state of saved arrays; θ and the algorithm's own state are JAX's again."""
 
     def placed(path: tuple[Any, ...], leaf: np.ndarray) -> Any:
-        return jnp.asarray(leaf) if path[0].name in ("theta", "algorithm") else leaf
+        return jax.device_put(leaf) if path[0].name in ("theta", "algorithm") else leaf
 
     return jax.tree_util.tree_map_with_path(placed, restore_tensors(fresh, tensors, where))
 
