@@ -24,6 +24,8 @@ Values = dict[str, Any]
 NORMALIZED: Values = {"normalize_observation": True}
 """Settings of every other task."""
 _MUJOCO: Values = {"normalize_observation": True, "normalize_reward": True, "steps": 1_000_000}
+_NARROW: Values = {"initial_log_std": -1.0}
+"""Where actions end at ±1: with log σ = 0 a third of them are drawn beyond."""
 
 SHARED: dict[str, Values] = {
     "CartPole": {"steps": 100_000},
@@ -45,7 +47,16 @@ OWN: dict[tuple[str, str], Values] = {
     # REINFORCE has no λ.
     **{("MountainCar", algo): {"trace_decay": 0.98} for algo in ALGORITHMS if algo != "reinforce"},
     # Six action dimensions: a KL per state of 0.04 is what others print as 0.007.
-    ("HalfCheetah", "trpo"): {"max_kl": 0.04},
+    ("HalfCheetah", "trpo"): {"max_kl": 0.04, **_NARROW},
+    # Equal steps of Adam are longer steps of the policy as σ falls (docs/tuning.md).
+    ("HalfCheetah", "ppo"): {"final_learning_rate": 0.0, **_NARROW},
+    ("Walker2d", "ppo"): {"final_learning_rate": 0.0, **_NARROW},
+    # Raw returns near -1,000 make the value loss most of the joint gradient, and its clipping.
+    ("Pendulum", "ppo"): {
+        "normalize_reward": True,
+        "learning_rate": 2e-3,
+        "final_learning_rate": 0.0,
+    },
     ("CartPole", "npg"): {"steps": 150_000, "rollout_length": 128},
     ("CartPole", "ppo-kl"): {"steps": 150_000, "final_learning_rate": 0.0, "discount": 0.98},
     # One step per batch, so many small batches; the step size has to fall, or late steps undo all.
