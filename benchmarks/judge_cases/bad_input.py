@@ -105,7 +105,8 @@ def judge_environments(case: Case) -> str:
     fault, later = case.choose(FAULTS), case.chance(0.5)
     at = int(case.rng.integers(150, 300)) if later else 0
     options = plan.options | {
-        "steps": 900,
+        # Ten refused updates in a row end a run; what raises ends it at once.
+        "steps": 2_000 if later and fault.startswith("NaN") else 900,
         "num_envs": 2,
         "rollout_length": 50,
         "checkpoint_interval": 1,
