@@ -53,8 +53,10 @@ OWN: dict[tuple[str, str], Values] = {
     # Raw returns near -1,000 make the value loss most of the joint gradient, and its clipping.
     ("Pendulum", "ppo"): {
         "normalize_reward": True,
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
         "final_learning_rate": 0.0,
+        "num_envs": 4,
+        "clip": 0.1,
     },
     ("CartPole", "npg"): {"steps": 150_000, "rollout_length": 128},
     ("CartPole", "ppo-kl"): {"steps": 150_000, "final_learning_rate": 0.0, "discount": 0.98},
