@@ -7,8 +7,8 @@ Each repeat starts two processes on one core and one thread, this checkout and t
 them take turns of a fraction of a second, so that what else the machine does falls on both. The
 ratio is the other's time per environment step over this one's: 1.02 is two hundredths faster. A
 repeat's figure is the median over its turns. Rows of whole commands are run by turns, after one
-that is not counted, and compared by processor seconds: others make them wait for the disk. The
-table goes to results/before_after.md. Environments written in JAX and EnvPool need the packages of
+that is not counted, and compared by the wall: many seeds are trained by processes whose processor
+time no other one sees. They need a quiet machine. The table goes to results/before_after.md. Environments written in JAX and EnvPool need the packages of
 requirements/fused.in, and envpool.
 """
 
@@ -19,12 +19,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from harness import RESULTS, ROOT, children_seconds, environment
+from harness import RESULTS, ROOT, environment
 
 WORK: dict[str, Any] = {
     "kind": "whole",
@@ -152,7 +153,7 @@ def repeat(before: Path, work: dict[str, Any], turns: int) -> float:
 def command_repeats(
     before: Path, warm: bool, arguments: tuple[str, ...], repeats: int, core: int
 ) -> list[float]:
-    """A command in both checkouts by turns: the other's processor seconds over this one's."""
+    """A command in both checkouts by turns: the other's seconds over this one's."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         runs = count()
@@ -164,7 +165,7 @@ def command_repeats(
             command = [sys.executable, "-m", "klamp", *arguments]
             command += ["--out", str(scratch / f"run-{number}")]
             pinned = partial(os.sched_setaffinity, 0, {core})
-            used = children_seconds()
+            began = time.perf_counter()
             done = subprocess.run(
                 command,
                 env=variables,
@@ -175,7 +176,7 @@ def command_repeats(
             )
             if done.returncode:
                 raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr.decode()}")
-            return children_seconds() - used
+            return time.perf_counter() - began
 
         for root in (before, ROOT):
             seconds(root)
