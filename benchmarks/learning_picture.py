@@ -28,7 +28,7 @@ def picture(present: list[tuple[Row, Runs]], path: Path) -> None:
     envs = list(dict.fromkeys(row.env for row, *_ in both))
     if not envs:
         return
-    across = 4
+    across = min(4, len(envs) + 1)
     down = -(-(len(envs) + 1) // across)
     figure, panels = plt.subplots(down, across, figsize=(3.4 * across, 2.6 * down), squeeze=False)
     axes = list(panels.flat)
@@ -42,6 +42,8 @@ def picture(present: list[tuple[Row, Runs]], path: Path) -> None:
         panel.axis("off")
     for panel in axes[: len(envs) + 1]:
         panel.grid(alpha=0.3)
+    for panel in axes[: len(envs)]:
+        panel.locator_params(axis="x", nbins=4)
     axes[0].legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=80)
