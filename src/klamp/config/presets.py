@@ -54,8 +54,7 @@ OWN: dict[tuple[str, str], Values] = {
     # Raw returns near -1,000 make the value loss most of the joint gradient, and its clipping.
     ("Pendulum", "ppo"): {
         "normalize_reward": True,
-        "learning_rate": 1e-3,
-        "final_learning_rate": 1e-4,
+        "learning_rate": 5e-4,
         "num_envs": 4,
         "clip": 0.1,
     },
