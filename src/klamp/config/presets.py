@@ -48,9 +48,8 @@ OWN: dict[tuple[str, str], Values] = {
     ("HalfCheetah", "trpo"): {"max_kl": 0.04, "initial_log_std": -1.0},
     # Its actions end at ±1: with log σ = 0 a third of them are drawn beyond.
     # Equal steps of Adam are longer steps of the policy as σ falls (docs/tuning.md).
-    # Not to 0, so that a run can be resumed to more steps.
-    ("HalfCheetah", "ppo"): {"final_learning_rate": 3e-5, "initial_log_std": -1.0},
-    ("Walker2d", "ppo"): {"final_learning_rate": 3e-5},
+    ("HalfCheetah", "ppo"): {"final_learning_rate": 0.0, "initial_log_std": -1.0},
+    ("Walker2d", "ppo"): {"final_learning_rate": 0.0},
     # Raw returns near -1,000 make the value loss most of the joint gradient, and its clipping.
     ("Pendulum", "ppo"): {
         "normalize_reward": True,
