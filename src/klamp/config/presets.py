@@ -50,13 +50,6 @@ OWN: dict[tuple[str, str], Values] = {
     # Equal steps of Adam are longer steps of the policy as σ falls (docs/tuning.md).
     ("HalfCheetah", "ppo"): {"final_learning_rate": 0.0, "initial_log_std": -1.0},
     ("Walker2d", "ppo"): {"final_learning_rate": 0.0},
-    # Raw returns near -1,000 make the value loss most of the joint gradient, and its clipping.
-    ("Pendulum", "ppo"): {
-        "normalize_reward": True,
-        "learning_rate": 5e-4,
-        "num_envs": 4,
-        "clip": 0.1,
-    },
     ("CartPole", "npg"): {"steps": 150_000, "rollout_length": 128},
     ("CartPole", "ppo-kl"): {"steps": 150_000, "final_learning_rate": 0.0, "discount": 0.98},
     # One step per batch, so many small batches; the step size has to fall, or late steps undo all.
