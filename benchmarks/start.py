@@ -91,12 +91,16 @@ def measured(repeats: int, scratch: Path) -> list[str]:
     run(ACT, warm, kept)
     title = "`klamp.load(run).act(observation)`, a policy's first action"
     rows.append(row(title, [run(ACT, warm, kept)[0] for _ in range(repeats)]))
-    for title, place in (("no program compiled before", "cold-{}"), ("all compiled", "warm")):
+    empty = [scratch / f"cache-{number}" for number in range(repeats)]
+    for title, caches in (
+        ("first update of PPO, no program compiled before", empty),
+        ("first update of PPO, all compiled", [warm] * repeats),
+    ):
         found = [
-            run(UPDATE, scratch / place.format(number), scratch / f"{place[:4]}-run-{number}")[1]
-            for number in range(repeats)
+            run(UPDATE, cache, scratch / f"{title}-{number}")[1]
+            for number, cache in enumerate(caches)
         ]
-        rows.append(row(f"first update of PPO, {title}", [each["all"] for each in found], found))
+        rows.append(row(title, [each["all"] for each in found], found))
     return rows
 
 

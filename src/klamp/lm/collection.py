@@ -108,7 +108,7 @@ class TaskCollector:
         sampling = Sampling(self._settings.temperature, greedy=deterministic)
         data, noise = key(seed, Purpose.EVALUATE), key(seed, Purpose.ACT_EVALUATED)
         found = self._play(decoder, data, np.arange(count), noise, sampling)
-        return self._played(found, int(np.asarray(found.weight).sum()))
+        return self._played(found, sampled_tokens(found))
 
     def _play(
         self,
@@ -163,6 +163,11 @@ def scores(
     return np.where(weight > 0, reward, 0).sum(1, dtype=float), weight.sum(1, dtype=float)
 
 
+def sampled_tokens(completions: Completions) -> int:
+    """The tokens that the policy sampled, in all completions."""
+    return int(np.asarray(completions.weight).sum())
+
+
 def with_spread(draw: Callable[[int], Completions], settings: Settings) -> tuple[Completions, int]:
     """One batch of completions, and how many tokens were sampled for it.
 
@@ -170,13 +175,13 @@ def with_spread(draw: Callable[[int], Completions], settings: Settings) -> tuple
     (dynamic sampling, arXiv:2503.14476, §3.2). Where too few others are found, they fill the batch.
     """
     batch = draw(0)
-    sampled = int(np.asarray(batch.weight).sum())
+    sampled = sampled_tokens(batch)
     for number in range(1, settings.redraw_groups + 1):
         idle = np.asarray(without_spread(jnp.asarray(scores(batch)[0]), settings.generations))
         if not idle.any():
             break
         more = draw(number)
-        sampled += int(np.asarray(more.weight).sum())
+        sampled += sampled_tokens(more)
         good = ~np.asarray(without_spread(jnp.asarray(scores(more)[0]), settings.generations))
         places, found = np.flatnonzero(idle), np.flatnonzero(good)
         count = min(len(places), len(found))

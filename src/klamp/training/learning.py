@@ -19,7 +19,6 @@ from klamp.mathematics.normalization import Scaling
 from klamp.mathematics.objectives import (
     effective_sample_size,
     explained_variance,
-    importance_ratio,
     importance_surrogate,
     value_loss,
 )
@@ -47,8 +46,8 @@ def report(
     new, value = distribution_and_value(model, update.theta, batch.inputs, shards=shards)
     weight = batch.weight
     old = batch.old_policy()
-    log_prob, old_log_prob = new.log_prob(batch.action), old.log_prob(batch.action)
-    ratio = importance_ratio(log_prob, old_log_prob)
+    log_ratio = new.log_prob(batch.action) - old.log_prob(batch.action)
+    ratio = jnp.exp(log_ratio)
     kl = kl_divergence(p=old, q=new)
     explained, error = jnp.full((), jnp.nan), jnp.full((), jnp.nan)
     if batch.value_target is not None:
@@ -65,8 +64,8 @@ def report(
         explained_variance=explained,
         value_loss=error,
         clip_fraction=weighted_mean(outside, weight),
-        ratio_max=jnp.exp(weighted_maximum(log_prob - old_log_prob, weight)),
-        effective_sample_size=effective_sample_size(log_prob - old_log_prob, weight),
+        ratio_max=jnp.exp(weighted_maximum(log_ratio, weight)),
+        effective_sample_size=effective_sample_size(log_ratio, weight),
         details=update.details | narrowest(new, weight),
     )
 

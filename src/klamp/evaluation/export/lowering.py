@@ -50,6 +50,7 @@ def graph_of(
 
     try:
         program = trace(ordered, shapes)
+    # JAX refuses an open number of rows by any of these, as the operation it meets does.
     except (TypeError, ValueError, NotImplementedError, InconclusiveDimensionOperation) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise UntranslatableError(f"{reason}, where the number of rows is open") from error
