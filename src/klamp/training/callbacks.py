@@ -9,19 +9,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from klamp.config.run import Configuration
 from klamp.envs.host.serial import one_line
 from klamp.errors import ConfigError, KlampWarning, ReporterFault, shown
-from klamp.evaluation.policy import TrainedPolicy
 from klamp.reporting.console import console
 from klamp.reporting.logs import LOGS, log_of
 from klamp.reporting.reporter import Log
 from klamp.runs.metrics_log import Metrics
 from klamp.types import Episode, UpdateReport
+
+if TYPE_CHECKING:
+    from klamp.evaluation.policy import TrainedPolicy
 
 ELSEWHERE = frozenset(
     {*UpdateReport._fields, "non_finite", "action_std", "stopped", "folder"}
@@ -45,7 +47,7 @@ class UpdateEvent:
         metrics: Metrics,
         config: Configuration,
         folder: Path,
-        policy: Callable[[], TrainedPolicy],
+        policy: "Callable[[], TrainedPolicy]",
         episodes: Callable[[], list[Episode]] = list,
     ) -> None:
         self.config, self.folder = config, folder
@@ -67,7 +69,7 @@ class UpdateEvent:
         return self._metrics["step"]
 
     @cached_property
-    def policy(self) -> TrainedPolicy:
+    def policy(self) -> "TrainedPolicy":
         """The policy after this update, made when it is first asked for."""
         return self._make_policy()
 

@@ -5,6 +5,8 @@ seed alone. It is trained by the same loop, in a process that uses its compiled 
 seed after the other. Environments written in JAX on a GPU, and those given as objects, as one
 program (``seeds_vmapped``). Every run's `config.json` is written before the first one begins, so
 that the folders tell what is missing, and the same command goes on with it.
+
+What trains is imported where it trains: the process that waits for the others needs none of it.
 """
 
 import signal
@@ -44,7 +46,6 @@ from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.processes import cores
 from klamp.runtime.signals import GRACE_S, Signals, StopAsked, leave_saying
 from klamp.training.callbacks import Reporters
-from klamp.training.resume import refuse_fewer
 from klamp.training.seeds_processes import (
     LEAVE_S,
     PipeReporter,
@@ -53,8 +54,6 @@ from klamp.training.seeds_processes import (
     Unfinished,
     train_side_by_side,
 )
-from klamp.training.seeds_vmapped import train_as_one
-from klamp.training.start_from import starting_from
 
 
 def train_seeds(
@@ -102,6 +101,8 @@ def train_seeds(
         wrappers=source.wrappers,
     )
     if start_from is not None:
+        from klamp.training.start_from import starting_from
+
         config = starting_from(config, start_from)
     first = config.settings.seed
     numbers = count_up(first, seeds) if isinstance(seeds, int) else list(seeds)
@@ -193,6 +194,8 @@ def resume_seeds(
     report: Sequence[str] = (),
 ) -> None:
     """Go on with what is missing of a folder of seeds, to their own number of steps or another."""
+    from klamp.training.resume import refuse_fewer
+
     logs = _names(report)
     plans: list[Plan] = []
     for run in runs_of_seeds(folder):
@@ -271,6 +274,7 @@ def _train(
 ) -> Unfinished:
     """Train those runs, as one program or in processes; ``hear`` is told how far each is."""
     if runs_as_one_program(source, missing[0][0]):
+        from klamp.training.seeds_vmapped import train_as_one
 
         def reporters(config: RunConfig) -> Reporters:
             telling = PipeReporter(lambda word: hear(*word), config)

@@ -30,9 +30,8 @@ from klamp.runtime.device import use_device
 from klamp.runtime.processes import process_context, start, warnings_told
 from klamp.runtime.signals import GRACE_S, Signals, StopAsked
 from klamp.training.callbacks import Reporters
-from klamp.training.resume import resume_one
 
-PRELOADED = ("klamp.training.seeds_processes", "klamp.algorithms")
+PRELOADED = ("klamp.training.seeds_processes", "klamp.training.resume", "klamp.algorithms")
 """What every process of a run imports."""
 
 TELL_EVERY_S = 0.5
@@ -236,6 +235,8 @@ def _train_each(
     logs: Sequence[str],
 ) -> None:
     """Train what there is to train, until nothing is left."""
+    from klamp.training.resume import resume_one
+
     run: Any = None
     while (plan := following()) is not None:
         config, folder = plan
