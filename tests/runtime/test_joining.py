@@ -1,7 +1,9 @@
 """Joining: what is wrong is told in one paragraph, in every process, within the limit."""
 
 import json
+import os
 import socket
+import threading
 import time
 
 import pytest
@@ -37,6 +39,26 @@ def test_a_coordinator_that_is_not_there_is_told_within_the_limit() -> None:
     with pytest.raises(ConfigError, match=r"could not reach .* within 0.3 s .*join_timeout_s"):
         join(Cluster(free(), 2, 1, 0.3), {})
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux has it")
+def test_only_threads_that_are_made_meanwhile_wait() -> None:
+    found: list[int] = []
+
+    def note() -> None:
+        found.append(os.sched_getscheduler(0))
+
+    def policy_of_a_new_thread() -> None:
+        thread = threading.Thread(target=note)
+        thread.start()
+        thread.join()
+
+    mine = os.sched_getscheduler(0)
+    with joining.new_threads_wait():
+        policy_of_a_new_thread()
+    policy_of_a_new_thread()
+    note()
+    assert found == [os.SCHED_BATCH, mine, mine]
 
 
 def test_a_port_that_is_in_use_is_told_by_process_0() -> None:

@@ -46,7 +46,7 @@ def scrub(tree: PyTree, weight: Float[HostOrDevice, "*B"] | None) -> PyTree:
     weight = jnp.asarray(weight)
     kept = weight > 0
     first = jnp.argmax(kept)
-    some = kept.reshape(-1)[first]
+    some = _row(kept.reshape(-1), first)
 
     def clean(leaf: Array) -> Array:
         if leaf.shape[: weight.ndim] != weight.shape:
@@ -56,10 +56,15 @@ def scrub(tree: PyTree, weight: Float[HostOrDevice, "*B"] | None) -> PyTree:
                 "wrap what is not one row per sample in `klamp.Shared`."
             )
         rows = leaf.reshape(-1, *leaf.shape[weight.ndim :])
-        row = jnp.where(some, rows[first], jnp.ones_like(rows[0]))
+        row = jnp.where(some, _row(rows, first), jnp.ones_like(rows[0]))
         return jnp.where(along(kept, leaf), leaf, row)
 
     return map_rows(clean, tree)
+
+
+def _row(rows: Array, number: Array) -> Array:
+    """One row, by a gather: XLA asks one device for it, where a slice brings all rows to each."""
+    return jnp.take(rows, number[None], axis=0, mode="clip")[0]
 
 
 def along(samples: Array, leaf: Array) -> Array:
