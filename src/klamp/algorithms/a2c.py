@@ -57,7 +57,7 @@ def update(
     if context.settings.advantage_normalization == "minibatch":
         # The batch is the only minibatch.
         batch = batch._replace(advantage=standardize(batch.advantage, batch.weight))
-    gradient = flat_gradient(loss, context.model, theta, batch, config)
+    gradient = flat_gradient(loss, context.model, theta, batch, config, devices=context.devices)
     clipped = adam.clip_norm(gradient, config.max_gradient_norm)
     direction, state = adam.update(clipped, state, theta)
     details = {"gradient_norm": jnp.linalg.norm(gradient), "learning_rate": step_size}

@@ -57,3 +57,5 @@ class Context(eqx.Module):
     """Randomness of this update alone."""
     progress: Float[Array, ""]
     """How much of the run is done, from 0 to 1: what schedules go by."""
+    devices: int = eqx.field(static=True, default=1)
+    """Devices that hold the rows of the batch, in equal parts."""

@@ -127,7 +127,9 @@ def _descend(
 
     def minibatch(carry: tuple[Array, Any], part: Batch) -> tuple[Array, Any]:
         at, state = carry
-        gradient = section_gradient(lambda network: loss(network, part), section, at)
+        gradient = section_gradient(
+            lambda network: loss(network, part), section, at, context.devices
+        )
         direction, state = adam.update(gradient, state, at)
         return at - settings.critic_learning_rate * direction, state
 

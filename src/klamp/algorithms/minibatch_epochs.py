@@ -83,7 +83,7 @@ def descend(
 
     def minibatch(carry: tuple[Array, Any], drawn: tuple[Batch, Array]) -> tuple[Array, Any]:
         (theta, moments), (part, old) = carry, drawn
-        gradient = flat_gradient(loss, model, theta, part, old)
+        gradient = flat_gradient(loss, model, theta, part, old, devices=context.devices)
         gradient = adam.clip_norm(gradient, config.max_gradient_norm)
         direction, moments = optimizer.update(gradient, moments, theta)
         return theta - step_size * direction, moments

@@ -70,7 +70,7 @@ def update(
     elif config.baseline == "value" and context.settings.advantage_normalization == "minibatch":
         # The batch is the only minibatch.
         weighed = batch._replace(advantage=standardize(batch.advantage, batch.weight))
-    gradient = flat_gradient(loss, context.model, theta, weighed, config)
+    gradient = flat_gradient(loss, context.model, theta, weighed, config, devices=context.devices)
     clipped = adam.clip_norm(gradient, config.max_gradient_norm)
     direction, moments = adam.update(clipped, state.moments, theta)
     theta = theta - config.learning_rate * direction

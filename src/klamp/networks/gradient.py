@@ -9,26 +9,38 @@ from jaxtyping import Array, Float
 
 from klamp.networks import Model
 from klamp.networks.flat_model import Section
+from klamp.networks.per_device import gradient_per_device
 from klamp.runtime.cpu_matmul import rows_first
 
 
 def flat_gradient(
-    loss: Callable[..., Float[Array, ""]], model: Model, theta: Float[Array, " n"], *rest: Any
+    loss: Callable[..., Float[Array, ""]],
+    model: Model,
+    theta: Float[Array, " n"],
+    *rest: Any,
+    devices: int = 1,
 ) -> Float[Array, " n"]:
     """∇_θ loss(network, *rest), as a flat vector like θ.
 
     See ``section_gradient``.
     """
-    return section_gradient(lambda network: loss(network, *rest), model.unravel, theta)
+    return section_gradient(lambda network: loss(network, *rest), model.unravel, theta, devices)
 
 
 def section_gradient(
-    loss: Callable[[Any], Float[Array, ""]], section: Section, flat: Float[Array, " m"]
+    loss: Callable[[Any], Float[Array, ""]],
+    section: Section,
+    flat: Float[Array, " m"],
+    devices: int = 1,
 ) -> Float[Array, " m"]:
     """∇ of ``loss(network)`` in a section's own part of θ; what is frozen has no gradient.
+
+    ``devices`` hold the rows that ``loss`` asks the network about, in equal parts.
 
     The gradient is taken in the module and ravelled after: slicing a flat vector inside would
     make each layer's share a padded vector of full length.
     """
+    if devices > 1:
+        return gradient_per_device(loss, section, flat, devices)
     gradient = jax.grad(lambda parameters: loss(section.network(parameters)))
     return ravel_pytree(rows_first(gradient)(section.parameters(flat)))[0]

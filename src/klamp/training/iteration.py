@@ -88,12 +88,10 @@ class Iteration:
     def _placed(self, model: Model) -> Any:
         """The update, on all devices that hold shards of the batch."""
         settings = self.config.settings
-        learn = make_learn(model, self.config.algorithm, settings)
-        if settings.shards == 1:
-            return learn
         mesh = mesh_of(settings.shards, self._processes.count)
         if mesh is None:
-            return learn
+            return make_learn(model, self.config.algorithm, settings)
+        learn = make_learn(model, self.config.algorithm, settings, mesh.size)
         return PlacedLearn(learn, mesh, settings.num_envs, self._processes.explained)
 
     def _collector(

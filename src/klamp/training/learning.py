@@ -146,8 +146,13 @@ def initial_state(algorithm: AlgorithmConfig, model: Model, theta: Float[Array, 
     return implementation(algorithm).init(algorithm, model, theta)
 
 
-def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> Any:
-    """The jitted iteration: (θ, state, rollout, scaling, factor, key's words, progress) → new."""
+def make_learn(
+    model: Model, algorithm: AlgorithmConfig, settings: Settings, devices: int = 1
+) -> Any:
+    """The jitted iteration: (θ, state, rollout, scaling, factor, key's words, progress) → new.
+
+    ``devices`` will hold the rollout, each the same number of environments.
+    """
 
     def learn(
         theta: Array,
@@ -159,7 +164,7 @@ def make_learn(model: Model, algorithm: AlgorithmConfig, settings: Settings) -> 
         progress: Array,
     ) -> tuple[Array, Any, UpdateReport]:
         batch = prepare(model, theta, rollout, scaling, reward_factor, settings)
-        context = Context(settings, model, key_of(words), progress)
+        context = Context(settings, model, key_of(words), progress, devices)
         return learn_from_batch(algorithm, context, theta, state, batch)
 
     return jax.jit(learn)
