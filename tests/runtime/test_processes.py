@@ -10,7 +10,13 @@ import pytest
 
 from klamp.envs.host import subprocesses
 from klamp.errors import KlampWarning
-from klamp.runtime.processes import METHOD, process_context, start, warnings_told
+from klamp.runtime.processes import (
+    METHOD,
+    own_cores,
+    process_context,
+    start,
+    warnings_told,
+)
 from klamp.training import seeds_processes
 
 
@@ -47,6 +53,18 @@ def test_a_process_starts_although_the_server_is_killed_while_it_is_asked(
     start(process)
     process.join()
     assert process.exitcode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not divide cores")
+def test_every_process_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[int, list[int]] = {}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3, 5, 7, 11})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, own: given.update({process: own}))
+    own_cores([40, 41])
+    assert given == {40: [2, 3], 41: [5, 7, 11]}
+    given.clear()
+    own_cores(range(6))
+    assert given == {}, "fewer cores than processes"
 
 
 def test_what_klamp_warns_of_is_told_and_the_rest_is_shown() -> None:

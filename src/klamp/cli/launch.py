@@ -10,6 +10,7 @@ from types import FrameType
 from typing import IO, Any
 
 from klamp.errors import ConfigError
+from klamp.runtime.processes import own_cores
 from klamp.runtime.signals import ASKED_BY
 
 LAUNCHED = ("train", "resume")
@@ -37,6 +38,7 @@ def launch(words: list[str]) -> int:
         )
         for index in range(count)
     ]
+    own_cores([process.pid for process in started])
     before = {number: signal.signal(number, _passed_on(started)) for number in ASKED_BY}
     try:
         return _first_failure(started)
@@ -78,9 +80,10 @@ def _divided(words: list[str]) -> tuple[int, list[str]]:
 HELP = """\
 usage: klamp launch --processes P -- train ENV … | resume DIR …
 
-Starts P processes on this machine that train one run together, over a free port of 127.0.0.1. Each
-line of theirs begins with the number of its process. Signals are passed on to all of them. The exit
-code is that of the first process that failed, 0 without."""
+Starts P processes on this machine that train one run together, over a free port of 127.0.0.1, each
+on cores of its own where there are P. Each line of theirs begins with the number of its process.
+Signals are passed on to all of them. The exit code is that of the first process that failed, 0
+without."""
 
 
 def _passed_on(started: list[subprocess.Popen[str]]) -> Any:

@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from klamp.errors import KlampWarning
@@ -63,6 +63,20 @@ def warnings_told(tell: Callable[[str], object]) -> Generator[None]:
         warnings.simplefilter("default", KlampWarning)
         warnings.showwarning = told
         yield
+
+
+def own_cores(processes: Sequence[int]) -> None:
+    """Give each of these processes an equal share of the cores that this one may use.
+
+    Where there are fewer cores than processes, or the system does not divide them, all share all.
+    """
+    if not hasattr(os, "sched_setaffinity") or cores() < len(processes):
+        return
+    ours = sorted(os.sched_getaffinity(0))
+    for index, process in enumerate(processes):
+        first, end = (len(ours) * place // len(processes) for place in (index, index + 1))
+        with suppress(OSError):  # it has ended
+            os.sched_setaffinity(process, ours[first:end])
 
 
 def cores() -> int:
