@@ -1,30 +1,28 @@
 """Several processes beside one.
 
-    python benchmarks/distributed.py [--kills N] [--terms N] [--report]
+    python benchmarks/distributed.py [--kills N] [--terms N] [--numbers] [--speed] [--learning]
 
 Each algorithm with each kind of network on two environments, by 1, 2 and 4 processes over the
 loopback: θ after each of five updates, transitions, counters and episodes. With --kills, N launches
 of which a random process is killed by SIGKILL at a random moment, and resumed to their end; with
---terms, N of which one is sent SIGTERM. What is done is not done again
-(`results/distributed.jsonl`).
+--terms, N of which one is sent SIGTERM; with --numbers, a run that other numbers of processes go on
+with; with --speed, two processes on two cores beside one on one; with --learning, ten seeds by one
+and by two. What is done is not done again (`results/distributed.jsonl`).
 """
 
 import argparse
-import json
-import os
-import random
-import re
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-RESULTS, TABLE = HERE / "results" / "distributed.jsonl", HERE / "results" / "distributed.md"
+import distributed_faults
+import distributed_speed
+from harness import machine, provenance
+from launches import TABLE, add, lines_of, rows
+
 UPDATES = 5
 ALGORITHMS = ("reinforce", "a2c", "npg", "trpo", "ppo", "ppo-kl")
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -132,9 +130,6 @@ def compare(top: Path, counts: list[int]) -> None:
         paths = sorted((folder / "checkpoints").glob("step_*/*.safetensors"))
         return [safetensors.numpy.load_file(path) for path in paths]
 
-    def lines(folder: Path) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
     for env, algo, network in matrix():
         name = f"{env}-{algo}-{network.replace(' ', '-')}"
         for count in counts:
@@ -147,7 +142,7 @@ def compare(top: Path, counts: list[int]) -> None:
             moved = [float(np.abs(b[theta] - a[theta]).max()) for a, b in pairs]
             size = [float(np.abs(a[theta]).max()) for a, _ in pairs]
             counted = ("step", "update", "episodes", "return_mean", "length_mean", "outcome")
-            told = list(zip(lines(one), lines(many), strict=True))
+            told = list(zip(lines_of(one), lines_of(many), strict=True))
             add(
                 {
                     "kind": "matrix",
@@ -160,96 +155,6 @@ def compare(top: Path, counts: list[int]) -> None:
                     "equal": all(a[key] == b[key] for a, b in told for key in counted),
                 }
             )
-
-
-TRAIN = [
-    *("CartPole-v1", "--algo", "trpo", "--num-envs", "4", "--rollout-length", "32"),
-    *("--critic-epochs", "1", "--critic-minibatch-size", "128", "--hidden-sizes", "8"),
-    *("--steps", "5120", "--checkpoint-interval", "512", "--quiet"),
-]
-LIMIT_S = 10.0
-
-
-def launched(*words: str) -> subprocess.Popen[str]:
-    """`klamp launch` of two processes."""
-    command = [sys.executable, "-m", "klamp", "launch", "--processes", "2", "--", *words]
-    limits = ["--join-timeout-s", "120", "--lost-after-s", str(LIMIT_S)]
-    return subprocess.Popen([*command, *limits], stderr=subprocess.PIPE, text=True)
-
-
-def children(process: subprocess.Popen[str]) -> list[int]:
-    """The processes that the launcher has started."""
-    listed = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return [int(pid) for path in listed for pid in path.read_text().split()]
-
-
-def final(folder: Path) -> bytes:
-    """What the last checkpoint holds."""
-    (*_, last) = sorted((folder / "checkpoints").glob("step_*/*.safetensors"))
-    return last.read_bytes()
-
-
-def interrupted(kind: str, number: int, top: Path, whole: bytes, seconds: float) -> None:
-    """A launch of which one process is killed, or asked to stop, and what becomes of it."""
-    rng = random.Random(f"{kind} {number}")
-    folder = top / f"{kind}-{number}"
-    process = launched("train", *TRAIN, "--out", str(folder))
-    while not (folder / "checkpoints").exists() and process.poll() is None:
-        time.sleep(0.05)
-    time.sleep(rng.random() * seconds)
-    victims = children(process)
-    row: dict[str, Any] = {"kind": kind, "number": number, "ended_before": len(victims) < 2}
-    if len(victims) == 2:
-        row["victim"] = rng.randrange(2)
-        began = time.perf_counter()
-        os.kill(victims[row["victim"]], signal.SIGKILL if kind == "kill" else signal.SIGTERM)
-    _, said = process.communicate()
-    if len(victims) == 2:
-        row["seconds"] = time.perf_counter() - began
-        row["code"] = process.returncode
-        other = 1 - row["victim"]
-        row["named"] = bool(
-            re.search(rf"\[{other}\] klamp: Process {row['victim']} \(\d+ on ", said)
-        )
-        row["stopped"] = len(re.findall(r"\[\d\] klamp: .*SIGTERM", said))
-    resumes = 0
-    while not (folder / "summary.json").exists() and resumes < 3:
-        again = launched("resume", str(folder), "--quiet")
-        _, said = again.communicate()
-        row["resumed"], resumes = again.returncode, resumes + 1
-    add(row | {"equal": final(folder) == whole})
-
-
-def faults(kind: str, count: int, top: Path) -> None:
-    """So many launches that are interrupted at a random moment."""
-    done = {row["number"] for row in rows(kind)}
-    if set(range(count)) <= done:
-        return
-    whole = top / f"whole-{kind}"
-    began = time.perf_counter()
-    process = launched("train", *TRAIN, "--out", str(whole))
-    while not (whole / "checkpoints").exists():
-        time.sleep(0.05)
-    started = time.perf_counter() - began
-    assert process.wait() == 0
-    seconds = time.perf_counter() - began - started
-    for number in range(count):
-        if number not in done:
-            interrupted(kind, number, top, final(whole), seconds)
-
-
-def rows(kind: str) -> list[dict[str, Any]]:
-    """The results so far."""
-    if not RESULTS.exists():
-        return []
-    return [row for row in map(json.loads, RESULTS.read_text().splitlines()) if row["kind"] == kind]
-
-
-def add(row: dict[str, Any]) -> None:
-    """One more result."""
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(row, flush=True)
 
 
 def report() -> None:
@@ -271,20 +176,9 @@ def report() -> None:
         equal = all(row["equal"] for row in (two, four) if row)
         if two or four:
             lines.append(f"| {' | '.join([*key, *shown])} | {'yes' if equal else 'NO'} |")
-    for kind, what in (("kill", "SIGKILL"), ("term", "SIGTERM")):
-        each = [row for row in rows(kind) if "seconds" in row]
-        if each:
-            codes = sorted({row["code"] for row in each})
-            longest = max(row["seconds"] for row in each)
-            lines += [
-                "",
-                f"{what} at a random process of two, at a random moment: {len(each)} times.",
-                f"Seconds until all had ended: at most {longest:.1f} (limit {LIMIT_S:g} + 10);",
-                f"exit codes of the launcher {codes}; named by the other:",
-                f"{sum(row['named'] for row in each)}; runs whose last checkpoint, after `resume`,",
-                "is that of the run never interrupted, byte for byte:",
-                f"{sum(row['equal'] for row in each)}.",
-            ]
+    lines += distributed_faults.said() + distributed_speed.said()
+    about = "; ".join(f"{key}: {value}" for key, value in (machine() | provenance()).items())
+    lines += ["", about]
     TABLE.write_text("\n".join([*lines, ""]))
 
 
@@ -293,7 +187,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--terms", type=int, default=0)
-    parser.add_argument("--report", action="store_true")
+    for name in ("report", "numbers", "speed", "learning"):
+        parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument(
         "--top", type=Path, default=Path(tempfile.gettempdir(), "klamp-distributed")
@@ -303,11 +198,18 @@ def main() -> None:
     if given.work:
         work(*given.work, given.top)
         return
-    if not (given.report or given.kills or given.terms):
+    others = ("report", "kills", "terms", "numbers", "speed", "learning")
+    if not any(getattr(given, name) for name in others):
         run_matrix(given.processes, given.top)
         compare(given.top, [1, 2, 4])
-    faults("kill", given.kills, given.top)
-    faults("term", given.terms, given.top)
+    distributed_faults.faults("kill", given.kills, given.top)
+    distributed_faults.faults("term", given.terms, given.top)
+    if given.numbers:
+        distributed_faults.other_numbers(given.top)
+    if given.speed:
+        distributed_speed.speed(given.top)
+    if given.learning:
+        distributed_speed.learning(given.top)
     report()
 
 
