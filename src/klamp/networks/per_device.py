@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from klamp.networks.actor_critic import ActorCritic
 from klamp.networks.flat_model import Section
+from klamp.runtime.equations import once
 from klamp.types import Inputs, PyTree
 
 
@@ -76,6 +77,6 @@ def gradient_per_device(
         each, all_rows = (jax.tree.unflatten(structure, part) for part in (copies, common))
         return loss(PerDevice(section, each, all_rows, devices))
 
-    own, common = jax.grad(of, argnums=(0, 1))(copies, leaves)
+    own, common = once(jax.grad(of, argnums=(0, 1)))(copies, leaves)
     together = jnp.concatenate([leaf.reshape(devices, -1) for leaf in own], axis=1)
     return together.sum(0) + jnp.concatenate([leaf.ravel() for leaf in common])

@@ -5,10 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Literal
 from jaxtyping import Array, Float
 
 from klamp.runtime.device import cpu
+from klamp.runtime.equations import as_it_is, computed_by
 
 OVER_ROWS = (((0,), (0,)), ((), ()))
 """The dimension numbers of gᵀx for g [B, o] and x [B, i]: the gradient of a layer's weights."""
@@ -25,26 +25,7 @@ def rows_first(function: Callable[..., Any]) -> Callable[..., Any]:
     if not cpu():
         return function
 
-    def restated(*arguments: Any) -> Any:
-        closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        found = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(arguments))
-        return jax.tree.unflatten(jax.tree.structure(shape), found)
-
-    return restated
-
-
-def _evaluate(jaxpr: Any, constants: Any, arguments: list[Array]) -> list[Array]:
-    """One equation after the other, as ``jax.core.eval_jaxpr`` does."""
-    values: dict[Any, Array] = dict(zip(jaxpr.constvars, constants, strict=True))
-    values |= dict(zip(jaxpr.invars, arguments, strict=True))
-
-    def read(variable: Any) -> Any:
-        return variable.val if isinstance(variable, Literal) else values[variable]
-
-    for equation in jaxpr.eqns:
-        found = _apply(equation, [read(variable) for variable in equation.invars])
-        values.update(zip(equation.outvars, found, strict=True))
-    return [read(variable) for variable in jaxpr.outvars]
+    return computed_by(function, _apply)
 
 
 def _apply(equation: Any, operands: list[Any]) -> list[Any]:
@@ -56,8 +37,7 @@ def _apply(equation: Any, operands: list[Any]) -> list[Any]:
         case "reduce_sum" if tuple(parameters["axes"]) == (0,) and _matrices(operands):
             return [jnp.ones(operands[0].shape[0], operands[0].dtype) @ operands[0]]
         case _:
-            found = primitive.bind(*operands, **primitive.get_bind_params(parameters))
-            return found if primitive.multiple_results else [found]
+            return as_it_is(equation, operands)
 
 
 def _matrices(operands: list[Any]) -> bool:
