@@ -11,7 +11,7 @@ from case import read_metrics
 from safetensors.numpy import load_file, save_file
 
 
-def _lines(change: Any) -> Any:
+def of_lines(change: Any) -> Any:
     """A plant that changes each line of metrics."""
 
     def plant(run: Path) -> None:
@@ -24,14 +24,14 @@ def _lines(change: Any) -> Any:
 
 
 def _factor(key: str, factor: float) -> Any:
-    return _lines(lambda line: line.update({key: line[key] * factor}))
+    return of_lines(lambda line: line.update({key: line[key] * factor}))
 
 
 def _without(key: str) -> Any:
-    return _lines(lambda line: line.pop(key))
+    return of_lines(lambda line: line.pop(key))
 
 
-def _moved(name: str, factor: float) -> Any:
+def moved(name: str, factor: float) -> Any:
     """A plant that changes an array of every checkpoint but the first."""
 
     def plant(run: Path) -> None:
@@ -63,7 +63,7 @@ class _Wider:
 
 def _refused(run: Path) -> None:
     """Updates that were made, told as refused."""
-    _lines(lambda line: line.update(outcome="LINE_SEARCH_EXHAUSTED"))(run)
+    of_lines(lambda line: line.update(outcome="LINE_SEARCH_EXHAUSTED"))(run)
 
 
 PLANTS = {
@@ -72,17 +72,17 @@ PLANTS = {
     "entropy wrong": _factor("entropy", 1.1),
     "ratio_max wrong": _factor("ratio_max", 1.01),
     "effective_sample_size wrong": _factor("effective_sample_size", 0.99),
-    "clip_fraction wrong": _lines(lambda line: line.update(clip_fraction=0.37)),
-    "explained_variance wrong": _lines(lambda line: line.update(explained_variance=0.5)),
+    "clip_fraction wrong": of_lines(lambda line: line.update(clip_fraction=0.37)),
+    "explained_variance wrong": of_lines(lambda line: line.update(explained_variance=0.5)),
     "value_loss not halved": _factor("value_loss", 2),
-    "surrogate_after wrong": _lines(lambda line: line.update(surrogate_after=0.123)),
+    "surrogate_after wrong": of_lines(lambda line: line.update(surrogate_after=0.123)),
     "wasted rows counted": _factor("step", 1.05),
     "returns of scaled rewards": _factor("return_mean", 0.7),
-    "one episode too many": _lines(lambda line: line.update(episodes=line["episodes"] + 1)),
+    "one episode too many": of_lines(lambda line: line.update(episodes=line["episodes"] + 1)),
     "a key missing": _without("effective_sample_size"),
-    "policy moved after the report": _moved("['state'].theta", 1.01),
-    "normaliser forgets": _moved("['state'].observation_moments.mean", 0.9),
-    "reward moments wrong": _moved("['state'].reward_moments.deviations", 1.1),
+    "policy moved after the report": moved("['state'].theta", 1.01),
+    "normaliser forgets": moved("['state'].observation_moments.mean", 0.9),
+    "reward moments wrong": moved("['state'].reward_moments.deviations", 1.1),
     "max_kl exceeded": _Wider(),
     "refused, but left applied": _refused,
 }

@@ -17,6 +17,7 @@ import reporters
 import resumption
 import solvers
 import strangers
+import together
 import trust_region
 import units
 import updates
@@ -47,4 +48,5 @@ PROMISES = [
     bad_input.ENVIRONMENTS,
     bad_input.EFFECTS,
     language.PROMISE,
+    together.PROMISE,
 ]
