@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from klamp.runtime import streams
 from klamp.runtime.streams import open_standard_files, patient
 
 
@@ -39,6 +40,14 @@ def test_what_is_taken_is_handed_on_and_then_nothing_is_tried() -> None:
         stream.flush()
     assert file.getvalue() == "ab"
     assert file.tries == 3
+
+
+def test_output_is_silent_for_a_while_below_python_too(capfd: pytest.CaptureFixture[str]) -> None:
+    print("before")
+    with streams.silent_output():
+        os.write(1, b"Rank 0 is connected\n")
+    print("after")
+    assert capfd.readouterr().out == "before\nafter\n"
 
 
 @pytest.mark.parametrize("make", [closed_file, lambda: None])

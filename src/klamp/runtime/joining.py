@@ -17,10 +17,14 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from klamp.errors import ConfigError, KlampError, one_line, shown
 from klamp.runtime.joined import Joined
 from klamp.runtime.provenance import LIBRARIES, fingerprint
+from klamp.runtime.streams import silent_output
 from klamp.runtime.watch import Member, Watch
 
 LEAVE_S = 20.0
@@ -86,7 +90,28 @@ def join(cluster: Cluster, facts: Mapping[str, Any]) -> Joined:
     watch.start()
     # The C library holds a pointer to it until the process ends.
     watch.at_abort = (held, _on_abort(lambda: aborted(watch)))
+    _first_sum()
     return Joined(client, index, count, watch)
+
+
+def _first_sum() -> None:
+    """Sum over all processes once, so that a network that lets no sums through is found out now.
+
+    Gloo, which connects them at the first sum, says so on standard output.
+    """
+    devices = np.array(jax.devices())
+    rows = NamedSharding(Mesh(devices, ("all",)), PartitionSpec("all"))
+    own = np.ones(jax.local_device_count(), np.float32)
+    ones = jax.make_array_from_process_local_data(rows, own, devices.shape)
+    try:
+        with silent_output():
+            jax.jit(jnp.sum)(ones).block_until_ready()
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"The processes found each other, but could not make a sum together: {one_line(error)} "
+            "Besides the coordinator's port, Gloo and NCCL open ports that the system chooses, "
+            "between all processes: let a firewall pass these."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -10,6 +10,25 @@ from collections.abc import Generator
 from typing import Any, TextIO, cast
 
 
+@contextlib.contextmanager
+def silent_output() -> Generator[None]:
+    """Nothing that is written to standard output meanwhile is seen, not even by C++."""
+    try:
+        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    except OSError:
+        yield  # it is closed
+        return
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
 class Patient:
     """A text stream that never raises; after the first failure it is silent."""
 
