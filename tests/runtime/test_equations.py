@@ -41,6 +41,19 @@ def test_other_numbers_and_other_parameters_are_not_the_same() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_functions_that_differ_in_a_constant_alone_are_not_the_same() -> None:
+    def with_constant(constant: np.ndarray) -> Any:
+        return jax.jit(lambda x: x * constant)
+
+    one, two = with_constant(np.arange(4.0)), with_constant(np.ones(4))
+
+    def different(tree: dict[str, Any]) -> list[Any]:
+        return [one(tree["a"]), two(tree["a"]), one(tree["a"])]
+
+    for ours, theirs in zip(once(different)(TREE), different(TREE), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_each_equation_is_asked_for_in_its_order() -> None:
     asked: list[str] = []
 

@@ -45,7 +45,7 @@ def once(function: Callable[..., Any]) -> Callable[..., Any]:
                 (repr(read.val), read.aval) if isinstance(read, Literal) else id(operand)
                 for read, operand in zip(equation.invars, operands, strict=True)
             ]
-            parameters = sorted((name, str(value)) for name, value in equation.params.items())
+            parameters = [(name, _named(equation.params[name])) for name in sorted(equation.params)]
             key = (equation.primitive, *parameters, *given)
             if key not in known:
                 known[key] = as_it_is(equation, operands)
@@ -54,6 +54,15 @@ def once(function: Callable[..., Any]) -> Callable[..., Any]:
         return computed_by(function, apply)(*arguments)
 
     return restated
+
+
+def _named(parameter: Any) -> Any:
+    """A parameter of an equation as a part of a key; inner functions are equal if they are one."""
+    try:
+        hash(parameter)
+    except TypeError:
+        return id(parameter)
+    return parameter
 
 
 def _evaluate(jaxpr: Any, constants: Any, arguments: list[Array], apply: Apply) -> list[Array]:
