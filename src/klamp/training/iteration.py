@@ -88,7 +88,8 @@ class Iteration:
     def _placed(self, model: Model) -> Any:
         """The update, on all devices that hold shards of the batch."""
         settings = self.config.settings
-        mesh = mesh_of(settings.shards, self._processes.count)
+        several = settings.shards > 1
+        mesh = mesh_of(settings.shards, self._processes.count) if several else None
         if mesh is None:
             return make_learn(model, self.config.algorithm, settings)
         learn = make_learn(model, self.config.algorithm, settings, mesh.size)
