@@ -22,6 +22,7 @@ SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4
 PPO = klamp.PPO(epochs=1, minibatch_size=16)
 
 
+@pytest.mark.slow
 def test_each_run_is_that_of_its_seed_alone(tmp_path: Path) -> None:
     folders = train_seeds(
         "CartPole-v1",
@@ -145,6 +146,7 @@ def content(folder: Path) -> list[Any]:
     return [kept, last.name, (last / "tensors.safetensors").read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_loses_the_seed_it_trained_and_the_same_command_goes_on(
     orders: Path, tmp_path: Path
 ) -> None:
@@ -182,6 +184,7 @@ def test_a_process_that_dies_loses_the_seed_it_trained_and_the_same_command_goes
         assert content(run) == content(tmp_path / f"undisturbed-{seed}")
 
 
+@pytest.mark.slow
 def test_a_folder_of_seeds_is_gone_on_with_by_its_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def test_a_run_of_them_goes_on_alone(tmp_path: Path) -> None:
     assert more.summary["step"] == 128
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupted", [(0, 1), (1,)])
 def test_the_same_call_goes_on_with_what_is_missing(
     tmp_path: Path, interrupted: tuple[int, ...]
@@ -120,6 +121,7 @@ def test_a_run_that_is_given_up_leaves_the_others(
         assert np.isfinite(policy.theta).all()
 
 
+@pytest.mark.slow
 def test_a_signal_saves_all(tmp_path: Path) -> None:
     def ask() -> None:
         while sum(path.stat().st_size > 0 for path in tmp_path.glob("*/metrics.jsonl")) < 2:
