@@ -109,6 +109,13 @@ def other_numbers(top: Path) -> None:
     )
 
 
+def _told(kind: str, each: list[dict[str, Any]]) -> str:
+    """What the processes said of it."""
+    if kind == "kill":
+        return f"named by the other: {sum(row['named'] for row in each)}"
+    return f"both said that they stopped: {sum(row['stopped'] == 2 for row in each)}"
+
+
 def said() -> list[str]:
     """What is to be told of them."""
     told: list[str] = []
@@ -121,8 +128,8 @@ def said() -> list[str]:
                 "",
                 f"{what} at a random process of two, at a random moment: {len(each)} times.",
                 f"Seconds until all had ended: at most {longest:.1f} (limit {LIMIT_S:g} + 10);",
-                f"exit codes of the launcher {codes}; named by the other:",
-                f"{sum(row['named'] for row in each)}; runs whose last checkpoint, after `resume`,",
+                f"exit codes of the launcher {codes}; {_told(kind, each)};",
+                "runs whose last checkpoint, after `resume`,",
                 "is that of the run never interrupted, byte for byte:",
                 f"{sum(row['equal'] for row in each)}.",
             ]
