@@ -24,7 +24,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from klamp.errors import ConfigError, KlampError, one_line, shown
 from klamp.runtime.joined import Joined
 from klamp.runtime.provenance import LIBRARIES, fingerprint
-from klamp.runtime.streams import silent_output
+from klamp.runtime.streams import silenced
 from klamp.runtime.watch import Member, Watch
 
 LEAVE_S = 20.0
@@ -33,6 +33,9 @@ LEAVE_S = 20.0
 
 A_DAY_S = 86_400
 """Seconds of silence after which JAX by itself takes a process for lost: ``Watch`` is quicker."""
+
+STANDARD_OUTPUT = 1
+"""Its file descriptor."""
 
 PATIENCE_S = 5.0
 """Seconds that the main thread has to end by itself after a process is known to be lost."""
@@ -104,7 +107,7 @@ def _first_sum() -> None:
     own = np.ones(jax.local_device_count(), np.float32)
     ones = jax.make_array_from_process_local_data(rows, own, devices.shape)
     try:
-        with silent_output():
+        with silenced(STANDARD_OUTPUT):
             jax.jit(jnp.sum)(ones).block_until_ready()
     except (RuntimeError, ValueError) as error:
         raise ConfigError(

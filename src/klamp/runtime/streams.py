@@ -11,20 +11,14 @@ from typing import Any, TextIO, cast
 
 
 @contextlib.contextmanager
-def silent_output() -> Generator[None]:
-    """Nothing that is written to standard output meanwhile is seen, not even by C++."""
+def silenced(number: int) -> Generator[None]:
+    """What is written to an open file descriptor meanwhile goes nowhere, by C++ too."""
+    kept, nowhere = os.dup(number), os.open(os.devnull, os.O_WRONLY)
     try:
-        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    except OSError:
-        yield  # it is closed
-        return
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        os.dup2(nowhere, 1)
+        os.dup2(nowhere, number)
         yield
     finally:
-        os.dup2(kept, 1)
+        os.dup2(kept, number)
         os.close(kept)
         os.close(nowhere)
 
@@ -68,16 +62,8 @@ class Patient:
     def _give_up(self, file: TextIO) -> None:
         """Write no more, and empty the buffer, which would fail at exit, with its code."""
         self._gone = True
-        with contextlib.suppress(OSError, ValueError):
-            number = file.fileno()
-            kept, nowhere = os.dup(number), os.open(os.devnull, os.O_WRONLY)
-            try:
-                os.dup2(nowhere, number)
-                file.flush()
-            finally:
-                os.dup2(kept, number)
-                os.close(kept)
-                os.close(nowhere)
+        with contextlib.suppress(OSError, ValueError), silenced(file.fileno()):
+            file.flush()
 
 
 def patient(file: TextIO | None) -> TextIO:

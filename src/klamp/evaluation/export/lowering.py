@@ -17,6 +17,9 @@ from klamp.evaluation.export.primitives import RULES
 from klamp.runtime.numpy_policy import ELEMENTWISE
 from klamp.runtime.traced import Program, UntranslatableError, means_the_same, trace
 
+REFUSALS = (TypeError, ValueError, NotImplementedError, InconclusiveDimensionOperation)
+"""What JAX's operations raise, each its own, where a number of rows may not be open."""
+
 
 def rows() -> Any:
     """The number of rows, as a symbol."""
@@ -50,8 +53,7 @@ def graph_of(
 
     try:
         program = trace(ordered, shapes)
-    # JAX refuses an open number of rows by any of these, as the operation it meets does.
-    except (TypeError, ValueError, NotImplementedError, InconclusiveDimensionOperation) as error:
+    except REFUSALS as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise UntranslatableError(f"{reason}, where the number of rows is open") from error
     graph = Graph()
