@@ -111,6 +111,16 @@ def test_a_store_that_is_gone_is_a_loss_of_process_0(three, monkeypatch):
         three[1].command()
 
 
+def test_a_store_that_takes_nothing_is_a_loss_of_process_0(three, monkeypatch):
+    def gone(key, value):
+        raise RuntimeError("UNAVAILABLE: Socket closed")
+
+    monkeypatch.setattr(three[1]._client, "key_value_set_bytes", gone)
+    for tell in (three[1].answer, lambda own: three[1].exchange(lambda: own)):
+        with pytest.raises(ProcessLost, match=r"Process 0 \(100 on host0\) has closed the conn"):
+            tell(of(three[1]))
+
+
 def test_one_process_asks_nobody():
     assert ALONE.exchange(lambda: {"a": np.ones(2)})[0]["a"].sum() == 2
     assert ALONE.gather("anything") == []

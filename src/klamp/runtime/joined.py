@@ -21,6 +21,9 @@ Arrays = dict[str, np.ndarray]
 SLICE_MS = 500
 """Milliseconds of waiting after which is looked whether the others are still there."""
 
+CLOSED = "has closed the connection"
+"""How process 0, which holds the store, is known to be lost before it is silent for long."""
+
 STOP = "stop"
 """The name under which a process tells the number of the signal that it was sent."""
 
@@ -163,7 +166,11 @@ class Joined:
             self._forgotten = self._number - 1
 
     def _set(self, name: str, value: bytes) -> None:
-        self._client.key_value_set_bytes(name, value)
+        try:
+            self._client.key_value_set_bytes(name, value)
+        except RuntimeError as error:
+            self.watch.check()
+            raise self.watch.lost(0, CLOSED) from error
 
     def _get(self, name: str) -> bytes:
         while True:
@@ -172,7 +179,7 @@ class Joined:
             except RuntimeError as error:
                 self.watch.check()
                 if "DEADLINE_EXCEEDED" not in str(error):
-                    raise self.watch.lost(0, "has closed the connection") from error
+                    raise self.watch.lost(0, CLOSED) from error
 
 
 def packed(arrays: Arrays) -> bytes:
