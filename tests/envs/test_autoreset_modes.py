@@ -134,7 +134,7 @@ def test_the_step_is_that_of_the_rows_that_are_transitions(kind: str) -> None:
     np.testing.assert_allclose(moved[: model.policy_end], expected, rtol=1e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("kind", ["beta", "categorical"])
+@pytest.mark.parametrize("kind", ["squashed", "categorical"])
 def test_a_refused_update_changes_no_bit(kind: str) -> None:
     rollout = collected(kind, AutoresetMode.NEXT_STEP)
     reward = rollout.reward.at[np.flatnonzero(np.asarray(rollout.weight)[:, 0])[0], 0].set(np.nan)

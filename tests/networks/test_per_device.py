@@ -44,7 +44,9 @@ def loss(network: Any, inputs: Inputs, action: Any, weight: Any) -> Any:
     return fit + jnp.mean(weight * jnp.square(value)) - 0.1 * jnp.mean(new.entropy())
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "beta" else ()) for n in CASES]
+)
 def test_the_gradient_is_that_of_the_flat_vector(name: str) -> None:
     theta, model, *rows = case(name)
 

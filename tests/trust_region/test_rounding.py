@@ -60,8 +60,14 @@ def exact(problem, theta, moved, inputs) -> np.ndarray:
     return np.asarray(result)
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("rows", [2, 24])
+@pytest.mark.parametrize(
+    ("head", "rows"),
+    [
+        (HEADS[0], 24),
+        (HEADS[1], 2),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((HEADS[0], 2), (HEADS[1], 24))),
+    ],
+)
 def test_no_step_and_no_projection_is_above_its_bound(head: str, rows: int) -> None:
     problem, theta, batch = problems(head, rows)
     bounds = (10 ** np.random.default_rng(0).uniform(-8, 1, COUNT)).astype(np.float32)

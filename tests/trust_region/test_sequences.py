@@ -71,9 +71,15 @@ def test_a_gradient_in_blocks_is_that_of_all_sequences(
         np.testing.assert_allclose(blocks, whole, rtol=1e-12, atol=1e-14)
 
 
-@both
-@pytest.mark.parametrize("weighted", [True, False])
-@pytest.mark.parametrize("search", [Backtracking(), FullStep()], ids=["search", "full"])
+@pytest.mark.parametrize(
+    ("policy", "weighted", "search"),
+    [
+        (categorical, True, Backtracking()),
+        (gaussian, True, FullStep()),
+        (categorical, False, FullStep()),
+        (gaussian, False, Backtracking()),
+    ],
+)
 def test_the_step_is_that_of_the_samples_along_one_axis(
     policy: Any, weighted: bool, search: Any
 ) -> None:
