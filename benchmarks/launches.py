@@ -49,3 +49,10 @@ def add(row: dict[str, Any]) -> None:
     with RESULTS.open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(row, flush=True)
+
+
+def steps_per_second(folder: Path) -> float:
+    """Over the second half of a run."""
+    lines = lines_of(folder)
+    middle, last = lines[len(lines) // 2], lines[-1]
+    return (last["step"] - middle["step"]) / (last["time_s"] - middle["time_s"])

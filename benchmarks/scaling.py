@@ -26,9 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from delayed_link import ADDRESSES, command_in, link
-from distributed_speed import steps_per_second
 from harness import RESULTS, ROOT, cores, machine, provenance, write
-from launches import run
+from launches import run, steps_per_second
 
 FILE = RESULTS / "scaling.json"
 LENGTHS = (1, 1_000, 10_000, 100_000, 1_000_000)
@@ -194,21 +193,26 @@ def _size(shape: str) -> int:
     return size
 
 
-def updates(name: str, width: int, processes: int, top: Path) -> list[float]:
-    """Seconds of an iteration (rollout of 2,048 steps and update), each of some repeats."""
+def updates(name: str, width: int, top: Path) -> dict[str, list[float]]:
+    """Seconds of an iteration (rollout of 2,048 steps and update), by turns of one and two.
+
+    One process has one core. Of two, each steps its environments as one group (``shards``).
+    """
     algorithm, settings = ALGORITHMS[name]
     words = ["HalfCheetah-v5", "--algo", algorithm, "--hidden-sizes", str(width), str(width)]
     for setting, value in settings.items():
         words += [f"--{setting.replace('_', '-')}", str(value)]
-    found: list[float] = []
+    words += ["--quiet", "--steps", str(8 * BATCH)]
+    found: dict[str, list[float]] = {"1": [], "2": []}
     mine = sorted(os.sched_getaffinity(0))
     for repeat in range(REPEATS + 1):
-        out = top / f"{name}-{width}-{processes}-{repeat}".replace(" ", "")
-        os.sched_setaffinity(0, set(mine[:processes]))
-        run(processes, "train", *words, "--quiet", "--steps", str(8 * BATCH), "--out", str(out))
-        os.sched_setaffinity(0, mine)
-        found.append(BATCH / steps_per_second(out))
-    return found[1:]  # the first has compiled
+        for count in (1, 2) if repeat % 2 else (2, 1):
+            out = top / f"{name}-{width}-{count}-{repeat}".replace(" ", "")
+            os.sched_setaffinity(0, set(mine[:count]))
+            run(count, "train", *words, "--shards", str(count), "--out", str(out))
+            os.sched_setaffinity(0, mine)
+            found[str(count)].append(BATCH / steps_per_second(out))
+    return {count: seconds[1:] for count, seconds in found.items()}  # the first has compiled
 
 
 def keep(found: dict[str, Any], part: str, key: str, measure: Callable[[], Any]) -> None:
@@ -232,10 +236,8 @@ def measure() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         for name in ALGORITHMS:
             for width in WIDTHS:
-                for count in (1, 2):
-                    key = f"{name}|{width}|{count}"
-                    parts = (name, width, count, Path(folder))
-                    keep(found, "updates", key, lambda parts=parts: updates(*parts))
+                parts = (name, width, Path(folder))
+                keep(found, "updates", f"{name}|{width}", lambda parts=parts: updates(*parts))
     return found
 
 
