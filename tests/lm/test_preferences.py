@@ -49,13 +49,23 @@ def test_preferences_are_those_of_bradley_and_terry() -> None:
 
 def test_the_loss_is_its_equation(decoder) -> None:
     head, one = jnp.linspace(-1, 1, 16), jnp.ones(())
-    model = RewardModel(decoder, head, one, 2 * one)
-    tokens = jax.random.randint(KEY, (2, 5, 9), 0, 9)
+    model = RewardModel(decoder, head, one, 2 * one, one)
+    tokens = jax.random.randint(KEY, (2, 5, 9), 1, 9)
     score = ((FEATURES(decoder, tokens.reshape(10, 9)) @ head).mean(axis=1) - 1) / 2
     chosen, rejected = score[:5], score[5:]
     expected = np.mean(np.log(1 + np.exp(rejected - chosen)))
     found = jax.jit(preference_loss)(model, Pairs(tokens[0], tokens[1]))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_what_ends_early_is_as_bad_as_the_worst(decoder) -> None:
+    one = jnp.ones(())
+    model = RewardModel(decoder, jnp.linspace(-1, 1, 16), one, 2 * one, -3 * one)
+    tokens = jax.random.randint(KEY, (5, 9), 1, 9)
+    ended = tokens.at[:3, 4:].set(0)
+    found, whole = model(ended), model(tokens)
+    np.testing.assert_array_equal(found[:3], -2)
+    np.testing.assert_array_equal(found[3:], whole[3:])
 
 
 @pytest.mark.slow
@@ -78,7 +88,9 @@ def test_what_was_preferred_is_learnt_and_rewards_the_policy(decoder) -> None:
 
 
 def test_the_reward_function_says_what_the_model_says(decoder) -> None:
-    model = RewardModel(decoder, jnp.linspace(-1, 1, 16), jnp.zeros(()), jnp.ones(()))
+    model = RewardModel(
+        decoder, jnp.linspace(-1, 1, 16), jnp.zeros(()), jnp.ones(()), jnp.zeros(())
+    )
     learned = reward_function(model, GAME)
     assert learned.__name__ == "learned"
     ids = [[1, 2, 3, 4, 5, 6, 7, 1], [2, 0]]

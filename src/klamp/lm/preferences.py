@@ -22,7 +22,7 @@ from klamp.lm.supervised import WarmStart, minimised
 
 VOCABULARY = ("!", "a", "b", "c", "d", "e", "f", "?")
 """The texts of the ids 1, 2, …; 0 ends a text."""
-PRAISE, QUESTION = 1, 8
+END, PRAISE, QUESTION = 0, 1, 8
 
 FIT = WarmStart(steps=200, batch=128, learning_rate=1e-3)
 """How a reward model is fitted."""
@@ -40,10 +40,17 @@ class RewardModel(eqx.Module):
     mean: Float[Array, ""]
     """Of its answers before any training of the policy; and their deviation."""
     deviation: Float[Array, ""]
+    least: Float[Array, ""]
+    """The worst of those answers."""
 
     def __call__(self, tokens: Int[Array, "S L"]) -> Float[Array, " S"]:
-        """One number for each sequence without padding: mean 0 and deviation 1 at the start."""
+        """One number for each sequence: mean 0 and deviation 1 at the start.
+
+        A sequence that ends early (``END``) is as bad as the worst: preferences between whole ones
+        do not say what a missing token is worth, and a policy would find out where it is most.
+        """
         raw = jnp.mean(self.decoder.features(tokens) @ self.head, axis=1)
+        raw = jnp.where(jnp.any(tokens == END, axis=1), self.least, raw)
         return (raw - self.mean) / self.deviation
 
 
@@ -128,12 +135,12 @@ def fitted(
         return jax.tree.map(lambda part: part[rows], pairs)
 
     def loss(parts: tuple[Decoder, Array], pairs: Pairs) -> Array:
-        return preference_loss(RewardModel(parts[0], parts[1], zero, one), pairs)
+        return preference_loss(RewardModel(*parts, zero, one, zero), pairs)
 
     head = jnp.zeros(decoder.head.shape[1])
     (decoder, head), losses = minimised((decoder, head), loss, batch_of, start)
-    raw = RewardModel(decoder, head, zero, one)(jnp.concatenate(pairs))
-    return RewardModel(decoder, head, jnp.mean(raw), jnp.std(raw)), losses
+    raw = RewardModel(decoder, head, zero, one, zero)(jnp.concatenate(pairs))
+    return RewardModel(decoder, head, jnp.mean(raw), jnp.std(raw), jnp.min(raw)), losses
 
 
 def fitted_to_samples(
@@ -153,7 +160,7 @@ def reward_function(model: RewardModel, environment: Compliments) -> RewardFunct
     score = eqx.filter_jit(lambda model, tokens: model(tokens))
 
     def learned(completion_ids: Sequence[Sequence[int]]) -> list[float]:
-        tokens = np.zeros((len(completion_ids), 1 + environment.length), np.int32)
+        tokens = np.full((len(completion_ids), 1 + environment.length), END, np.int32)
         tokens[:, 0] = QUESTION
         for row, ids in enumerate(completion_ids):
             tokens[row, 1 : 1 + len(ids)] = ids
