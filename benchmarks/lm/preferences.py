@@ -31,7 +31,7 @@ SHARED: dict[str, Any] = {
 RUNS: dict[str, dict[str, Any]] = {
     # A price that is next to none, so that the KL is reported.
     "free": {"reference_coefficient": 1e-6},
-    "held": {"reference_coefficient": 0.1, "reference_target": 0.6},
+    "held": {"reference_coefficient": 0.1, "reference_target": 0.75},
 }
 POINTS = 12
 
