@@ -1,13 +1,15 @@
 """Several processes beside one.
 
-    python benchmarks/distributed.py [--kills N] [--terms N] [--numbers] [--speed] [--learning]
+    python benchmarks/distributed.py [--kills N] [--terms N] [--numbers] [--float64] [--speed]
+                                     [--learning]
 
 Each algorithm with each kind of network on two environments, by 1, 2 and 4 processes over the
 loopback: θ after each of five updates, transitions, counters and episodes. With --kills, N launches
 of which a random process is killed by SIGKILL at a random moment, and resumed to their end; with
 --terms, N of which one is sent SIGTERM; with --numbers, a run that other numbers of processes go on
-with; with --speed, two processes on two cores beside one on one; with --learning, ten seeds by one
-and by two. What is done is not done again (`results/distributed.jsonl`).
+with; with --float64, the rows in which 32 bits leave more than 1e-5, computed in 64 bits; with
+--speed, two processes on two cores beside one on one; with --learning, ten seeds by one and by two.
+What is done is not done again (`results/distributed.jsonl`).
 """
 
 import argparse
@@ -18,12 +20,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import distributed_exact
 import distributed_faults
 import distributed_speed
 from harness import machine, provenance
 from launches import TABLE, add, lines_of, rows
 
 UPDATES = 5
+CLOSE = 1e-5
+"""The difference of θ, over the largest |θ|, up to which two numbers of processes agree."""
 ALGORITHMS = ("reinforce", "a2c", "npg", "trpo", "ppo", "ppo-kl")
 NETWORKS: dict[str, dict[str, Any]] = {
     "MLP": {},
@@ -157,6 +162,12 @@ def compare(top: Path, counts: list[int]) -> None:
             )
 
 
+def loose() -> list[tuple[str, str, str]]:
+    """The rows of the matrix whose θ is farther from that of one process than `CLOSE`."""
+    far = {(r["env"], r["algo"], r["network"]) for r in rows("matrix") if r["theta"] > CLOSE}
+    return [key for key in matrix() if key in far]
+
+
 def report() -> None:
     """The table."""
     lines = [
@@ -176,6 +187,7 @@ def report() -> None:
         equal = all(row["equal"] for row in (two, four) if row)
         if two or four:
             lines.append(f"| {' | '.join([*key, *shown])} | {'yes' if equal else 'NO'} |")
+    lines += distributed_exact.said()
     lines += distributed_faults.said() + distributed_speed.said()
     about = "; ".join(f"{key}: {value}" for key, value in (machine() | provenance()).items())
     lines += ["", about]
@@ -187,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--terms", type=int, default=0)
-    for name in ("report", "numbers", "speed", "learning"):
+    for name in ("report", "numbers", "float64", "speed", "learning"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument(
@@ -198,7 +210,7 @@ def main() -> None:
     if given.work:
         work(*given.work, given.top)
         return
-    others = ("report", "kills", "terms", "numbers", "speed", "learning")
+    others = ("report", "kills", "terms", "numbers", "float64", "speed", "learning")
     if not any(getattr(given, name) for name in others):
         run_matrix(given.processes, given.top)
         compare(given.top, [1, 2, 4])
@@ -206,6 +218,8 @@ def main() -> None:
     distributed_faults.faults("term", given.terms, given.top)
     if given.numbers:
         distributed_faults.other_numbers(given.top)
+    if given.float64:
+        distributed_exact.measure(loose())
     if given.speed:
         distributed_speed.speed(given.top)
     if given.learning:
