@@ -6,7 +6,7 @@ from gymnasium import spaces
 from test_networks import OBSERVATIONS, SMALL, shared
 
 from klamp import Batch, Context, Settings
-from klamp.algorithms.critic_fit import fit
+from klamp.algorithms.critic_fit import fit, fit_shared
 from klamp.mathematics import adam
 from klamp.mathematics.objectives import value_loss
 from klamp.networks import build_network, flatten
@@ -21,17 +21,17 @@ SETTINGS = Settings(
 )
 
 
-def problem(network):
+def problem(network, rows=ROWS):
     theta, model = flatten(network)
     rng = np.random.default_rng(0)
-    observation = rng.normal(size=(ROWS, OBSERVATIONS)).astype(np.float32)
+    observation = rng.normal(size=(rows, OBSERVATIONS)).astype(np.float32)
     target = np.sin(observation[:, 0]) + observation[:, 1]
     batch = Batch(
         Inputs(jnp.asarray(observation)),
-        jnp.zeros(ROWS, int),
-        jnp.zeros(ROWS),
+        jnp.zeros(rows, int),
+        jnp.zeros(rows),
         None,
-        jnp.asarray((rng.random(ROWS) < 0.8).astype(np.float32)),
+        jnp.asarray((rng.random(rows) < 0.8).astype(np.float32)),
         jnp.asarray(target.astype(np.float32)),
     )
     state = adam.init(theta[model.critic_start :])
@@ -120,3 +120,32 @@ def test_one_full_batch_step_is_adams():
     # With a shared trunk the encoder moves, and the actor's own part does not.
     actor = slice(0, model.critic_start)
     assert np.asarray(fitted[actor]).tobytes() == np.asarray(theta[actor]).tobytes()
+
+
+@pytest.mark.parametrize("action_space", [spaces.Discrete(3), spaces.Box(-1, 1, (2,))])
+def test_a_policy_that_has_not_moved_is_not_drawn_anywhere(action_space):
+    """The gradient of KL(stepped‖π) at π = stepped is 0 to the bit, in minibatches of any size."""
+    settings = Settings(
+        hidden_sizes=(16, 16),
+        shared_network=True,
+        shards=4,
+        critic_epochs=2,
+        critic_minibatch_size=128,
+        critic_learning_rate=1e-30,  # so that θ stays where it is
+    )
+    space = spaces.Box(-1, 1, (OBSERVATIONS,))
+    network = build_network(space, action_space, settings, key=jax.random.key(0))
+    model, theta, _, batch = problem(network, 256)
+    assert model.shared
+    batch = batch._replace(
+        old=jax.jit(model.distribution)(theta, batch.inputs),
+        action=jnp.zeros((256, *action_space.shape)),
+    )
+    context = Context(settings, model, jax.random.key(0), jnp.zeros(()), devices=4)
+    fitted, state, _ = jax.jit(fit_shared, static_argnames="max_kl")(
+        context, theta, adam.init(theta), batch, max_kl=0.01
+    )
+    np.testing.assert_allclose(fitted, theta, rtol=0, atol=1e-20)
+    actor, rest = np.split(np.asarray(state.first), [model.critic_start])
+    assert not np.any(actor)
+    assert np.count_nonzero(rest) > rest.size / 2

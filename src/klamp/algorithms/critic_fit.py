@@ -20,7 +20,8 @@ from klamp.mathematics.objectives import value_loss
 from klamp.mathematics.weighting import weighted_mean, weighted_variance
 from klamp.networks import ActorCritic, Model
 from klamp.networks.flat_model import Section
-from klamp.networks.gradient import section_gradient
+from klamp.networks.gradient import asked_network, section_gradient
+from klamp.networks.per_device import PerDevice
 from klamp.trust_region.projection import kl_meter, project
 from klamp.types import Batch
 
@@ -36,7 +37,7 @@ def fit(
     The policy's own parameters are not touched; with separate networks the policy does not move.
     """
 
-    def loss(critic: ActorCritic, part: Batch) -> Float[Array, ""]:
+    def loss(critic: ActorCritic | PerDevice, part: Batch) -> Float[Array, ""]:
         return value_loss(critic.value(part.inputs), part.value_target, part.weight)
 
     model = context.model
@@ -63,19 +64,19 @@ def fit_shared(
     its own KL as the bound.
     """
     model = context.model
-    stepped = model.distribution(theta, batch.inputs)
+    stepped = asked_network(model.unravel, theta, context.devices)
     spread = weighted_variance(batch.value_target, batch.weight)
     unit = jnp.where(spread > 0, spread, 1)
 
-    def loss(network: ActorCritic, part: Batch) -> Float[Array, ""]:
+    def loss(network: ActorCritic | PerDevice, part: Batch) -> Float[Array, ""]:
         new, value = network.distribution_and_value(part.inputs)
+        # On the same rows by the same operations: where θ has not moved the gradient of the KL is
+        # 0, and not rounding, of which Adam would make steps of full length.
+        old, _ = stepped.distribution_and_value(part.inputs)
         error = 2 * value_loss(value, part.value_target, part.weight) / unit
-        return (
-            error + weighted_mean(kl_divergence(p=part.old_policy(), q=new), part.weight) / max_kl
-        )
+        return error + weighted_mean(kl_divergence(p=old, q=new), part.weight) / max_kl
 
-    anchored = batch._replace(old=stepped)
-    fitted, state = _descend(loss, model.unravel, theta, optimizer_state, anchored, context)
+    fitted, state = _descend(loss, model.unravel, theta, optimizer_state, batch, context)
 
     measure = kl_meter(model.distribution, theta, batch, sequence=context.settings.sequence)
     came_in = measure(theta)
@@ -107,7 +108,7 @@ def initial_moments(model: Model, theta: Float[Array, " n"]) -> adam.AdamState:
 
 
 def _descend(
-    loss: Callable[[ActorCritic, Batch], Float[Array, ""]],
+    loss: Callable[[ActorCritic | PerDevice, Batch], Float[Array, ""]],
     section: Section,
     start: Float[Array, " m"],
     optimizer_state: adam.AdamState,

@@ -51,6 +51,7 @@ OWN: dict[tuple[str, str], Values] = {
     ("HalfCheetah", "ppo"): {"final_learning_rate": 0.0, "initial_log_std": -1.0},
     # Large actions cost more than walking brings: 569 after 1,000,000 steps with log σ = 0.
     ("Ant", "ppo"): {"final_learning_rate": 0.0, "initial_log_std": -1.0},
+    ("Ant", "trpo"): {"max_kl": 0.04, "initial_log_std": -1.0},
     ("Walker2d", "ppo"): {"final_learning_rate": 0.0},
     ("Hopper", "ppo"): {"final_learning_rate": 0.0},
     ("CartPole", "npg"): {"steps": 150_000, "rollout_length": 128},

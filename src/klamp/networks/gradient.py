@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from klamp.networks import Model
 from klamp.networks.flat_model import Section
-from klamp.networks.per_device import gradient_per_device
+from klamp.networks.per_device import gradient_per_device, per_device
 from klamp.runtime.cpu_matmul import rows_first
 
 
@@ -25,6 +25,17 @@ def flat_gradient(
     See ``section_gradient``.
     """
     return section_gradient(lambda network: loss(network, *rest), model.unravel, theta, devices)
+
+
+def asked_network(section: Section, flat: Float[Array, " m"], devices: int = 1) -> Any:
+    """The network as the loss of ``section_gradient`` sees it: it answers by the same operations.
+
+    ``devices`` hold the rows that it is asked about, in equal parts.
+    """
+    parameters = section.parameters(flat)
+    if devices > 1:
+        return per_device(section, parameters, devices)
+    return section.network(parameters)
 
 
 def section_gradient(

@@ -62,6 +62,12 @@ class PerDevice:
         )
 
 
+def per_device(section: Section, parameters: PyTree, devices: int) -> PerDevice:
+    """Copies of the same parameters."""
+    copies = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (devices, *leaf.shape)), parameters)
+    return PerDevice(section, copies, parameters, devices)
+
+
 def gradient_per_device(
     loss: Callable[[Any], Float[Array, ""]],
     section: Section,
@@ -71,12 +77,12 @@ def gradient_per_device(
     """∇ of ``loss(network)`` in a section's own part of θ, by one sum over devices."""
     parameters = section.parameters(flat)
     leaves, structure = jax.tree.flatten(parameters)
-    copies = [jnp.broadcast_to(leaf, (devices, *leaf.shape)) for leaf in leaves]
+    same = per_device(section, leaves, devices)
 
     def of(copies: list[Array], common: list[Array]) -> Float[Array, ""]:
         each, all_rows = (jax.tree.unflatten(structure, part) for part in (copies, common))
         return loss(PerDevice(section, each, all_rows, devices))
 
-    own, common = once(jax.grad(of, argnums=(0, 1)))(copies, leaves)
+    own, common = once(jax.grad(of, argnums=(0, 1)))(same.copies, same.common)
     together = jnp.concatenate([leaf.reshape(devices, -1) for leaf in own], axis=1)
     return together.sum(0) + jnp.concatenate([leaf.ravel() for leaf in common])
