@@ -141,3 +141,14 @@ def test_one_that_hangs_and_one_that_cannot_begin_are_named(decoder) -> None:
 
     with pytest.raises(EnvironmentFault, match=r"row 5, reset\) raised OSError: no file 5"):
         play_text(decoder, game(Locked), range(S), np.arange(S), 0, KEY, Sampling())
+
+
+def test_an_episode_depends_on_its_row_and_its_place_alone(decoder) -> None:
+    """So a batch may be played in parts, by several processes."""
+    rules, half = game(GuessInText), S // 2
+    whole = play_text(decoder, rules, range(S), np.arange(S), 0, KEY, Sampling())
+    for rows in (np.arange(half), np.arange(half, S)):
+        part = play_text(decoder, rules, rows.tolist(), rows, 0, KEY, Sampling())
+        assert part.texts == [whole.texts[row] for row in rows]
+        assert part.info == [whole.info[row] for row in rows]
+        np.testing.assert_array_equal(part.completions.action, whole.completions.action[rows])
