@@ -12,13 +12,13 @@ import safetensors.numpy
 
 from klamp.cli.main import main
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-UPDATES, TOKENS = 4, 16 * 6
+UPDATES, TOKENS = 5, 32 * 6
 RUN = [
-    *("sort", "--algo", "ppo", "--max-kl", "0.01", "--prompts", "16", "--shards", "2"),
+    *("sort", "--algo", "ppo", "--max-kl", "0.01", "--prompts", "32", "--shards", "2"),
     *("--minibatch-size", "8", "--critic-minibatch-size", "8", "--critic-warmup", "1"),
-    *("--epochs", "2", "--supervised-steps", "20", "--quiet"),
+    *("--supervised-steps", "20", "--quiet"),
     *("--checkpoint-interval", str(TOKENS), "--keep-checkpoint-every", "1"),
 ]
 LIMITS = ["--join-timeout-s", "300", "--lost-after-s", "120"]
@@ -67,8 +67,10 @@ def test_after_each_update_two_processes_have_the_state_of_one(folders) -> None:
     for one, two in zip(states(folders["one"]), states(folders["two"]), strict=True):
         assert set(one) == set(two)
         for name, array in one.items():
-            scale = max(float(np.abs(array).max(initial=0)), 1e-8)
-            np.testing.assert_allclose(two[name], array, rtol=0, atol=1e-5 * scale, err_msg=name)
+            # Adam's moments are squares of gradients, whose rounding is that of a small difference.
+            close = 1e-4 if "algorithm" in name else 1e-5
+            scale = close * max(float(np.abs(array).max(initial=0)), 1e-8)
+            np.testing.assert_allclose(two[name], array, rtol=0, atol=scale, err_msg=name)
 
 
 def test_outcomes_counters_rewards_and_completions_are_equal(folders) -> None:
