@@ -1,6 +1,7 @@
 """The update over completions on several devices is that on one."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -176,7 +177,11 @@ def compare() -> None:
         assert float(jnp.max(jnp.abs(alone.theta - theta))) > 1e-3
         # The gradient of a minibatch is one vector, of the whole network or of the critic.
         size = theta.size - (model.critic_start if name == "trpo" else 0)
-        assert f"f64[{size}]{{0}} all-reduce(" in program.as_text(), name
+        text = program.as_text()
+        assert f"f64[{size}]{{0}} all-reduce(" in text, name
+        # No row moves; which of them stands in for those of weight 0 is a number of each device.
+        moves = r"= (\S+?)\{\S* (?:all-gather|all-to-all|collective-permute)\("
+        assert {shape[-3:] for shape in re.findall(moves, text)} <= {f"[{DEVICES}]"}, name
 
 
 if __name__ == "__main__":
