@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -197,9 +196,15 @@ def lent_programs() -> Iterator[Lender]:
             lender.keep(*what, programs)
         return programs
 
+    def updates(algorithm: Any, settings: Any, *devices: int) -> Any:
+        # What lies on devices of a mesh is neither lent nor borrowed.
+        if devices:
+            return make_alone(algorithm, settings, *devices)
+        return LanguageUpdate(lender, algorithm, settings)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(seeds_vmapped, "_compiled", together)
         patch.setattr(loop.Iteration, "compile", compile_or_borrow)
         patch.setattr(loop, "network_maker", maker)
-        patch.setattr(language, "make_learn", partial(LanguageUpdate, lender))
+        patch.setattr(language, "make_learn", updates)
         yield lender

@@ -5,6 +5,7 @@ import pytest
 import klamp
 from klamp.cli.joining import Joining, check_shards, run_together, several, with_shards
 from klamp.errors import ConfigError
+from klamp.lm.presets import configure
 from klamp.runtime.joined import ALONE
 
 
@@ -41,6 +42,13 @@ def test_shards_do_not_depend_on_the_number_of_processes_where_possible(
 ) -> None:
     whole = config(num_envs=num_envs, critic_minibatch_size=48)
     assert with_shards(whole, processes).settings.shards == shards
+
+
+def test_prompts_are_divided_as_environments_are() -> None:
+    whole = configure("sort", "ppo", {"prompts": 12})
+    assert with_shards(whole, 2, "prompts").settings.shards == 4
+    with pytest.raises(ConfigError, match=r"`prompts` of Settings is 12, .* 5 processes"):
+        with_shards(whole, 5, "prompts")
 
 
 def test_environments_that_cannot_be_divided_are_refused() -> None:

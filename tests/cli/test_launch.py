@@ -20,6 +20,7 @@ from klamp.errors import ConfigError
         ["--processes", "0", "--", "train", "CartPole-v1"],
         ["--processes", "two", "--", "train", "CartPole-v1"],
         ["--processes", "2", "--", "eval", "runs/x"],
+        ["--processes", "2", "--", "lm", "generate", "runs/x"],
         ["--processes", "2", "--"],
     ],
 )
@@ -49,6 +50,8 @@ def test_each_process_knows_its_number_and_its_lines_are_told_apart(monkeypatch,
     assert lines[1].endswith("--processes 2 --process 1")
     assert lines[0].split()[4] == lines[1].split()[4]
     assert sorted(err.splitlines()) == ["[0] oh", "[1] oh"]
+    assert launch(["--processes", "1", "--", "lm", "train", "sort"]) == 0
+    assert capfd.readouterr().out.startswith("[0] lm train sort --coordinator 127.0.0.1:")
 
 
 def test_the_code_is_of_the_first_that_failed(monkeypatch, tmp_path):

@@ -31,9 +31,23 @@ def test_each_preset_can_be_bounded_and_read_back(name: str) -> None:
             "must be 'reward' with TRPO and NPG",
         ),
         (lambda: Configuration.from_dict({"env": "CartPole-v1"}), "begins with `lm:`"),
+        (
+            lambda: configure("sort", "ppo", {"shards": 4, "minibatch_size": 6}),
+            "`minibatch_size` of PPO is 6, but must be a multiple of 4",
+        ),
+        (
+            lambda: configure("sort", "trpo", {"shards": 4, "critic_minibatch_size": 6}),
+            "`critic_minibatch_size` of Settings is 6, but must be a multiple of 4",
+        ),
     ],
 )
 def test_what_cannot_work_is_said(make, said: str) -> None:
     with pytest.raises(ConfigError) as raised:
         make()
     assert said in str(raised.value)
+
+
+def test_shards_bind_only_minibatches_that_there_are() -> None:
+    """Nor one that is larger than the batch, which is taken whole."""
+    groups = {"advantage": "group", "generations": 2, "critic_minibatch_size": 5, "prompts": 4}
+    assert configure("sort", "ppo", {**groups, "shards": 4}).settings.shards == 4

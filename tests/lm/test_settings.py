@@ -15,6 +15,10 @@ from klamp.lm.settings import GROUPS, Settings
         ({"temperature": 0}, "`temperature` of Settings is 0"),
         ({"aggregation": "mean"}, "must be one of 'token', 'sequence', 'constant'"),
         ({"steps": 0}, "`steps` of Settings is 0"),
+        (
+            {"prompts": 6, "shards": 4},
+            "`shards` of Settings is 4, but must be a divisor of prompts",
+        ),
     ],
 )
 def test_what_cannot_work_is_said(given: dict, said: str) -> None:

@@ -5,16 +5,20 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from joined_threads import in_each, joined_threads
 from lm.small_models import tiny_decoder
 
 from klamp.errors import ConfigError
+from klamp.lm import setup as module
 from klamp.lm.config import Configuration
+from klamp.lm.decoder import Decoder
 from klamp.lm.pretrained import Pretrained
 from klamp.lm.settings import Settings
-from klamp.lm.setup import configured, lengths, start
+from klamp.lm.setup import BASE, configured, lengths, start
 from klamp.lm.sources import Sources
 from klamp.lm.tasks.builtin import TASKS
 from klamp.lm.tokenizer import SymbolTokenizer
+from klamp.runtime.joined import Joined
 
 ROWS = [{"prompt": "ab"}, {"prompt": "cc"}]
 
@@ -54,3 +58,33 @@ def test_an_own_model_with_adapters(tmp_path: Path) -> None:
             tmp_path,
             sources,
         )
+
+
+def test_process_0_makes_the_model_that_all_processes_begin_with(tmp_path, monkeypatch) -> None:
+    """The others write nothing, and need no folder to read."""
+    made: list[str] = []
+
+    def warm_started(drawn: Decoder, *parts: object) -> Decoder:
+        made.append("here")
+        return jax.tree.map(lambda leaf: leaf + 1, drawn)
+
+    monkeypatch.setattr(module, "_warm_started", warm_started)
+    config = configured("sort", "ppo", {"prompts": 4, "shards": 2}, Sources())
+    (tmp_path / "0").mkdir()
+
+    def begun(each: Joined) -> np.ndarray:
+        run = start(config, tmp_path / str(each.index), Sources(), each)
+        run.agree(run.fresh_state())
+        return np.asarray(run.theta)
+
+    for times in (1, 2):
+        joined = joined_threads(2)
+        one, other = in_each(joined, begun)
+        np.testing.assert_array_equal(one, other)
+        assert [path.name for path in tmp_path.glob("*/*")] == [BASE]
+        for each in joined:
+            each.watch.leave()
+        # The second time it is read from the run's folder.
+        assert len(made) == 1, times
+    kept = start(config, tmp_path / "0", Sources()).theta
+    np.testing.assert_array_equal(kept, one)

@@ -50,7 +50,7 @@ def played(decoder):
 
 
 def test_text_and_token_ids_are_one_game(decoder, played) -> None:
-    got = play_text(decoder, game(GuessInText), range(S), 0, KEY, Sampling())
+    got = play_text(decoder, game(GuessInText), range(S), np.arange(S), 0, KEY, Sampling())
     jax.tree.map(np.testing.assert_array_equal, got.completions, played)
     assert got.prompts == ["?"] * S
     for row in range(S):
@@ -77,7 +77,7 @@ def test_observations_longer_than_others_and_none_at_all(decoder) -> None:
 
     limits = TurnLimits(4, (WORDS.index("3"),))
     rules = game(Talker, limits=limits, longest_prompt=3, longest_observation=8)
-    got = play_text(decoder, rules, range(3), 0, KEY, Sampling())
+    got = play_text(decoder, rules, range(3), np.arange(3), 0, KEY, Sampling())
     done = got.completions
     for row in range(3):
         texts = got.texts[row]
@@ -123,14 +123,14 @@ def fail(*_):
 )
 def test_what_an_environment_does_wrong_is_named(decoder, action, words) -> None:
     with pytest.raises(EnvironmentFault, match=words):
-        play_text(decoder, game(broken(action)), range(S), 0, KEY, Sampling())
+        play_text(decoder, game(broken(action)), range(S), np.arange(S), 0, KEY, Sampling())
 
 
 def test_one_that_hangs_and_one_that_cannot_begin_are_named(decoder) -> None:
     end = threading.Event()
     slow = game(broken(lambda *_: end.wait()), time_limit=0.1)
     with pytest.raises(EnvironmentFault, match=r"row 0, turn 1\) did not return within 0\.1 s"):
-        play_text(decoder, slow, range(S), 0, KEY, Sampling())
+        play_text(decoder, slow, range(S), np.arange(S), 0, KEY, Sampling())
     end.set()
 
     class Locked(GuessInText):
@@ -140,4 +140,15 @@ def test_one_that_hangs_and_one_that_cannot_begin_are_named(decoder) -> None:
             return super().reset(row, seed)
 
     with pytest.raises(EnvironmentFault, match=r"row 5, reset\) raised OSError: no file 5"):
-        play_text(decoder, game(Locked), range(S), 0, KEY, Sampling())
+        play_text(decoder, game(Locked), range(S), np.arange(S), 0, KEY, Sampling())
+
+
+def test_an_episode_depends_on_its_row_and_its_place_alone(decoder) -> None:
+    """So a batch may be played in parts, by several processes."""
+    rules, half = game(GuessInText), S // 2
+    whole = play_text(decoder, rules, range(S), np.arange(S), 0, KEY, Sampling())
+    for rows in (np.arange(half), np.arange(half, S)):
+        part = play_text(decoder, rules, rows.tolist(), rows, 0, KEY, Sampling())
+        assert part.texts == [whole.texts[row] for row in rows]
+        assert part.info == [whole.info[row] for row in rows]
+        np.testing.assert_array_equal(part.completions.action, whole.completions.action[rows])

@@ -12,7 +12,8 @@ from klamp.cli.words import on_the_command_line
 from klamp.errors import ConfigError, KlampError, Stopped
 
 USUAL_SHARDS = 4
-"""Shards of a run of several processes that is not told how many, where num_envs allows."""
+"""Shards of a run of several processes that is not told how many, where num_envs or prompts allow.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,18 @@ def several(given: Joining, seeds: int = 1) -> bool:
     return True
 
 
-def with_shards(config: Any, processes: int | None) -> Any:
+def with_shards(config: Any, processes: int | None, divided: str = "num_envs") -> Any:
     """The configuration with a number of shards, where none was given.
 
-    It does not depend on the number of processes where 1, 2 or 4 of them divide num_envs, so that
-    these make the same run.
+    ``divided`` is the setting whose number they divide. It does not depend on the number of
+    processes where 1, 2 or 4 of them divide that, so that these make the same run.
     """
-    num_envs = config.settings.num_envs
-    usual, count = gcd(num_envs, USUAL_SHARDS), processes or 1
+    whole = getattr(config.settings, divided)
+    usual, count = gcd(whole, USUAL_SHARDS), processes or 1
     shards = usual if usual % count == 0 else count
-    if num_envs % shards:
+    if whole % shards:
         raise ConfigError(
-            f"`num_envs` of Settings is {num_envs}, which cannot be divided among {count} "
+            f"`{divided}` of Settings is {whole}, which cannot be divided among {count} "
             f"processes. Give a multiple of {count}."
         )
     return replace(config, settings=replace(config.settings, shards=shards))

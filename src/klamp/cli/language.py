@@ -4,6 +4,7 @@ from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
+from klamp.cli.joining import Joining, run_together, several, with_shards
 from klamp.cli.options import given_fields, parse, refuse_missing, value_of
 from klamp.cli.training import ended, section, settings_of
 from klamp.cli.words import on_the_command_line
@@ -42,25 +43,61 @@ def train(words: list[str]) -> int:
         refuse_missing("lm train", "TASK|MODEL")
     from klamp.lm.setup import configured
     from klamp.lm.sources import Sources
-    from klamp.lm.training import train_config
     from klamp.runtime.signals import Signals, leave_saying
-    from klamp.training.callbacks import gather
 
     values = settings_of(given)
     options = {name: values[name] for name in given_fields(type(given), words) & set(values)}
     weights = given.reward_weights or None
     sources = Sources(given.data, given.reward, weights, given.environment)
     config = configured(given.task, given.algo, options, sources)
+    if several(given.joining) and "shards" not in options:
+        config = with_shards(config, given.joining.processes, "prompts")
     with Signals(leave_saying("nothing had been trained yet"), on_the_command_line) as signals:
-        result = train_config(
-            config,
-            sources,
-            out=given.out,
-            reporters=gather(given.log, quiet=given.quiet),
-            signals=signals,
-            device=given.device,
-        )
-    return ended(result)
+        return _train_one(config, sources, given, signals)
+
+
+def _train_one(config: Any, sources: Any, given: Any, signals: Any) -> int:
+    """One run, in this process or in several."""
+    from klamp.lm.training import train_config
+    from klamp.training.callbacks import gather
+
+    def lead(processes: Any) -> int:
+        how = {"out": given.out, "device": given.device, "signals": signals}
+        reporters = gather(given.log, quiet=given.quiet)
+        return ended(train_config(config, sources, reporters=reporters, processes=processes, **how))
+
+    def follow_it(processes: Any) -> None:
+        from klamp.lm.follow import follow
+
+        follow(config, sources, processes, signals=signals, device=given.device)
+
+    facts = config.to_dict() | {"device": given.device, "command": "lm train"}
+    return run_together(given.joining, config, facts, signals, lead, follow_it)
+
+
+def resume(given: Any, signals: Any) -> int:
+    """`klamp resume` of a language model's run; ``given`` are its options."""
+    from klamp.lm.sources import Sources
+    from klamp.lm.training import go_on, trusted
+    from klamp.runs.folder import run_of
+    from klamp.training.callbacks import gather
+
+    how = {"steps": given.steps, "device": given.device, "signals": signals}
+
+    def lead(processes: Any) -> int:
+        reporters = gather(given.log, quiet=given.quiet)
+        more = {"processes": processes, "trust": given.trust}
+        return ended(go_on(given.folder, reporters=reporters, **more, **how))
+
+    config = trusted(run_of(given.folder), Sources(), given.trust)
+
+    def follow_it(processes: Any) -> None:
+        from klamp.lm.follow import follow
+
+        follow(config, Sources(), processes, resumed=given.folder, **how)
+
+    facts = config.to_dict() | {"device": given.device, "command": f"resume to {given.steps}"}
+    return run_together(given.joining, config, facts, signals, lead, follow_it)
 
 
 def _train_options(words: list[str]) -> Any:
@@ -88,6 +125,7 @@ def _train_options(words: list[str]) -> Any:
             ("device", str, "auto"),
             ("log", tuple[str, ...], ()),
             ("quiet", bool, False),
+            ("joining", Joining, Joining()),
             *(section(heading, kind, defaults) for heading, kind in sections.items()),
         ],
         frozen=True,

@@ -13,7 +13,7 @@ from klamp.errors import ConfigError
 from klamp.runtime.processes import own_cores
 from klamp.runtime.signals import ASKED_BY
 
-LAUNCHED = ("train", "resume")
+LAUNCHED = ("train", "resume", "lm train")
 """The commands that several processes can run together."""
 
 
@@ -69,16 +69,17 @@ def _divided(words: list[str]) -> tuple[int, list[str]]:
         raise ConfigError(
             f"`--processes` of `klamp launch` is `{own[1]}`, but must be an integer from 1 to 1024."
         )
-    if not command or command[0] not in LAUNCHED:
+    named = " ".join(command[: 2 if command[:1] == ["lm"] else 1])
+    if named not in LAUNCHED:
         raise ConfigError(
-            f"`klamp launch` was given the command `{' '.join(command[:1])}`. Expected one of "
+            f"`klamp launch` was given the command `{named}`. Expected one of "
             f"{', '.join(LAUNCHED)}, such as `klamp launch --processes 2 -- train CartPole-v1`."
         )
     return int(own[1]), command
 
 
 HELP = """\
-usage: klamp launch --processes P -- train ENV … | resume DIR …
+usage: klamp launch --processes P -- train ENV … | lm train TASK|MODEL … | resume DIR …
 
 Starts P processes on this machine that train one run together, over a free port of 127.0.0.1, each
 on cores of its own where there are P. Each line of theirs begins with the number of its process.

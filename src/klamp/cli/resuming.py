@@ -4,11 +4,10 @@ from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
-from klamp.cli.joining import Joining, run_together, several
+from klamp.cli.joining import Joining, run_together
 from klamp.cli.options import parse
 from klamp.cli.training import again, ended, ended_together
 from klamp.cli.words import on_the_command_line
-from klamp.errors import ConfigError
 
 
 def resume(words: list[str]) -> int:
@@ -36,30 +35,10 @@ def resume(words: list[str]) -> int:
             )
             return ended_together(folders)
         if of_language(given.folder):
-            from klamp.lm.training import go_on
-            from klamp.training.callbacks import gather
+            from klamp.cli.language import resume as resume_language
 
-            _refuse_several(given)
-            reporters = gather(given.log, quiet=given.quiet)
-            done = go_on(
-                given.folder,
-                steps=given.steps,
-                reporters=reporters,
-                signals=signals,
-                device=given.device,
-                trust=given.trust,
-            )
-            return ended(done)
+            return resume_language(given, signals)
         return _resume_one(given, signals)
-
-
-def _refuse_several(given: Any) -> None:
-    """Raise ``ConfigError`` where several processes are asked for."""
-    if several(given.joining):
-        raise ConfigError(
-            f"{given.folder} is the run of a language model, which one process trains. Leave "
-            "`--coordinator` and `--distributed` out."
-        )
 
 
 def _resume_one(given: Any, signals: Any) -> int:

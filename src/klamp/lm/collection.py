@@ -14,12 +14,11 @@ from klamp.lm.environment import play
 from klamp.lm.generation import Sampling
 from klamp.lm.sequences import Completions
 from klamp.lm.settings import Settings
+from klamp.lm.shares import SHOWN, Part, played_by_all
 from klamp.lm.tasks.task import Task
 from klamp.runs.metrics_log import Metrics
+from klamp.runtime.joined import ALONE, Processes
 from klamp.runtime.seeding import Purpose, key
-
-SHOWN = 8
-"""Completions of each update that are kept as text, at most."""
 
 
 class Played(NamedTuple):
@@ -80,8 +79,9 @@ class TaskCollector:
     the update, and its place in the batch.
     """
 
-    def __init__(self, task: Task, settings: Settings) -> None:
-        self._task, self._settings = task, settings
+    def __init__(self, task: Task, settings: Settings, processes: Processes = ALONE) -> None:
+        """``processes`` share the rows of each update."""
+        self._task, self._settings, self._processes = task, settings, processes
 
     @property
     def exact(self) -> bool:
@@ -98,7 +98,13 @@ class TaskCollector:
             prompts = np.repeat(first + np.arange(settings.prompts), settings.generations)
             noise = jax.random.fold_in(key(settings.seed, Purpose.ACT, update), number)
             data = key(settings.seed, Purpose.EPISODE)
-            return self._play(decoder, data, prompts, noise, sampling)
+
+            def play(rows: np.ndarray) -> Part:
+                found = self._play(decoder, data, prompts[rows], noise, rows, sampling)
+                return Part(found, {}, [])
+
+            shares = (settings.completions, settings.shards, self._processes)
+            return played_by_all(play, *shares).completions
 
         completions, sampled = with_spread(draw, settings)
         return self._played(completions, sampled)
@@ -107,7 +113,8 @@ class TaskCollector:
         """Answers to ``count`` prompts that are drawn for evaluation."""
         sampling = Sampling(self._settings.temperature, greedy=deterministic)
         data, noise = key(seed, Purpose.EVALUATE), key(seed, Purpose.ACT_EVALUATED)
-        found = self._play(decoder, data, np.arange(count), noise, sampling)
+        prompts = np.arange(count)
+        found = self._play(decoder, data, prompts, noise, prompts, sampling)
         return self._played(found, sampled_tokens(found))
 
     def _play(
@@ -116,12 +123,13 @@ class TaskCollector:
         data: PRNGKeyArray,
         prompts: np.ndarray,
         noise: PRNGKeyArray,
+        rows: np.ndarray,
         sampling: Sampling,
     ) -> Completions:
+        """Episodes of prompts, which are so many rows of their batch."""
         # From NumPy, for which no program is compiled.
-        rows = jax.device_put(np.arange(len(prompts), dtype=np.int32))
-        numbers = jax.device_put(prompts.astype(np.int32))
-        return play(decoder, self._task.environment, data, numbers, noise, rows, sampling)
+        places, numbers = (jax.device_put(part.astype(np.int32)) for part in (rows, prompts))
+        return play(decoder, self._task.environment, data, numbers, noise, places, sampling)
 
     def _played(self, completions: Completions, sampled: int) -> Played:
         returns, lengths = scores(completions)

@@ -45,6 +45,19 @@ class Configuration:
         require(
             not natural or settings.reference_kl == "reward", settings, "reference_kl", expected
         )
+        self._check_shards()
+
+    def _check_shards(self) -> None:
+        """Minibatches are equal shares of all shards."""
+        settings, parts = self.settings, list[tuple[Any, str]]()
+        if hasattr(self.algorithm, "minibatch_size"):
+            parts.append((self.algorithm, "minibatch_size"))
+        if settings.critic:
+            parts.append((settings, "critic_minibatch_size"))
+        for part, name in parts:
+            size = min(getattr(part, name), settings.completions)
+            equal = f"a multiple of {settings.shards}, for equal shares of as many shards"
+            require(size % settings.shards == 0, part, name, equal)
 
     @property
     def env(self) -> str:

@@ -1,5 +1,6 @@
 """One iteration of a language-model run: collect → learn → count; and the state between two."""
 
+import hashlib
 import time
 import warnings
 from collections.abc import Callable
@@ -7,26 +8,36 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from klamp.algorithms import implementation
 from klamp.collection.collector import never
 from klamp.collection.episodes import EpisodeStatistics, add_finished, no_episodes
-from klamp.errors import KlampWarning
+from klamp.errors import ConfigError, KlampWarning
 from klamp.lm.collection import Collector, Played
 from klamp.lm.config import Configuration
 from klamp.lm.decoder import Decoder
 from klamp.lm.learning import Learnt, make_learn
+from klamp.lm.placement import PlacedLearn
 from klamp.lm.policy import LanguagePolicy, Texts
 from klamp.lm.programs import Programs
 from klamp.networks import Model
 from klamp.reporting.anomalies.language import MISMATCH
 from klamp.runs.metrics_log import Metrics
+from klamp.runtime.joined import ALONE, Arrays, Processes
 from klamp.runtime.seeding import Purpose, key
 from klamp.training.metrics import report_metrics
+from klamp.training.placement import mesh_of
 from klamp.training.state import refusals
 from klamp.types import Episode
+
+COMPILE = "compile"
+"""The command that has the other processes make the first completions, and compile an update."""
+
+ADVANCE = "advance"
+"""The command that has them make an iteration."""
 
 
 class State(NamedTuple):
@@ -66,14 +77,16 @@ class Iteration:
         collector: Collector,
         texts: Texts,
         programs: Programs | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """``theta`` is what the run begins with, and its reference.
 
         ``programs`` are those of another run, which differs from this one in its numbers only.
+        ``processes`` share the run, and the collector's completions are of all of them.
         """
         self.config, self.theta, self.model, self.collector = config, theta, model, collector
-        self._texts = texts
-        self.programs = programs or Programs(make_learn(config.algorithm, config.settings))
+        self._texts, self._processes = texts, processes
+        self.programs = programs or Programs(_placed_learn(config, processes))
         self._played: tuple[int, Played] | None = None
         self.episodes: Callable[[], list[Episode]] = list
         """The completions of the last update as episodes, made when asked for."""
@@ -94,6 +107,7 @@ class Iteration:
     def compile(self, state: State) -> float:
         """Compile what an iteration calls; the seconds it took, the first completions included."""
         began = time.perf_counter()
+        self._processes.lead(COMPILE)
         self._program(state, self.collect(state))
         return time.perf_counter() - began
 
@@ -107,13 +121,36 @@ class Iteration:
 
     def advance(self, state: State, check: Callable[[], None] = never) -> tuple[State, Metrics]:
         """One iteration. ``check`` is called wherever it can be left, and may raise."""
+
+        def heard() -> Arrays:
+            check()
+            return {}
+
+        self._processes.lead(ADVANCE)
         # Collect.
         played = self.collect(state)
-        check()
+        # Of several processes, one that stopped here by itself would leave the others waiting.
+        self._processes.exchange(heard)
         # Learn.
         learnt: Learnt = self._program(state, played)(*self._arguments(state, played))
         # Count.
         return self._counted(state, played, learnt)
+
+    def agree(self, state: State) -> None:
+        """Raise ``ConfigError``, in each process, where they do not go on from the same numbers."""
+        if self._processes.count == 1:
+            return
+        digest = hashlib.sha256()
+        for leaf in jax.tree.leaves((self.model, self.theta, state)):
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        own = np.frombuffer(digest.digest(), np.uint8)
+        for other, part in enumerate(self._processes.exchange(lambda: {"digest": own})):
+            if not np.array_equal(part["digest"], own):
+                raise ConfigError(
+                    f"Process {other} of {self._processes.count} begins with other numbers than "
+                    f"process {self._processes.index}. All of them must read the same model and "
+                    "the same checkpoint, and have processors of one kind."
+                )
 
     def _arguments(self, state: State, played: Played) -> tuple[Any, ...]:
         """What ``learn`` takes, after the word that says what is learnt."""
@@ -171,6 +208,15 @@ class Iteration:
 
     def _decoder(self, state: State) -> Decoder:
         return _decoder_of(self.model, state.theta)
+
+
+def _placed_learn(config: Configuration, processes: Processes) -> Any:
+    """The update, on all devices that hold shards of the batch."""
+    algorithm, settings = config.algorithm, config.settings
+    mesh = mesh_of(settings.shards, processes.count) if settings.shards > 1 else None
+    if mesh is None:
+        return make_learn(algorithm, settings)
+    return PlacedLearn(make_learn(algorithm, settings, mesh.size), mesh, processes)
 
 
 @eqx.filter_jit  # leaf by leaf, each shape would be a program to compile

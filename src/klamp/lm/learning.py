@@ -163,10 +163,11 @@ def idle_groups(completions: Completions, settings: Settings) -> Float[Array, ""
     return jnp.mean(without_spread(score, settings.generations).astype(jnp.float32))
 
 
-def make_learn(algorithm: AlgorithmConfig, settings: Settings) -> Any:
+def make_learn(algorithm: AlgorithmConfig, settings: Settings, devices: int = 1) -> Any:
     """The jitted iteration: (what, model, θ, state, reference θ, completions, β, key, progress).
 
-    The model is an argument: what is frozen of it is no constant of the program.
+    The model is an argument: what is frozen of it is no constant of the program. ``devices`` will
+    hold the completions, each the same number.
     """
 
     def run(
@@ -180,7 +181,7 @@ def make_learn(algorithm: AlgorithmConfig, settings: Settings) -> Any:
         key: PRNGKeyArray,
         progress: Array,
     ) -> Learnt:
-        context = Context(settings, model, key, progress)
+        context = Context(settings, model, key, progress, devices)
         parts = (theta, state, reference, completions, coefficient)
         return learn(algorithm, context, *parts, what)
 

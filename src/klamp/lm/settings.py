@@ -34,6 +34,10 @@ class GenerationSettings:
     """Prompts in each batch."""
     generations: Count = 1
     """Completions of each prompt; group advantages compare these, and need at least two."""
+    shards: Count = 1
+    """Equal groups of the prompts, sampled one by one, each with an equal share of each minibatch.
+    A run is the same on one process and on any number that divides this (`klamp launch`), which
+    divides prompts."""
     max_prompt_tokens: Count = 512
     """Tokens that a prompt may have. A longer one is refused, never cut."""
     max_new_tokens: Count = 64
@@ -47,6 +51,8 @@ class GenerationSettings:
     def __post_init__(self) -> None:
         """Check every field."""
         check_fields(self, GenerationSettings)
+        whole = f"a divisor of prompts, which is {self.prompts}"
+        require(self.prompts % self.shards == 0, self, "shards", whole)
 
 
 @dataclass(frozen=True)
@@ -168,11 +174,6 @@ class Settings(
     @property
     def sequence(self) -> int:
         """Rows of a batch that belong together: a row is a sequence already."""
-        return 1
-
-    @property
-    def shards(self) -> int:
-        """Parts of a batch that minibatches take equal shares of."""
         return 1
 
     @property

@@ -34,6 +34,7 @@ from klamp.lm.text_collection import TextCollector
 from klamp.lm.text_game import TextGame
 from klamp.runtime.compile_cache import compile_cheaply
 from klamp.runtime.device import in_float32
+from klamp.runtime.joined import ALONE, Arrays, Processes
 from klamp.runtime.seeding import Purpose, key
 
 BASE = "base"
@@ -73,21 +74,27 @@ def configured(
     return config
 
 
-def start(config: Configuration, folder: Path, sources: Sources) -> Iteration:
+def start(
+    config: Configuration, folder: Path, sources: Sources, processes: Processes = ALONE
+) -> Iteration:
     """The parts of a run, as they are at its start; its reference is the model it begins with.
 
-    The supervised start of a built-in task is made once, and kept in the run's folder.
+    The supervised start of a built-in task is made once, and kept in the run's folder, which is
+    used by process 0 alone.
     """
     settings = config.settings
     if config.task in TASKS:
         task = TASKS[config.task]
         check_memory(config, task.decoder, *lengths(task))
+        if processes.count > 1:
+            return _of_task(config, task, _told(config, task, folder, processes), None, processes)
         kept = _kept(folder)
         return _begun(config, task, folder) if kept is None else _of_task(config, task, kept)
     # What is trained is trained in float32; a base that is frozen stays as it is.
     model = load_pretrained(config.task, None if settings.adapter_rank else "float32")
-    collector = own_collector(config, model, sources)
-    return _iteration(config, model.decoder, collector, own_texts(model, collector, settings))
+    collector = replace(own_collector(config, model, sources), processes=processes)
+    texts = own_texts(model, collector, settings)
+    return _iteration(config, model.decoder, collector, texts, None, processes)
 
 
 def _iteration(
@@ -96,6 +103,7 @@ def _iteration(
     collector: Collector,
     texts: Texts,
     like: Iteration | None = None,
+    processes: Processes = ALONE,
 ) -> Iteration:
     """A run that begins with this decoder; by the programs of one whose decoder has its shapes."""
     settings = config.settings
@@ -112,18 +120,22 @@ def _iteration(
         key=key(settings.seed, Purpose.INITIALISE, 1),
     )
     if like is None:
-        return Iteration(config, theta, whole, collector, texts)
+        return Iteration(config, theta, whole, collector, texts, None, processes)
     # Programs know a model by its functions, which are made anew with each.
     whole = jax.tree.unflatten(jax.tree.structure(like.model), jax.tree.leaves(whole))
     return Iteration(config, theta, whole, collector, texts, like.programs)
 
 
 def _of_task(
-    config: Configuration, task: Task, decoder: Decoder, like: Iteration | None = None
+    config: Configuration,
+    task: Task,
+    decoder: Decoder,
+    like: Iteration | None = None,
+    processes: Processes = ALONE,
 ) -> Iteration:
     """A run of a built-in task that begins with this decoder."""
-    collector = TaskCollector(task, config.settings)
-    return _iteration(config, decoder, collector, texts_of(task), like)
+    collector = TaskCollector(task, config.settings, processes)
+    return _iteration(config, decoder, collector, texts_of(task), like, processes)
 
 
 def own_collector(config: Configuration, model: Pretrained, sources: Sources) -> TextCollector:
@@ -178,16 +190,45 @@ def _begun(config: Configuration, task: Task, folder: Path) -> Iteration:
     While the supervised start is compiled and made, so are the programs of the first updates: a
     model that knows nothing has the same shapes.
     """
-    settings = config.settings
-    drawn = compile_cheaply(random_decoder)(task.decoder, key(settings.seed, Purpose.INITIALISE))
+    drawn = _drawn(config, task)
     with ThreadPoolExecutor(1) as other:
         like = other.submit(_prepared, config, task, drawn)
-        decoder = _warm_started(drawn, task, settings)
-        unfinished = folder / f".{BASE}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        texts_of(task).save(decoder, unfinished)
-        unfinished.rename(folder / BASE)
+        decoder = _kept_from_now(_warm_started(drawn, task, config.settings), task, folder)
     return _of_task(config, task, decoder, like.result())
+
+
+def _told(config: Configuration, task: Task, folder: Path, processes: Processes) -> Decoder:
+    """The model that a run of several processes begins with: process 0 tells it the others."""
+    drawn = _drawn(config, task)
+    arrays, rest = eqx.partition(drawn, eqx.is_array)
+
+    def make() -> Arrays:
+        if processes.index:
+            return {}
+        decoder = _kept(folder) or _kept_from_now(
+            _warm_started(drawn, task, config.settings), task, folder
+        )
+        leaves = jax.tree.leaves(eqx.filter(decoder, eqx.is_array))
+        return {str(place): np.asarray(leaf) for place, leaf in enumerate(leaves)}
+
+    told = processes.exchange(make)[0]
+    leaves = [jnp.asarray(told[str(place)]) for place in range(len(told))]
+    return eqx.combine(jax.tree.unflatten(jax.tree.structure(arrays), leaves), rest)
+
+
+def _drawn(config: Configuration, task: Task) -> Decoder:
+    """The model of a task that knows nothing."""
+    first = key(config.settings.seed, Purpose.INITIALISE)
+    return compile_cheaply(random_decoder)(task.decoder, first)
+
+
+def _kept_from_now(decoder: Decoder, task: Task, folder: Path) -> Decoder:
+    """A model, which the run's folder then has, whole."""
+    unfinished = folder / f".{BASE}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    texts_of(task).save(decoder, unfinished)
+    unfinished.rename(folder / BASE)
+    return decoder
 
 
 @in_float32

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from klamp.errors import ConfigError
-from klamp.lm.collection import SHOWN, Played, scores, with_spread
+from klamp.lm.collection import Played, scores, with_spread
 from klamp.lm.dataset import Dataset, encoded_prompts
 from klamp.lm.decoder import Decoder
 from klamp.lm.generation import Sampling, TurnLimits, bucket, generate, padded
@@ -19,8 +19,10 @@ from klamp.lm.pretrained import Pretrained
 from klamp.lm.rewards import Prompt, Rewards
 from klamp.lm.sequences import Completions, completions_of
 from klamp.lm.settings import Settings
+from klamp.lm.shares import SHOWN, Part, played_by_all
 from klamp.lm.text_game import TextGame, play_text
 from klamp.lm.tokenizer import Tokenizer
+from klamp.runtime.joined import ALONE, Processes
 from klamp.runtime.seeding import Purpose, key
 
 
@@ -35,12 +37,14 @@ class TextCollector:
     game: TextGame | None
     """None where a completion is one turn."""
     settings: Settings
+    processes: Processes = ALONE
+    """They share the rows of each update."""
 
     exact = False
 
     def collect(self, decoder: Decoder, update: int) -> Played:
         """The completions of one update."""
-        settings, last = self.settings, list[Played]()
+        settings, draws = self.settings, list[Part]()
         sampling = Sampling(settings.temperature)
 
         def draw(number: int) -> Completions:
@@ -48,35 +52,45 @@ class TextCollector:
             drawn = self.dataset.drawn(settings.seed, first, settings.prompts)
             rows = np.repeat(drawn, settings.generations)
             noise = jax.random.fold_in(key(settings.seed, Purpose.ACT, update), number)
-            last.append(self._play(decoder, rows, settings.seed, noise, sampling))
-            return last[-1].completions
+
+            def play(places: np.ndarray) -> Part:
+                return self._play(decoder, rows[places], places, settings.seed, noise, sampling)
+
+            shares = (settings.completions, settings.shards, self.processes)
+            draws.append(played_by_all(play, *shares))
+            return draws[-1].completions
 
         completions, sampled = with_spread(draw, settings)
         returns, lengths = scores(completions)
-        return last[0]._replace(
-            completions=completions, sampled=sampled, returns=returns, lengths=lengths
-        )
+        first = draws[0]
+        return Played(completions, returns, lengths, sampled, first.by_name, None, first.samples)
 
     def evaluated(self, decoder: Decoder, count: int, *, seed: int, deterministic: bool) -> Played:
         """Answers to the first ``count`` rows; data with fewer begins anew."""
         rows = np.arange(count) % len(self.dataset)
         sampling = Sampling(self.settings.temperature, greedy=deterministic)
-        return self._play(decoder, rows, seed, key(seed, Purpose.ACT_EVALUATED), sampling)
+        noise = key(seed, Purpose.ACT_EVALUATED)
+        part = self._play(decoder, rows, np.arange(count), seed, noise, sampling)
+        returns, lengths = scores(part.completions)
+        found = (part.completions, returns, lengths, int(lengths.sum()))
+        return Played(*found, part.by_name, None, part.samples)
 
     def _play(
         self,
         decoder: Decoder,
         rows: np.ndarray,
+        places: np.ndarray,
         seed: int,
         noise: PRNGKeyArray,
         sampling: Sampling,
-    ) -> Played:
+    ) -> Part:
+        """Completions of rows of the data, which have these places in their batch."""
         if self.game is None:
             prompts: Sequence[Prompt] = self.dataset.prompts(rows.tolist())
-            completions = self._one_turn(decoder, rows, noise, sampling)
+            completions = self._one_turn(decoder, rows, places, noise, sampling)
             texts = [[self.decode(ids)] for ids in sampled_ids(completions)]
         else:
-            played = play_text(decoder, self.game, rows.tolist(), seed, noise, sampling)
+            played = play_text(decoder, self.game, rows.tolist(), places, seed, noise, sampling)
             prompts, texts, completions = played.prompts, played.texts, played.completions
         by_name: dict[str, Any] = {}
         if self.rewards is not None:
@@ -103,17 +117,22 @@ class TextCollector:
             }
             for row in range(min(SHOWN, len(rows)))
         ]
-        return Played(completions, returns, lengths, int(lengths.sum()), by_name, None, samples)
+        return Part(completions, by_name, samples)
 
     def _one_turn(
-        self, decoder: Decoder, rows: np.ndarray, noise: PRNGKeyArray, sampling: Sampling
+        self,
+        decoder: Decoder,
+        rows: np.ndarray,
+        places: np.ndarray,
+        noise: PRNGKeyArray,
+        sampling: Sampling,
     ) -> Completions:
         ids = [self._ids[row] for row in rows]
         longest = max(map(len, ids))
         tokens, valid = padded(ids, bucket(longest, self.settings.max_prompt_tokens))
         limits = TurnLimits(self.settings.max_new_tokens, self.model.end_tokens)
-        places = jnp.arange(len(rows))
-        record, cut = generate(decoder, tokens, valid, noise, places, limits, sampling)
+        at = jnp.asarray(places, jnp.int32)
+        record, cut = generate(decoder, tokens, valid, noise, at, limits, sampling)
         prompts = jnp.asarray(rows, jnp.int32)
         return completions_of(record, ~cut, cut, prompts, limits.new_tokens)
 

@@ -65,16 +65,18 @@ def play_text(
     decoder: Decoder,
     game: TextGame,
     prompts: Sequence[int],
+    places: np.ndarray,
     seed: int,
     key: PRNGKeyArray,
     sampling: Sampling,
 ) -> Played:
     """One episode of each row in ``prompts``, each with an environment of its own.
 
+    ``places`` are the numbers of these episodes in their batch, which decide their randomness.
     Raises ``EnvironmentFault`` with the row, the turn and the environment's own words where one
     raises, hangs, or answers with what is no ``Turn``.
     """
-    count, limits = len(prompts), game.limits
+    count, limits, own = len(prompts), game.limits, jnp.asarray(places, jnp.int32)
     environments = [game.make() for _ in prompts]
     seeds = [environment_seed(seed, Purpose.EPISODE, row, 0) for row in prompts]
     began = _called(game, [e.reset for e in environments], list(zip(prompts, seeds, strict=True)))
@@ -88,9 +90,7 @@ def play_text(
     info: list[Mapping[str, Any]] = [{} for _ in prompts]
     for turn in range(1, game.turns + 1):
         number = jnp.asarray(turn)
-        writing = _speak(
-            decoder, writing, going_on, number, key, jnp.arange(count), limits, sampling
-        )
+        writing = _speak(decoder, writing, going_on, number, key, own, limits, sampling)
         active: list[int] = np.flatnonzero(going_on).tolist()
         for row, text in zip(active, _written(game, writing.record, turn, active), strict=True):
             texts[row].append(text)

@@ -32,6 +32,7 @@ from klamp.runs.rewind import aside_of, begin_line
 from klamp.runs.trust import refuse_strange_code
 from klamp.runtime.compile_cache import keep_compiled
 from klamp.runtime.device import in_float32, use_device
+from klamp.runtime.joined import ALONE, Processes
 from klamp.runtime.provenance import differences, fingerprint
 from klamp.runtime.signals import Signals
 from klamp.runtime.streams import patient_stderr
@@ -110,15 +111,20 @@ def train_config(
     reporters: Reporters,
     signals: Signals | None = None,
     device: str = "auto",
+    processes: Processes = ALONE,
 ) -> Result:
-    """Train a complete configuration from the beginning."""
+    """Train a complete configuration from the beginning.
+
+    Where several ``processes`` share the run, this is called in process 0, and ``follow`` in the
+    others.
+    """
     folder = choose_folder(config, out)
     use_device(device)
     keep_compiled()
     with locked(folder):
         # Another process may have been faster.
         folder = choose_folder(config, folder)
-        return _run(config, sources, folder, reporters, signals or Signals(), None)
+        return _run(config, sources, folder, reporters, signals or Signals(), None, processes)
 
 
 def resume(
@@ -160,22 +166,23 @@ def go_on(
     device: str = "auto",
     sources: Sources | None = None,
     trust: bool = False,
+    processes: Processes = ALONE,
 ) -> Result:
     """``resume``, for a caller that says by itself what could not be saved."""
     use_device(device)
     keep_compiled()
     path = Path(folder)
     root = run_of(path)
-    config, sources = _trusted(root, sources or Sources(), trust), sources or Sources()
+    config, sources = trusted(root, sources or Sources(), trust), sources or Sources()
     warn_where_it_begins_again(root, stacklevel=5)
     with locked(root):
         at = None if nothing_trained(root) else latest_checkpoint(path)
         if steps is not None:
             config = with_steps(config, steps, 0 if at is None else verify(at).step)
-        return _run(config, sources, root, reporters, signals or Signals(), at)
+        return _run(config, sources, root, reporters, signals or Signals(), at, processes)
 
 
-def _trusted(root: Path, sources: Sources, trust: bool) -> Configuration:
+def trusted(root: Path, sources: Sources, trust: bool) -> Configuration:
     """A run's configuration; ``ConfigError`` where it names code that nobody vouches for."""
     data = config_data(root)
     refuse_strange_code(root, data, trust, sources.given())
@@ -189,12 +196,14 @@ def _run(
     reporters: Reporters,
     signals: Signals,
     at: Path | None,
+    processes: Processes,
 ) -> Result:
     """Train from a checkpoint, or from the beginning, to the end."""
     if at is None:
         write_config(folder, config)
-    run = start(config, folder, sources)
+    run = start(config, folder, sources, processes)
     state, origin = (run.fresh_state(), None) if at is None else _put_back(run, folder, at)
+    run.agree(state)
     reporters.add(CompletionsLog(folder, run, int(state.update)))
     evaluation = GreedyEvaluation(config, run.collector)
     running = RunRecorder(run, state, folder, reporters, evaluation, origin)
@@ -254,6 +263,6 @@ def _standing(
 ) -> tuple[Iteration, LanguagePolicy]:
     """A run, and its policy at a checkpoint."""
     root = run_of(Path(folder))
-    run = start(_trusted(root, sources, trust), root, sources)
+    run = start(trusted(root, sources, trust), root, sources)
     state, _ = restore(run.fresh_state(), chosen_checkpoint(Path(folder), checkpoint))
     return run, run.policy(state)
