@@ -145,7 +145,9 @@ PAGES = {
 }
 SLOW = {
     "README.md",
+    "callbacks.md",
     "coming-from-sb3.md",
+    "custom-networks.md",
     "jax-environments.md",
     "language-models.md",
     "your-own.md",

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from klamp.algorithms import implementation
 from klamp.collection.collector import never
 from klamp.collection.episodes import EpisodeStatistics, add_finished, no_episodes
+from klamp.collection.shards import ADVANCE
 from klamp.errors import ConfigError, KlampWarning
 from klamp.lm.collection import Collector, Played
 from klamp.lm.config import Configuration
@@ -35,9 +36,6 @@ from klamp.types import Episode
 
 COMPILE = "compile"
 """The command that has the other processes make the first completions, and compile an update."""
-
-ADVANCE = "advance"
-"""The command that has them make an iteration."""
 
 
 class State(NamedTuple):
