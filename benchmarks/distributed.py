@@ -1,15 +1,14 @@
 """Several processes beside one.
 
-    python benchmarks/distributed.py [--kills N] [--terms N] [--numbers] [--float64] [--speed]
-                                     [--learning]
+    python benchmarks/distributed.py [--kills N] [--terms N] [--numbers] [--float64] [--learning]
 
 Each algorithm with each kind of network on two environments, by 1, 2 and 4 processes over the
 loopback: θ after each of five updates, transitions, counters and episodes. With --kills, N launches
 of which a random process is killed by SIGKILL at a random moment, and resumed to their end; with
 --terms, N of which one is sent SIGTERM; with --numbers, a run that other numbers of processes go on
 with; with --float64, the rows in which 32 bits leave more than 1e-5, computed in 64 bits; with
---speed, two processes on two cores beside one on one; with --learning, ten seeds by one and by two.
-What is done is not done again (`results/distributed.jsonl`).
+--learning, ten seeds by one and by two. What is done is not done again
+(`results/distributed.jsonl`). How long updates take, `scaling.py` measures.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from typing import Any
 
 import distributed_exact
 import distributed_faults
-import distributed_speed
+import distributed_learning
 from harness import machine, provenance
 from launches import TABLE, add, lines_of, rows
 
@@ -188,7 +187,7 @@ def report() -> None:
         if two or four:
             lines.append(f"| {' | '.join([*key, *shown])} | {'yes' if equal else 'NO'} |")
     lines += distributed_exact.said()
-    lines += distributed_faults.said() + distributed_speed.said()
+    lines += distributed_faults.said() + distributed_learning.said()
     about = "; ".join(f"{key}: {value}" for key, value in (machine() | provenance()).items())
     lines += ["", about]
     TABLE.write_text("\n".join([*lines, ""]))
@@ -199,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--terms", type=int, default=0)
-    for name in ("report", "numbers", "float64", "speed", "learning"):
+    for name in ("report", "numbers", "float64", "learning"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument(
@@ -210,7 +209,7 @@ def main() -> None:
     if given.work:
         work(*given.work, given.top)
         return
-    others = ("report", "kills", "terms", "numbers", "float64", "speed", "learning")
+    others = ("report", "kills", "terms", "numbers", "float64", "learning")
     if not any(getattr(given, name) for name in others):
         run_matrix(given.processes, given.top)
         compare(given.top, [1, 2, 4])
@@ -220,10 +219,8 @@ def main() -> None:
         distributed_faults.other_numbers(given.top)
     if given.float64:
         distributed_exact.measure(loose())
-    if given.speed:
-        distributed_speed.speed(given.top)
     if given.learning:
-        distributed_speed.learning(given.top)
+        distributed_learning.learning(given.top)
     report()
 
 
