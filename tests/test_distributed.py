@@ -5,14 +5,13 @@ benchmarks/distributed.py measures.
 """
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from launching import launch_two
 
 from klamp.cli.main import main
 
@@ -29,16 +28,8 @@ LIMITS = ["--join-timeout-s", "120", "--lost-after-s", "60"]
 
 
 def launch(*words: str) -> subprocess.CompletedProcess[str]:
-    """`klamp launch --processes 2 -- …`, as a user types it."""
-    command = [sys.executable, "-m", "klamp", "launch", "--processes", "2", "--"]
-    return subprocess.run(
-        [*command, *words, *LIMITS],
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    """Two processes with the limits of these tests."""
+    return launch_two(*words, *LIMITS, timeout=300)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
 """Two processes train a language model as one does: the same completions, θ and folder."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from launching import launch_two
 
 from klamp.cli.main import main
 
@@ -25,16 +24,8 @@ LIMITS = ["--join-timeout-s", "300", "--lost-after-s", "120"]
 
 
 def launch(*words: str) -> subprocess.CompletedProcess[str]:
-    """`klamp launch --processes 2 -- …`, as a user types it."""
-    command = [sys.executable, "-m", "klamp", "launch", "--processes", "2", "--"]
-    return subprocess.run(
-        [*command, *words, *LIMITS],
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
+    """Two processes with the limits of these tests."""
+    return launch_two(*words, *LIMITS, timeout=900)
 
 
 @pytest.fixture(scope="module")

@@ -63,9 +63,13 @@ class PerDevice:
 
 
 def per_device(section: Section, parameters: PyTree, devices: int) -> PerDevice:
-    """Copies of the same parameters."""
-    copies = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (devices, *leaf.shape)), parameters)
-    return PerDevice(section, copies, parameters, devices)
+    """The network with the same parameters on each device."""
+    return PerDevice(section, _copies(parameters, devices), parameters, devices)
+
+
+def _copies(parameters: PyTree, devices: int) -> PyTree:
+    """[devices, …] of each of the parameters."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (devices, *leaf.shape)), parameters)
 
 
 def gradient_per_device(
@@ -77,12 +81,11 @@ def gradient_per_device(
     """∇ of ``loss(network)`` in a section's own part of θ, by one sum over devices."""
     parameters = section.parameters(flat)
     leaves, structure = jax.tree.flatten(parameters)
-    same = per_device(section, leaves, devices)
 
     def of(copies: list[Array], common: list[Array]) -> Float[Array, ""]:
         each, all_rows = (jax.tree.unflatten(structure, part) for part in (copies, common))
         return loss(PerDevice(section, each, all_rows, devices))
 
-    own, common = once(jax.grad(of, argnums=(0, 1)))(same.copies, same.common)
+    own, common = once(jax.grad(of, argnums=(0, 1)))(_copies(leaves, devices), leaves)
     together = jnp.concatenate([leaf.reshape(devices, -1) for leaf in own], axis=1)
     return together.sum(0) + jnp.concatenate([leaf.ravel() for leaf in common])
