@@ -6,6 +6,9 @@ BIN    := $(VENV)/bin
 # The shapes in the annotations of these folders are checked while the tests run.
 SHAPES := --jaxtyping-packages=klamp.mathematics,klamp.trust_region,klamp.networks,klamp.algorithms,klamp.collection,klamp.training.prepare,klamp.training.learning,beartype.beartype
 
+# Tests start many processes; each would compile the modules anew where they may not be kept.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: train test test-slow compiled check bench docs release setup setup-dev clean
 train: setup ## install, then train CartPole-v1 with PPO and say what it learned
 	$(BIN)/klamp train CartPole-v1 --out runs/CartPole-v1-$$(date +%Y%m%d-%H%M%S)

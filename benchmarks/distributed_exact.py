@@ -88,6 +88,8 @@ def chains(config: Any, updates: int, bits: int) -> dict[int, list[Any]]:
     from jax.sharding import Mesh
 
     from klamp.networks import flatten
+    from klamp.runtime.joined import ALONE
+    from klamp.training.iteration import ROLLOUT
     from klamp.training.learning import initial_state, make_learn
     from klamp.training.placement import AXIS, PlacedLearn
 
@@ -106,10 +108,11 @@ def chains(config: Any, updates: int, bits: int) -> dict[int, list[Any]]:
         assert start.dtype == real
         for count in COUNTS:
             learn: Any = make_learn(model, config.algorithm, config.settings, count)
+            theta, state = start, initial_state(config.algorithm, model, start)
             if count > 1:
                 mesh = Mesh(np.array(jax.devices()[:count]), (AXIS,))
-                learn = PlacedLearn(learn, mesh, config.settings.num_envs, lambda error: error)
-            theta, state = start, initial_state(config.algorithm, model, start)
+                placed = PlacedLearn(learn, mesh, ALONE, batch=ROLLOUT, axis=1)
+                learn = placed.lower(theta, state, *jax.tree.map(cast, given[0][2:])).compile()
             found[count] = [np.asarray(start)]
             for _, _, *rest in given:
                 theta, state, _ = learn(theta, state, *jax.tree.map(cast, rest))

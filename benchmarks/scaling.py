@@ -39,6 +39,7 @@ LINKS: dict[str, tuple[float, float] | None] = {
     "1 ms, 100 Mbit/s": (1e-3, 1e8),
 }
 BATCH = 2048
+"""The steps of an iteration, by the presets."""
 ALGORITHMS: dict[str, tuple[str, dict[str, int]]] = {
     "PPO": ("ppo", {}),
     "PPO, minibatches of 512": ("ppo", {"minibatch_size": 512}),
@@ -46,6 +47,12 @@ ALGORITHMS: dict[str, tuple[str, dict[str, int]]] = {
     "TRPO, critic's minibatches of 512": ("trpo", {"critic_minibatch_size": 512}),
 }
 """By their presets for HalfCheetah, or with one setting more."""
+MORE_STEPS = {"num_envs": 16, "rollout_length": 512}
+LARGE: dict[str, tuple[str, dict[str, int]]] = {
+    "PPO, minibatches of 2,048": ("ppo", MORE_STEPS | {"minibatch_size": 2048}),
+    "TRPO, critic's minibatches of 2,048": ("trpo", MORE_STEPS | {"critic_minibatch_size": 2048}),
+}
+"""With 8,192 steps per iteration."""
 WIDTHS = (64, 256)
 REPEATS = 5
 EPOCHS, CG_ITERATIONS, SEARCH = 10, 10, 2
@@ -143,11 +150,11 @@ def print_program(name: str, width: int) -> None:
     from klamp.config.presets import configure
     from klamp.training.iteration import start
 
-    algorithm, settings = ALGORITHMS[name]
+    algorithm, settings = (ALGORITHMS | LARGE)[name]
     more = {"hidden_sizes": (width, width), "shards": 2}
     training, state = start(configure("HalfCheetah-v5", algorithm, settings | more))
     training.compile(state)
-    print(training.learn.__self__._program.as_text())
+    print(training.learn.args[0].as_text())
 
 
 def collectives(text: str) -> Counter[str]:
@@ -194,15 +201,16 @@ def _size(shape: str) -> int:
 
 
 def updates(name: str, width: int, top: Path) -> dict[str, list[float]]:
-    """Seconds of an iteration (rollout of 2,048 steps and update), by turns of one and two.
+    """Seconds of an iteration (rollout and update), by turns of one and two.
 
     One process has one core. Of two, each steps its environments as one group (``shards``).
     """
-    algorithm, settings = ALGORITHMS[name]
+    algorithm, settings = (ALGORITHMS | LARGE)[name]
     words = ["HalfCheetah-v5", "--algo", algorithm, "--hidden-sizes", str(width), str(width)]
     for setting, value in settings.items():
         words += [f"--{setting.replace('_', '-')}", str(value)]
-    words += ["--quiet", "--steps", str(8 * BATCH)]
+    steps = settings.get("num_envs", 1) * settings.get("rollout_length", BATCH)
+    words += ["--quiet", "--steps", str(8 * steps)]
     found: dict[str, list[float]] = {"1": [], "2": []}
     mine = sorted(os.sched_getaffinity(0))
     for repeat in range(REPEATS + 1):
@@ -211,7 +219,7 @@ def updates(name: str, width: int, top: Path) -> dict[str, list[float]]:
             os.sched_setaffinity(0, set(mine[:count]))
             run(count, "train", *words, "--shards", str(count), "--out", str(out))
             os.sched_setaffinity(0, mine)
-            found[str(count)].append(BATCH / steps_per_second(out))
+            found[str(count)].append(steps / steps_per_second(out))
     return {count: seconds[1:] for count, seconds in found.items()}  # the first has compiled
 
 
@@ -227,14 +235,14 @@ def keep(found: dict[str, Any], part: str, key: str, measure: Callable[[], Any])
 def measure() -> dict[str, Any]:
     """All that is missing."""
     found: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
-    for name in ALGORITHMS:
+    for name in (*ALGORITHMS, *LARGE):
         for width in WIDTHS:
             keep(found, "counts", f"{name}|{width}", lambda n=name, w=width: counted(n, w))
     for how in LINKS:
         keep(found, "sums", f"2|{how}", lambda h=how: sums(2, h))
     keep(found, "sums", "4|loopback", lambda: sums(4, "loopback"))
     with tempfile.TemporaryDirectory() as folder:
-        for name in ALGORITHMS:
+        for name in (*ALGORITHMS, *LARGE):
             for width in WIDTHS:
                 parts = (name, width, Path(folder))
                 keep(found, "updates", f"{name}|{width}", lambda parts=parts: updates(*parts))

@@ -7,7 +7,7 @@ costs. Here panel, `csv`, `tensorboard` and the board take turns with nothing, i
 logs are passed over, the panel is not redrawn, and the board is stopped (SIGSTOP) while watching is
 off. The time of a turn is compared with the mean of those before and after it. Beside it stands the
 processor time that each part takes of the process that trains. Both are added to
-benchmarks/results/watching.md.
+benchmarks/results/watching_turns.md.
 """
 
 import argparse
@@ -114,10 +114,8 @@ def main() -> None:
         measured(algo, given.steps) for algo in ([given.algo] if given.algo else ["ppo", "trpo"])
     ]
     print(*rows, sep="\n")
-    page = RESULTS / "watching.md"
-    before = page.read_text().partition(HEAD)[0].rstrip() if page.exists() else ""
     lines = [
-        before, "", HEAD, "",
+        HEAD, "",
         f"Made by `python benchmarks/watching_turns.py --steps {given.steps}` at commit",
         f"{provenance().get('commit', '?')}: the speed of turns of {UPDATES} updates that are",
         "watched, over that of the turns before and after; and the processor time of each part in",
@@ -127,7 +125,7 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|",
         *rows, "",
     ]  # fmt: skip
-    write(page, "\n".join(lines))
+    write(RESULTS / "watching_turns.md", "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The processes that do not lead: they do what process 0 asks, and end when it does."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,12 +80,15 @@ def test_it_ends_as_process_0_does(monkeypatch, code: int) -> None:
 
 
 def test_a_run_that_was_stopped_before_its_first_update_begins_anew(monkeypatch, tmp_path) -> None:
-    asked: list[Path] = []
-    monkeypatch.setattr(module, "nothing_trained", lambda root: asked.append(root) or True)
-    monkeypatch.setattr(module, "run_of", lambda folder: folder)
-    monkeypatch.setattr(module, "start", lambda config, *parts: Run())
+    started: list[int] = []
+
+    def start(config: Any, *parts: Any) -> Run:
+        started.append(config.settings.steps)
+        return Run()
+
+    monkeypatch.setattr(module, "start", start)
     (joined,) = joined_threads(1)
     joined.command = lambda: END
     follow(CONFIG, Sources(), joined, signals=Signals(), resumed=tmp_path, steps=200)
-    assert asked == [tmp_path]
+    assert started == [200]
     joined.watch.leave()

@@ -1,11 +1,12 @@
 """What a user gives: objects or names, and what is recorded of them."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from klamp.errors import ConfigError
+from klamp.errors import ConfigError, EnvironmentFault
 from klamp.lm.presets import configure
 from klamp.lm.sources import Sources
 
@@ -38,6 +39,32 @@ def test_names_are_recorded_and_found_again(
     assert rewards.names == ["short", "length"]
     assert Sources().rewards() is None
     assert Sources().environment() is None
+
+
+@pytest.mark.parametrize("path", ["../elsewhere/own_rewards_b.py", "{}/elsewhere/own_rewards_b.py"])
+def test_a_file_outside_of_the_working_folder_is_known_by_its_path(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is executed once, and finds the modules beside it, which the name of no other hides."""
+    for folder in ("here", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own_rewards_b.py").write_text(
+            f"from own_length_b import length\nWHERE = {folder!r}\n"
+            f"def rewarded(completions, **columns):\n    return [length(WHERE)]\n"
+        )
+    (tmp_path / "elsewhere" / "own_length_b.py").write_text("length = len\n")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    given = Sources(reward=(f"{path.format(tmp_path)}:rewarded",))
+    assert given.recorded()["reward"] == (f"{tmp_path}/elsewhere/own_rewards_b.py:rewarded",)
+    first, second = given.rewards(), given.rewards()
+    assert first is not None
+    assert first.functions[0]([]) == [9]
+    assert first.functions == second.functions
+    inside = Sources(reward=(f"{tmp_path}/here/own_rewards_b.py:rewarded",))
+    assert inside.recorded()["reward"] == ("own_rewards_b:rewarded",)
+    with pytest.raises(EnvironmentFault, match=r"there is no file /nowhere/at_all\.py"):
+        Sources(reward=("/nowhere/at_all.py:f",)).rewards()
 
 
 def test_rows_are_needed() -> None:

@@ -1,12 +1,13 @@
 """Modules that a configuration names: found in the working folder, last; faults in one sentence."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from klamp.errors import ConfigError
-from klamp.runtime.importing import import_named, search_here_last
+from klamp.runtime.importing import import_named, search_last
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def test_a_module_of_the_working_folder_is_found_last(
     import_named("just_here", "The thing")
     assert sys.modules.pop("just_here").ANSWER == 42
     assert sys.path[-1] == str(elsewhere)
-    search_here_last()
+    search_last(os.curdir)
     assert sys.path.count(str(elsewhere)) == 1
 
 

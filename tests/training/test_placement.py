@@ -35,7 +35,9 @@ def compare() -> None:
 
     import klamp
     from klamp.networks import build_network, flatten
+    from klamp.runtime.joined import ALONE
     from klamp.runtime.seeding import Purpose, key_words
+    from klamp.training.iteration import ROLLOUT
     from klamp.training.learning import initial_state, make_learn
     from klamp.training.placement import PlacedLearn, mesh_of
     from klamp.types import Rollout
@@ -80,13 +82,12 @@ def compare() -> None:
         arguments = (theta, state, rollout, None, one, words, zero)
         alone, _, told = make_learn(model, algorithm, settings)(*arguments)
         learn = make_learn(model, algorithm, settings, mesh.size)
-        placed = PlacedLearn(learn, mesh, n, lambda error: error)
-        program = placed.lower(*arguments).compile()
-        both, _, said = program(*arguments)
+        lowered = PlacedLearn(learn, mesh, ALONE, batch=ROLLOUT, axis=1).lower(*arguments)
+        both, _, said = lowered.compile()(*arguments)
         np.testing.assert_allclose(both, alone, rtol=1e-5, atol=1e-6)
         assert int(said.outcome) == int(told.outcome)
         assert not np.array_equal(alone, theta)
-        text = placed._program.as_text()
+        text = lowered._lowered.compile().as_text()
         sums = len(re.findall(r" all-reduce(?:-start)?\(", text))
         assert sums, "the rows lie on one device"
         # Which row stands in for those of weight 0 is one number of each device (``scored``).

@@ -7,16 +7,14 @@ from klamp.lm.config import Configuration
 from klamp.lm.iteration import COMPILE, Iteration, State
 from klamp.lm.setup import start
 from klamp.lm.sources import Sources
-from klamp.runs.checkpoint import latest_checkpoint, verify
-from klamp.runs.folder import nothing_trained, run_of
 from klamp.runtime.compile_cache import keep_compiled
 from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.joined import Joined
 from klamp.runtime.signals import Signals, StopAsked
 from klamp.runtime.streams import patient_stderr
-from klamp.runtime.watch import Ended
+from klamp.runtime.watch import until_ended
 from klamp.training.checkpointing import restore
-from klamp.training.resume import with_steps
+from klamp.training.resume import gone_on_from
 
 
 @in_float32
@@ -39,19 +37,13 @@ def follow(
     """
     use_device(device)
     keep_compiled()
-    before = None if resumed is None or nothing_trained(run_of(resumed)) else resumed
-    at = None if before is None else latest_checkpoint(before)
-    if steps is not None:
-        config = with_steps(config, steps, 0 if at is None else verify(at).step)
-    try:
+    config, at = (config, None) if resumed is None else gone_on_from(config, resumed, steps)
+    with until_ended():
         run = start(config, Path(), sources, joined)
         state = run.fresh_state() if at is None else restore(run.fresh_state(), at)[0]
         run.agree(state)
         with signals:
             _obey(run, state, joined, signals)
-    except Ended as ended:
-        if ended.code:
-            raise
 
 
 def _obey(run: Iteration, state: State, joined: Joined, signals: Signals) -> None:

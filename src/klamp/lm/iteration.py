@@ -21,21 +21,27 @@ from klamp.lm.collection import Collector, Played
 from klamp.lm.config import Configuration
 from klamp.lm.decoder import Decoder
 from klamp.lm.learning import Learnt, make_learn
-from klamp.lm.placement import PlacedLearn
 from klamp.lm.policy import LanguagePolicy, Texts
 from klamp.lm.programs import Programs
+from klamp.lm.shares import own_rows
 from klamp.networks import Model
 from klamp.reporting.anomalies.language import MISMATCH
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.joined import ALONE, Arrays, Processes
 from klamp.runtime.seeding import Purpose, key
 from klamp.training.metrics import report_metrics
-from klamp.training.placement import mesh_of
+from klamp.training.placement import PlacedLearn, mesh_of
 from klamp.training.state import refusals
 from klamp.types import Episode
 
 COMPILE = "compile"
 """The command that has the other processes make the first completions, and compile an update."""
+
+FROZEN = (0, 3)
+"""The places, behind what is learnt, of the model and of the reference θ: always the same ones."""
+
+COMPLETIONS = 4
+"""The place of the completions."""
 
 
 class State(NamedTuple):
@@ -158,7 +164,7 @@ class Iteration:
             state.theta,
             state.algorithm,
             self.theta,
-            played.completions,
+            own_rows(played.completions, self._processes),
             np.asarray(state.reference_coefficient, np.float32),
             key(settings.seed, Purpose.SHUFFLE, int(state.update)),
             np.asarray(settings.progress(int(state.step)), np.float32),
@@ -214,7 +220,8 @@ def _placed_learn(config: Configuration, processes: Processes) -> Any:
     mesh = mesh_of(settings.shards, processes.count) if settings.shards > 1 else None
     if mesh is None:
         return make_learn(algorithm, settings)
-    return PlacedLearn(make_learn(algorithm, settings, mesh.size), mesh, processes)
+    learn = make_learn(algorithm, settings, mesh.size)
+    return PlacedLearn(learn, mesh, processes, batch=COMPLETIONS, axis=0, constant=FROZEN, static=1)
 
 
 @eqx.filter_jit  # leaf by leaf, each shape would be a program to compile

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -53,6 +54,15 @@ def played_by_all(
     for part in processes.exchange(make):
         told |= part
     return joined([part_of(under(f"{shard}.", told)) for shard in range(shards)])
+
+
+def own_rows(completions: Completions, processes: Processes) -> Completions:
+    """Of the completions that all processes know, those that this one holds in the update."""
+    if processes.count == 1:
+        return completions
+    rows = len(completions.reward) // processes.count
+    own = slice(processes.index * rows, (processes.index + 1) * rows)
+    return jax.tree.map(lambda leaf: leaf[own], completions)
 
 
 def arrays_of(part: Part) -> Arrays:

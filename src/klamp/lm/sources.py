@@ -1,5 +1,6 @@
 """What a user gives a run of a model of their own: rows, rewards, an environment."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,14 @@ def _name(code: Any) -> str:
 
 
 def _here(name: str) -> str:
-    """`rewards.py:correct` is the module `rewards` of the working folder."""
-    module, colon, inside = name.partition(":")
-    return module.removesuffix(".py").replace("/", ".") + colon + inside
+    """`rewards.py:correct` is the module `rewards` of the working folder.
+
+    A file elsewhere keeps its whole path.
+    """
+    file, colon, inside = name.partition(":")
+    if not file.endswith(".py"):
+        return name.replace("/", ".")
+    near = os.path.relpath(file)
+    if near.startswith(os.pardir):
+        return os.path.abspath(file) + colon + inside
+    return near.removesuffix(".py").replace(os.sep, ".") + colon + inside

@@ -17,13 +17,12 @@ from klamp.lm.policy import LanguagePolicy
 from klamp.lm.rewards import RewardFunction
 from klamp.lm.setup import configured, start
 from klamp.lm.sources import Rows, Sources
-from klamp.runs.checkpoint import latest_checkpoint, verify
+from klamp.runs.checkpoint import verify
 from klamp.runs.checkpoint_choice import Choice, chosen_checkpoint
 from klamp.runs.folder import (
     choose_folder,
     config_data,
     locked,
-    nothing_trained,
     run_of,
     write_config,
 )
@@ -41,9 +40,9 @@ from klamp.training.checkpointing import facts_of, restore
 from klamp.training.recorder import Origin, RunRecorder
 from klamp.training.result import Result as Recorded
 from klamp.training.resume import (
+    gone_on_from,
     warn_where_inexact,
     warn_where_it_begins_again,
-    with_steps,
 )
 from klamp.training.train import run_to_end, told
 
@@ -176,9 +175,7 @@ def go_on(
     config, sources = trusted(root, sources or Sources(), trust), sources or Sources()
     warn_where_it_begins_again(root, stacklevel=5)
     with locked(root):
-        at = None if nothing_trained(root) else latest_checkpoint(path)
-        if steps is not None:
-            config = with_steps(config, steps, 0 if at is None else verify(at).step)
+        config, at = gone_on_from(config, path, steps)
         return _run(config, sources, root, reporters, signals or Signals(), at, processes)
 
 

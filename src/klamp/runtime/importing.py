@@ -4,15 +4,36 @@ import contextlib
 import os
 import sys
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any
 
 from klamp.errors import ConfigError, shown
 
 
 def import_here(module: str) -> Any:
-    """Import a module, which may lie in the working folder, as `python -m klamp` finds it there."""
-    search_here_last()
-    return import_module(module)
+    """Import a module, which may lie in the working folder, as `python -m klamp` finds it there.
+
+    ``module`` may also be the path of a file that ends in `.py`.
+    """
+    search_last(os.curdir)
+    return _import_file(module) if module.endswith(".py") else import_module(module)
+
+
+def _import_file(path: str) -> Any:
+    """The module of a file, which is executed once; ``ImportError`` where there is none."""
+    if path in sys.modules:
+        return sys.modules[path]
+    spec = spec_from_file_location(path, path)
+    if spec is None or spec.loader is None or not os.path.isfile(path):
+        raise ImportError(f"there is no file {path}")
+    search_last(os.path.dirname(path))
+    module = sys.modules[path] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path]
+        raise
+    return module
 
 
 def import_named(module: str, what: str) -> None:
@@ -27,12 +48,12 @@ def import_named(module: str, what: str) -> None:
         ) from error
 
 
-def search_here_last() -> None:
-    """Search the working folder for modules, too, as `python -m klamp` does.
+def search_last(folder: str) -> None:
+    """Search a folder for modules, too, as `python -m klamp` does with the working folder.
 
     It comes last, so that a file there replaces no other module; not where Python was told not to.
     """
     with contextlib.suppress(OSError):
-        here = os.getcwd()
+        here = os.path.abspath(folder)
         if not (sys.flags.safe_path or here in sys.path or "" in sys.path):
             sys.path.append(here)

@@ -55,8 +55,9 @@ def find_code(name: str, what: str) -> Any:
 
 def raised_on_import(module: str, what: str, error: BaseException) -> EnvironmentFault:
     """The fault of a module that raises while it is imported."""
+    shows = module if module.endswith(".py") else f"-c 'import {module}'"
     return EnvironmentFault(
         f"The module `{module}` of the {what} raised {type(error).__name__} while "
-        f"it was imported: {one_line(error)} Mend the module; `python -c 'import {module}'` "
+        f"it was imported: {one_line(error)} Mend the module; `python {shows}` "
         "shows where it happens."
     )

@@ -9,7 +9,8 @@ asleep, nobody is taken for lost.
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from klamp.errors import KlampError, ProcessLost
@@ -41,6 +42,16 @@ class Ended(KlampError):
     def __init__(self, member: Member, code: int, text: str) -> None:
         super().__init__(f"{member} has ended the run: {text}")
         self.code = code
+
+
+@contextmanager
+def until_ended() -> Generator[None]:
+    """What ends without an error where another process has come to its end with exit code 0."""
+    try:
+        yield
+    except Ended as ended:
+        if ended.code:
+            raise
 
 
 class Watch:
@@ -146,8 +157,9 @@ class Watch:
     def _hear(self) -> None:
         for name, text in self._client.key_value_dir_get(FOLDER):
             index = int(name.rpartition("/")[2])
-            if index in self._heard and json.loads(text) != self._heard[index][0]:
-                self._heard[index] = (json.loads(text), self._now_s)
+            word = json.loads(text)
+            if index in self._heard and word != self._heard[index][0]:
+                self._heard[index] = (word, self._now_s)
         stops = [word.get("stop", 0) for word, _ in self._heard.values()]
         if any(stops):
             self.on_stop(max(stops))

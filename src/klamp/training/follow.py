@@ -5,15 +5,14 @@ from pathlib import Path
 from klamp.collection.shards import END, POSITION, ShardedPosition
 from klamp.config.run import RunConfig
 from klamp.envs.source import EnvironmentSource, source_of
-from klamp.runs.checkpoint import latest_checkpoint, verify
-from klamp.runs.folder import nothing_trained, run_of
+from klamp.runs.folder import run_of
 from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.joined import Joined
 from klamp.runtime.signals import Signals, StopAsked
 from klamp.runtime.streams import patient_stderr
-from klamp.runtime.watch import Ended
+from klamp.runtime.watch import until_ended
 from klamp.training.iteration import Iteration, start
-from klamp.training.resume import put_back, with_steps
+from klamp.training.resume import gone_on_from, put_back
 from klamp.training.start_from import started
 from klamp.training.state import TrainState
 
@@ -38,22 +37,14 @@ def follow(
     """
     use_device(device)
     source = environment or source_of(config)
-    before = None if resumed is None or nothing_trained(run_of(resumed)) else resumed
-    if steps is not None:
-        done = 0 if before is None else verify(latest_checkpoint(before)).step
-        config = with_steps(config, steps, done)
+    config, at = (config, None) if resumed is None else gone_on_from(config, resumed, steps)
     run, state = start(config, environment=source, processes=joined)
     try:
-        if before is None:
-            state = started(run, state)
-        else:
-            state = put_back(run, state, run_of(before), latest_checkpoint(before))
-        run.compile(state)
-        with signals:
-            _obey(run, state, joined, signals)
-    except Ended as ended:
-        if ended.code:
-            raise
+        with until_ended():
+            state = started(run, state) if at is None else put_back(run, state, run_of(at), at)
+            run.compile(state)
+            with signals:
+                _obey(run, state, joined, signals)
     finally:
         run.close()
 

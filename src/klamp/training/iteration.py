@@ -49,6 +49,9 @@ from klamp.types import Episode
 Learnt = tuple[Any, Any, Any]
 """θ, the algorithm's state, and the report: what an update returns."""
 
+ROLLOUT = 2
+"""The place of the rollout among the arguments of the update."""
+
 
 class Iteration:
     """The parts of a run that do not change, and what they do to its state."""
@@ -93,7 +96,7 @@ class Iteration:
         if mesh is None:
             return make_learn(model, self.config.algorithm, settings)
         learn = make_learn(model, self.config.algorithm, settings, mesh.size)
-        return PlacedLearn(learn, mesh, settings.num_envs, self._processes.explained)
+        return PlacedLearn(learn, mesh, self._processes, batch=ROLLOUT, axis=1)
 
     def _collector(
         self,

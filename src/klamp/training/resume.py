@@ -133,10 +133,7 @@ def resume_one(
     """
     root = run_of(path)
     with locked(root):
-        at = None if nothing_trained(root) else latest_checkpoint(path)
-        done = 0 if at is None else verify(at).step
-        if steps is not None:
-            config = with_steps(config, steps, done)
+        config, _ = gone_on_from(config, path, steps)
         run, fresh = start(config, network, compiled_by, environment, processes)
         try:
             state, origin = begin_or_go_on(run, fresh, path)
@@ -165,6 +162,17 @@ def begin_or_go_on(
     return state, Origin(facts.step, facts.spent, begin)
 
 
+def gone_on_from(config: Described, path: Path, steps: int | None) -> tuple[Described, Path | None]:
+    """A run's configuration, with its new number of steps, and the checkpoint that it goes on from.
+
+    ``path`` is the run's folder or that of a checkpoint. There is none where nothing was trained.
+    """
+    at = None if nothing_trained(run_of(path)) else latest_checkpoint(path)
+    if steps is not None:
+        config = with_steps(config, steps, 0 if at is None else verify(at).step)
+    return config, at
+
+
 def with_steps(config: Described, steps: int, done: int) -> Described:
     """A run's configuration with another number of steps, of which ``done`` are made.
 
@@ -191,7 +199,7 @@ def with_steps(config: Described, steps: int, done: int) -> Described:
             f"The run gets {steps:,} steps, but its schedule ({ending}) keeps to the {horizon:,} "
             "steps that it was begun with, and what comes after them has the final values.",
             KlampWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     return changed
 

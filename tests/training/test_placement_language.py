@@ -15,13 +15,13 @@ import pytest
 from jax.sharding import Mesh
 from lm.small_models import completions, tiny_decoder
 
+from klamp.lm.iteration import COMPLETIONS, FROZEN
 from klamp.lm.learning import make_learn
 from klamp.lm.model import language_model
-from klamp.lm.placement import PlacedLearn
 from klamp.lm.presets import configure
 from klamp.runtime.joined import ALONE
 from klamp.training.learning import initial_state
-from klamp.training.placement import AXIS, mesh_of
+from klamp.training.placement import AXIS, PlacedLearn, mesh_of
 
 HERE = Path(__file__)
 DEVICES = 4
@@ -69,7 +69,11 @@ def arguments(**more: Any) -> tuple[Any, ...]:
 
 
 def on(mesh: Mesh, processes: Any = ALONE) -> PlacedLearn:
-    return PlacedLearn(jax.jit(told, static_argnums=0), mesh, processes)
+    return placed(jax.jit(told, static_argnums=0), mesh, processes)
+
+
+def placed(learn: Any, mesh: Mesh, processes: Any = ALONE) -> PlacedLearn:
+    return PlacedLearn(learn, mesh, processes, batch=COMPLETIONS, axis=0, constant=FROZEN, static=1)
 
 
 def test_each_argument_reaches_the_program_as_it_is() -> None:
@@ -168,9 +172,8 @@ def compare() -> None:
         given = (model, theta, state, theta, played, *numbers)
         alone = make_learn(config.algorithm, settings)("all", *given)
         learn = make_learn(config.algorithm, settings, mesh.size)
-        program = PlacedLearn(learn, mesh, ALONE).lower("all", *given)._lowered.compile()
-        placed = PlacedLearn(learn, mesh, ALONE)
-        both = placed._called(program, *given)
+        program = placed(learn, mesh).lower("all", *given)._lowered.compile()
+        both = placed(learn, mesh)._called(program, *given)
         assert both.theta.dtype == jnp.float64
         np.testing.assert_allclose(both.theta, alone.theta, rtol=0, atol=1e-9, err_msg=name)
         assert int(both.report.outcome) == int(alone.report.outcome)
