@@ -6,7 +6,7 @@ The speeds of two processes differ by a tenth on a machine that others use, by m
 costs. Here panel, `csv`, `tensorboard` and the board take turns with nothing, in one process: the
 logs are passed over, the panel is not redrawn, and the board is stopped (SIGSTOP) while watching is
 off. The time of a turn is compared with the mean of those before and after it. Beside it stands the
-processor time that each part takes of the process that trains. Both are added to
+processor time that each part takes of the process that trains. Both go to
 benchmarks/results/watching_turns.md.
 """
 
