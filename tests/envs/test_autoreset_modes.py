@@ -33,14 +33,10 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "joint": ("dict", {"action_bounds": "beta"}),
 }
 ALL = [
-    pytest.param(kind, marks=pytest.mark.slow if "beta" in str(KINDS[kind]) else ())
-    for kind in KINDS
-]
-"""Those with a Beta take several seconds to compile."""
-TWO_OF_ALL = [
     pytest.param(kind, marks=() if kind in ("gaussian", "categorical") else pytest.mark.slow)
     for kind in KINDS
 ]
+"""Each takes a second or more to compile."""
 MODES = [AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
 ALGORITHM = klamp.TRPO(cg_iterations=4)
 ZERO, ONE = jnp.zeros(()), jnp.asarray(1.0)
@@ -120,7 +116,7 @@ def test_it_is_trained(kind: str, mode: AutoresetMode) -> None:
     assert np.all(np.isfinite(moved))
 
 
-@pytest.mark.parametrize("kind", TWO_OF_ALL)
+@pytest.mark.parametrize("kind", ALL)
 def test_the_step_is_that_of_the_rows_that_are_transitions(kind: str) -> None:
     settings, theta, model, *_ = compiled(kind)
     rollout = collected(kind, AutoresetMode.NEXT_STEP)

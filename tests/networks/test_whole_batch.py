@@ -28,7 +28,7 @@ def test_blocks_divide_the_rows() -> None:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("bounds", ["clip", "beta", "tanh"])
+@pytest.mark.parametrize("bounds", ["clip", "tanh", pytest.param("beta", marks=pytest.mark.slow)])
 def test_blocks_are_the_batch_at_once(
     action: str, bounds: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -38,13 +38,17 @@ def test_blocks_are_the_batch_at_once(
     network = build_network(BOX, ACTIONS[action], settings, key=jax.random.key(0))
     theta, model = flatten(network)
     inputs = Inputs(jnp.asarray(np.random.default_rng(0).normal(size=(12, 3)), np.float32))
-    passed = jax.jit(lambda theta: whole_batch.distribution_and_value(model, theta, inputs))
-    at_once = passed(theta)
+
+    def passed() -> jax.stages.Lowered:
+        whole = jax.jit(lambda theta: whole_batch.distribution_and_value(model, theta, inputs))
+        return whole.lower(theta)
+
+    together = passed()
     monkeypatch.setattr(whole_batch, "LARGEST", 4)
     monkeypatch.setattr(whole_batch, "SMALLEST", 2)
-    jax.clear_caches()
-    passed = jax.jit(lambda theta: whole_batch.distribution_and_value(model, theta, inputs))
-    in_blocks = passed(theta)
+    apart = passed()
+    assert ["while" in each.as_text() for each in (together, apart)] == [False, True]
+    at_once, in_blocks = together.compile()(theta), apart.compile()(theta)
     assert jax.tree.structure(in_blocks) == jax.tree.structure(at_once)
     for one, other in zip(jax.tree.leaves(in_blocks), jax.tree.leaves(at_once), strict=True):
         assert one.shape == other.shape
