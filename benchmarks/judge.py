@@ -1,6 +1,7 @@
 """An independent judge of what README and docs promise.
 
     python benchmarks/judge.py --minutes 60 --seed 0    # random cases; results/judge.md
+    python benchmarks/judge.py --only processes --page judge_processes.md    # of one promise
     python benchmarks/judge.py --case 12345             # exactly that case again
     python benchmarks/judge.py --planted                # are broken promises found?
     python benchmarks/judge.py --only updates --minutes 5
@@ -52,6 +53,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time")
     parser.add_argument("--only", default="", help="promises, by names with commas between")
+    parser.add_argument("--page", help="of results/, for the table; judge.md where all are judged")
     parser.add_argument("--log", type=Path, help="keeps what was judged, to go on with it")
     parser.add_argument("--limit", type=float, default=1e6, help="seconds that a case may take")
     parser.add_argument("--case", type=int, help="repeat one case")
@@ -105,8 +107,9 @@ def hunt(chosen: list[Promise], given: argparse.Namespace) -> int:
     found = [v for v in verdicts if not v.held]
     minutes = (time.monotonic() - began) / 60
     print(progress(verdicts, 60 * minutes, given.minutes), flush=True)
-    if not given.only and not given.plant:
-        write_hunt(chosen, verdicts, given, minutes)
+    page = given.page or ("" if given.only else "judge.md")
+    if page and not given.plant:
+        write_hunt(RESULTS / page, chosen, verdicts, given, minutes)
     if found:
         first = min(found, key=lambda v: v.case)
         print(f"\n{len(found)} of {len(verdicts)} cases differ. The first: {first.text}")
@@ -140,8 +143,10 @@ def judged_before(log: Path | None) -> list[Verdict]:
     return found
 
 
-def write_hunt(chosen: list[Promise], verdicts: list[Verdict], given, minutes: float) -> None:
-    """results/judge.md: cases and differences of each promise."""
+def write_hunt(
+    page: Path, chosen: list[Promise], verdicts: list[Verdict], given, minutes: float
+) -> None:
+    """Cases and differences of each promise."""
     cases = Counter(v.promise for v in verdicts)
     broken = Counter(v.promise for v in verdicts if not v.held)
     seconds = Counter[str]()
@@ -151,7 +156,7 @@ def write_hunt(chosen: list[Promise], verdicts: list[Verdict], given, minutes: f
         "# The judge",
         "",
         f"Made by `python benchmarks/judge.py --minutes {given.minutes:g} --seed {given.seed}"
-        f" --jobs {given.jobs}`:",
+        f" --jobs {given.jobs}{f' --only {given.only}' if given.only else ''}`:",
         "random cases, judged from the definitions in float64 by code that is not the package's.",
         "",
         f"{len(verdicts)} cases in {minutes:.0f} minutes of {given.minutes:g}, "
@@ -171,7 +176,7 @@ def write_hunt(chosen: list[Promise], verdicts: list[Verdict], given, minutes: f
         text = verdict.text.replace("|", "\\|").replace("`", "'")
         again = f"python benchmarks/judge.py --case {verdict.case}"
         lines += ["", f"`{again}` ({verdict.promise}): {text}"]
-    (RESULTS / "judge.md").write_text("\n".join(lines) + "\n")
+    page.write_text("\n".join(lines) + "\n")
 
 
 def commit() -> str:
