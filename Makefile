@@ -24,11 +24,13 @@ PYTEST := JAX_COMPILATION_CACHE_DIR=$(COMPILED) JAX_PERSISTENT_CACHE_MIN_COMPILE
 WHOLE := --xla_cpu_parallel_codegen_split_count=1
 
 # Most of the time of the short tests is compilation, which need not be thorough for them.
-test: setup-dev compiled ## the tests
-	XLA_FLAGS="$(WHOLE) --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false" \
-	$(PYTEST) -m "not slow"
+QUICK := $(WHOLE) --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 
-test-slow: setup-dev compiled ## those that train for a while, compiled as users have it
+test: setup-dev compiled ## the tests
+	XLA_FLAGS="$(QUICK)" $(PYTEST) -m "not slow and not compiles"
+
+test-slow: setup-dev compiled ## those that compile or train for a while; these as users have it
+	XLA_FLAGS="$(QUICK)" $(PYTEST) -m compiles
 	XLA_FLAGS="$(WHOLE)" $(PYTEST) -m slow
 
 # Programs older than two days are removed: each change of a program leaves the old one behind.

@@ -1,10 +1,8 @@
 """Shared by all tests: no display, no leftovers, one small trained run."""
 
 import gc
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import pytest
@@ -69,32 +67,3 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> klamp.Result:
         out=folder,
         quiet=True,
     )
-
-
-class Quick:
-    """An update that is compiled without optimisation: it takes half the time to compile."""
-
-    def __init__(self, learn: Any) -> None:
-        self._learn = learn
-
-    def __call__(self, *parts: Any) -> Any:
-        return self._learn(*parts)
-
-    def lower(self, *parts: Any) -> "Quick":
-        return Quick(self._learn.lower(*parts))
-
-    def compile(self) -> Any:
-        return self._learn.compile(compiler_options={"xla_backend_optimization_level": 0})
-
-
-@pytest.fixture(scope="module")
-def quick_updates() -> Iterator[None]:
-    """For modules that train many different programs for few steps each."""
-    if "xla_backend_optimization_level=0" in os.environ.get("XLA_FLAGS", ""):
-        # Every program is compiled so, and those of these modules serve the others.
-        yield
-        return
-    make = klamp.training.iteration.make_learn
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(klamp.training.iteration, "make_learn", lambda *parts: Quick(make(*parts)))
-        yield

@@ -59,8 +59,7 @@ def test_what_is_missing_is_said_with_what_installs_it(monkeypatch: pytest.Monke
         klamp.train("ALE/Pong-v5", steps=1024)
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("quick_updates")
+@pytest.mark.compiles
 @pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("ale_py", "cv2"))),
     reason="ale-py and OpenCV (the extra `atari`) are not installed",

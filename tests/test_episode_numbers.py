@@ -16,7 +16,6 @@ from klamp.training.callbacks import Reporters, gather
 from klamp.training.resume import resume_one
 from klamp.training.train import train_one
 
-pytestmark = pytest.mark.usefixtures("quick_updates")
 SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,), "steps": 128}
 PPO = klamp.PPO(epochs=1, minibatch_size=16)
 LENT: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from klamp.evaluation.export.onnx_model import onnx_model
 from klamp.evaluation.export.policy_graph import exported
 from klamp.runtime.numpy_policy import NumpyPolicy
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_updates")]
+pytestmark = pytest.mark.compiles
 
 IMAGE = spaces.Box(0, 255, (9, 9, 1), np.uint8)
 ARM = spaces.Box(-np.inf, np.inf, (2,), np.float32)

@@ -11,7 +11,7 @@ from environments import probe
 import klamp
 from klamp.evaluation.evaluate import evaluate
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_updates")]
+pytestmark = pytest.mark.compiles
 
 MAX_KL = 0.05
 ALGORITHMS = {

@@ -17,8 +17,6 @@ import klamp
 from klamp.cli.main import main
 from klamp.runs.metrics_log import read_metrics
 
-pytestmark = pytest.mark.usefixtures("quick_updates")
-
 BATCH = 32
 SMALL: dict[str, Any] = {
     "num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,), "quiet": True, "seed": 1,
@@ -132,7 +130,7 @@ def test_the_command_line_says_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     assert ours == theirs
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_a_module_in_the_working_folder_is_found_by_the_installed_command(tmp_path: Path) -> None:
     """The bug: console scripts lack the working folder, which `python -m klamp` has."""
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())

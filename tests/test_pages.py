@@ -198,10 +198,9 @@ def installed(report: Any) -> Any:
     return [each for each in report if each != missing] if isinstance(report, list) else report
 
 
-@pytest.mark.usefixtures("quick_updates")
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in PAGES],
+    [pytest.param(name, marks=[pytest.mark.compiles] if name in SLOW else []) for name in PAGES],
 )
 def test_the_blocks_of_a_page_run(
     name: str, trained: klamp.Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ import pytest
 import klamp
 from klamp.config.algorithms import ALGORITHMS
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_updates")]
+pytestmark = pytest.mark.compiles
 
 
 class Probe(gymnasium.Env):

@@ -12,7 +12,7 @@ QUICK = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_train_resume_generate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "run")
     words = f"lm train sort --max-kl 0.01 --quiet --out {out} {QUICK}".split()

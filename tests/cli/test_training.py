@@ -49,7 +49,6 @@ class NanLater(gymnasium.Env):
         return np.zeros(1, np.float32), reward, self.steps - self.began >= 5, False, {}
 
 
-@pytest.mark.usefixtures("quick_updates")
 def test_a_run_of_which_most_was_refused_is_not_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

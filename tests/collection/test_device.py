@@ -16,8 +16,6 @@ from klamp.runtime.seeding import Purpose
 from klamp.training.iteration import Iteration, start
 from klamp.training.state import fresh_state
 
-pytestmark = pytest.mark.usefixtures("quick_updates")
-
 KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "dropout": (CartPole(limit=12), {"dropout": 0.2}),
     "bounded, scheduled, normalised": (
@@ -57,7 +55,7 @@ def both(kind: str) -> tuple[Any, Any, Any]:
     return fused, host, state
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_iteration_is_that_of_the_host(kind: str) -> None:
     """Same seed, so the same actions, ends, advantages, moments, metrics and parameters."""
@@ -106,7 +104,7 @@ def test_what_is_not_finite_is_refused_named_and_left_behind() -> None:
     assert refused > 0
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_a_position_restored_goes_on_to_the_same_bytes() -> None:
     environment = Walk()
     more = {"recurrent_size": 4, "sequence_length": 8, "normalize_reward": True}
@@ -150,7 +148,7 @@ def test_nothing_is_compiled_again_and_a_seed_shares_the_program() -> None:
     assert second.advance(fresh)[1]["outcome"] == "ACCEPTED"
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_train_load_resume_evaluate_an_object(tmp_path: Path) -> None:
     environment = CartPole(limit=30)
     given: dict[str, Any] = {

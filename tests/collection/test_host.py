@@ -118,7 +118,7 @@ def test_the_scheduled_scale_is_acted_with_and_kept() -> None:
     source.environments.close()
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_images_are_kept_as_bytes() -> None:
     source, theta, _ = collector(probe("image"))
     rollout = collected(source, theta)

@@ -196,7 +196,7 @@ def changes(algo: str, context: str) -> Iterator[tuple[str, Any, bool]]:
                 yield item.name, value, changed
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize(
     ("algo", "context"),
     [(algo, context) for algo in ALGORITHMS for context in ("continuous", "discrete")]

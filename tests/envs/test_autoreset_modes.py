@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "joint": ("dict", {"action_bounds": "beta"}),
 }
 ALL = [
-    pytest.param(kind, marks=() if kind in ("gaussian", "categorical") else pytest.mark.slow)
+    pytest.param(kind, marks=() if kind in ("gaussian", "categorical") else pytest.mark.compiles)
     for kind in KINDS
 ]
 """Each takes a second or more to compile."""

@@ -50,7 +50,7 @@ def test_sampled_actions_follow_the_seed(trained: klamp.Result) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_an_evaluation_leaves_a_memory_alone(tmp_path: Path) -> None:
     small = {"steps": 64, "num_envs": 2, "rollout_length": 32, "hidden_sizes": (4,)}
     result = klamp.train("CartPole-v1", recurrent_size=4, out=tmp_path / "run", quiet=True, **small)

@@ -25,7 +25,6 @@ from klamp.training.recorder import RunRecorder
 from klamp.training.resume import resume_one
 from klamp.training.train import train_one
 
-pytestmark = pytest.mark.usefixtures("quick_updates")
 EVALUATED = ("eval_return_mean", "eval_return_std", "eval_length_mean")
 TIMES = ("time_s", "steps_per_second")
 PPO = klamp.PPO(epochs=1, minibatch_size=16)
@@ -83,7 +82,7 @@ def stop_at_half(event: klamp.UpdateEvent) -> None:
     [
         "copies",
         "vector",
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("recurrent", "device")),
+        *(pytest.param(kind, marks=pytest.mark.compiles) for kind in ("recurrent", "device")),
     ],
 )
 def test_the_run_does_not_know_that_it_is_evaluated_and_filmed(

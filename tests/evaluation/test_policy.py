@@ -17,7 +17,7 @@ def batch_of(space: spaces.Space, rows: int) -> tuple[list, object]:
     return samples, concatenate(space, samples, create_empty_array(space, rows))
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", OBSERVATIONS)
 def test_raw_observations_of_every_kind_one_or_many(name: str) -> None:
     some = policy(OBSERVATIONS[name], ACTIONS["discrete"])
@@ -30,7 +30,7 @@ def test_raw_observations_of_every_kind_one_or_many(name: str) -> None:
         assert some.act(sample, deterministic=True) == actions[i]
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("bounds", ["clip", "tanh", "beta"])
 @pytest.mark.parametrize("name", ACTIONS)
 def test_actions_of_every_kind_lie_in_their_space(name: str, bounds: str) -> None:

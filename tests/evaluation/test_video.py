@@ -13,7 +13,6 @@ import klamp
 from klamp.evaluation import periodic, video
 from klamp.evaluation.video import record_video
 
-pytestmark = pytest.mark.usefixtures("quick_updates")
 SMALL: dict[str, Any] = {
     "num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,), "quiet": True, "steps": 128,
 }  # fmt: skip
@@ -109,7 +108,7 @@ def test_films_while_training_change_nothing(
     assert np.asarray(bare.policy.theta).tobytes() == np.asarray(failed.policy.theta).tobytes()
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_cheetahs_are_drawn_without_a_display(tmp_path: Path) -> None:
     pytest.importorskip("mujoco")
     env = gymnasium.make("HalfCheetah-v5", max_episode_steps=3)

@@ -24,7 +24,7 @@ def earning(returns: list[float], length: int = 2) -> Completions:
     return played._replace(reward=reward, prompt=jnp.arange(8) + 100 * length)
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_groups_that_are_all_alike_are_replaced_while_draws_are_left() -> None:
     draws = [
         earning([0, 1, 1, 1, 0, 0, 2, 2]),

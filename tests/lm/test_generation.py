@@ -21,8 +21,6 @@ from klamp.lm.generation import (
 )
 from klamp.lm.sequences import completions_of
 
-pytestmark = pytest.mark.usefixtures("quick_updates")
-
 V, STOP = 9, 4
 LIMITS = TurnLimits(new_tokens=5, stop=(STOP,))
 PROMPTS = [[1, 2, 3], [5], [6, 7], [8, 1, 2, 3]]
@@ -80,7 +78,7 @@ def test_a_row_does_not_depend_on_its_neighbours(decoder) -> None:
     assert len({tuple(row) for row in many[8:]}) > 20
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_a_second_turn_goes_on_where_the_first_ended(decoder) -> None:
     """Observations of unlike lengths between turns; a row that is over says nothing more."""
     tokens, valid = padded(PROMPTS, 4)

@@ -37,7 +37,7 @@ class Recorded:
         raise AssertionError
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_a_state_leads_to_the_same_update_whatever_was_before() -> None:
     theta, model = tiny_model()
     texts: Any = SimpleNamespace()

@@ -47,7 +47,7 @@ NOTHING = jnp.zeros(())
 
 def slow(value: Any) -> Any:
     """A case that the short suite leaves to others of its test."""
-    return pytest.param(value, marks=pytest.mark.slow)
+    return pytest.param(value, marks=pytest.mark.compiles)
 
 
 @jax.jit
@@ -99,7 +99,7 @@ def test_a_token_is_an_action(name: str) -> None:
     np.testing.assert_allclose(*as_token_and_as_action(name), rtol=0, atol=1e-8)
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_token_is_an_action_to_the_bit(name: str) -> None:
     """The same θ, compiled as users have it."""
@@ -151,7 +151,7 @@ def true_kl(learnt_theta: jax.Array, played: Any) -> float:
     return float((np.exp(log_p) * (log_p - log_q)).sum(-1).mean())
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", ["ppo", "grpo", "gspo", "cispo", "trpo"])
 def test_the_true_kl_of_an_update_is_bounded(name: str) -> None:
     """For every preset; the bound binds, and the kl that is told is the true one."""
@@ -216,7 +216,7 @@ def test_what_is_no_action_changes_nothing() -> None:
     assert float(one.report.details["kl_sequence"]) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_a_reference_in_the_loss_pulls_towards_it() -> None:
     theta, _ = tiny_model()
     away = theta + 0.1 * jax.random.normal(jax.random.key(5), theta.shape)
@@ -279,7 +279,7 @@ def masked(played: Any) -> Any:
     return played._replace(valid=played.valid.at[:, 1].set(False))
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_the_policy_that_learns_is_the_one_that_sampled() -> None:
     own = Sampling(0.7)
     planted = {

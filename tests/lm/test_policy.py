@@ -24,7 +24,7 @@ def policy(stop: tuple[int, ...] = ()) -> LanguagePolicy:
     return LanguagePolicy(tiny_decoder(), configure("sort", "ppo", {}), texts)
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_prompts_of_different_lengths_are_written_on_by_themselves() -> None:
     together = policy().generate(["abc", "g", "ddddd"])
     assert [len(text) for text in together] == [4, 4, 4]

@@ -33,7 +33,7 @@ def test_the_lengths_of_a_task() -> None:
     assert lengths(TASKS["guess"]) == (12, 6)
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_an_own_model_with_adapters(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     Pretrained(tiny_decoder(), SymbolTokenizer(tuple("abcdef"))).save(folder)

@@ -84,7 +84,7 @@ def same(some: list[Played], others: list[Played]) -> None:
         assert (one.sampled, one.samples) == (other.sampled, other.samples)
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_a_task_is_played_alike_by_one_process_and_by_two() -> None:
     """Groups that are drawn again, too: all of them decide by all rewards."""
     task = TASKS["sort"]

@@ -62,7 +62,7 @@ def test_the_metric_is_that_of_categorical_seen_from_the_features() -> None:
     np.testing.assert_allclose(found.features, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_a_step_of_trpo_is_the_same() -> None:
     """In float64, where what is left is no rounding of conjugate gradient's."""
 

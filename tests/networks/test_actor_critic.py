@@ -17,8 +17,6 @@ from klamp.types import Inputs
 ACTIONS = [gymnasium.spaces.Discrete(3), gymnasium.spaces.Box(-1, 1, (2,), np.float32)]
 SMALL = {"num_envs": 4, "rollout_length": 128, "quiet": True}
 
-pytestmark = pytest.mark.usefixtures("quick_updates")
-
 
 def network(space, **settings):
     theta, model = drawn(4, space, Settings(**settings))
@@ -90,7 +88,7 @@ def test_dropout_keeps_the_mean_and_the_share(trained: klamp.Result) -> None:
     assert trained.policy.act(np.zeros(4, np.float32), deterministic=True) in (0, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
 def test_the_whole_update_of_a_shared_trunk_stays_within_the_region(
     env: str, tmp_path: Path
@@ -105,7 +103,7 @@ def test_the_whole_update_of_a_shared_trunk_stays_within_the_region(
     assert kept.mean() > 0.3
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("algo", ["ppo", "trpo"])
 @pytest.mark.parametrize("shared", [False, True], ids=["separate", "shared"])
 def test_dropout_trains_within_the_region_and_loads_without_masks(

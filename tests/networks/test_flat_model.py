@@ -96,7 +96,7 @@ def test_a_function_may_choose_what_is_trained() -> None:
     assert model.distribution(theta, Inputs(jnp.ones((2, 3)))).logits.shape == (2, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("name", ["discrete", "multidiscrete", "dict"])
 def test_rows_of_weight_zero_may_mask_everything(name: str) -> None:
     """A scrubbed row allows no action; Fisher product and step are as without it."""

@@ -45,7 +45,7 @@ def loss(network: Any, inputs: Inputs, action: Any, weight: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n == "beta" else ()) for n in CASES]
+    "name", [pytest.param(n, marks=pytest.mark.compiles if n == "beta" else ()) for n in CASES]
 )
 def test_the_gradient_is_that_of_the_flat_vector(name: str) -> None:
     theta, model, *rows = case(name)

@@ -102,7 +102,7 @@ def test_the_value_of_what_followed_remembers_the_row(recurrent) -> None:
     np.testing.assert_allclose(ahead[:-1][within], value[1:][within], atol=2e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_the_fisher_product_of_a_memory_is_the_hessian_of_the_kl(recurrent) -> None:
     theta, model = recurrent
     part = theta[: model.policy_end]

@@ -28,7 +28,9 @@ def test_blocks_divide_the_rows() -> None:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-@pytest.mark.parametrize("bounds", ["clip", "tanh", pytest.param("beta", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "bounds", ["clip", "tanh", pytest.param("beta", marks=pytest.mark.compiles)]
+)
 def test_blocks_are_the_batch_at_once(
     action: str, bounds: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,6 @@ from klamp.training.callbacks import ELSEWHERE, Reporters, UpdateEvent, gather
 from klamp.training.resume import resume_one
 from klamp.training.train import train_one
 
-pytestmark = pytest.mark.usefixtures("quick_updates")
 PPO = klamp.PPO(epochs=1, minibatch_size=32)
 SMALL: dict[str, Any] = {"num_envs": 2, "rollout_length": 16, "hidden_sizes": (4,)}
 CONFIG = configure("Pendulum-v1", PPO, SMALL)

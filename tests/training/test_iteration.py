@@ -106,7 +106,7 @@ def test_ten_refusals_in_a_row_stop_the_run(tmp_path: Any, monkeypatch: pytest.M
     assert np.isfinite(policy.theta).all()
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_it_can_be_left_before_every_step() -> None:
     run, state = start(config("Pendulum-v1"))
     looks = 0
@@ -130,7 +130,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_put_back_goes_on_with_the_same_bytes(case: str) -> None:
     """Position and state are all there is: a second run given both makes the same updates."""

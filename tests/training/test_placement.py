@@ -12,7 +12,7 @@ HERE = Path(__file__)
 DEVICES = 4
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_four_devices_make_the_update_of_one() -> None:
     """θ to 1e-5, with nothing but sums between devices, one per gradient; for PPO and TRPO."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"

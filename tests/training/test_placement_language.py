@@ -112,7 +112,7 @@ def test_a_failure_is_explained() -> None:
         learn._called(breaks, *arguments())
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_four_devices_make_the_update_of_one() -> None:
     """In float64 θ to 1e-9, with one sum for each gradient; PPO, groups, a frozen head, TRPO."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"

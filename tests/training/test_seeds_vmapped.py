@@ -30,7 +30,7 @@ PPO = klamp.PPO(epochs=2, minibatch_size=16, target_kl=0.02)
 TRPO = klamp.TRPO()
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("algorithm", [PPO, TRPO], ids=["ppo", "trpo"])
 def test_each_run_is_that_of_its_seed_alone(tmp_path: Path, algorithm: Any) -> None:
     settings = SMALL | {"steps": 256, "checkpoint_interval": 128, "dropout": 0.1}
@@ -58,14 +58,14 @@ def test_each_run_is_that_of_its_seed_alone(tmp_path: Path, algorithm: Any) -> N
         assert (folder / "summary.json").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_a_run_of_them_goes_on_alone(tmp_path: Path) -> None:
     folders = klamp.train_seeds(CartPole(), PPO, seeds=2, out=tmp_path, steps=64, **SMALL)
     more = klamp.resume(folders[1], steps=128, quiet=True, environment=CartPole())
     assert more.summary["step"] == 128
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("interrupted", [(0, 1), (1,)])
 def test_the_same_call_goes_on_with_what_is_missing(
     tmp_path: Path, interrupted: tuple[int, ...]
@@ -102,7 +102,7 @@ class Spoilt(CartPole):
         self.bound = bound
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_a_run_that_is_given_up_leaves_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +121,7 @@ def test_a_run_that_is_given_up_leaves_the_others(
         assert np.isfinite(policy.theta).all()
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_a_signal_saves_all(tmp_path: Path) -> None:
     def ask() -> None:
         while sum(path.stat().st_size > 0 for path in tmp_path.glob("*/metrics.jsonl")) < 2:

@@ -65,7 +65,10 @@ def exact(problem, theta, moved, inputs) -> np.ndarray:
     [
         (HEADS[0], 24),
         (HEADS[1], 2),
-        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((HEADS[0], 2), (HEADS[1], 24))),
+        *(
+            pytest.param(*each, marks=pytest.mark.compiles)
+            for each in ((HEADS[0], 2), (HEADS[1], 24))
+        ),
     ],
 )
 def test_no_step_and_no_projection_is_above_its_bound(head: str, rows: int) -> None:

@@ -45,7 +45,7 @@ BUILD = {
     "multi-categorical": lambda out: MultiCategorical(out, (3, 2)),
 }
 FAMILIES = [
-    pytest.param(family, marks=pytest.mark.slow if family == "beta" else ()) for family in BUILD
+    pytest.param(family, marks=pytest.mark.compiles if family == "beta" else ()) for family in BUILD
 ]
 """A step of Beta policies takes four seconds to compile."""
 fisher_product = eqx.filter_jit(fisher_vector_product)

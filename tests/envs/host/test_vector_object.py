@@ -11,7 +11,6 @@ import klamp
 from klamp.cli.main import main
 from klamp.runs.metrics_log import read_metrics
 
-pytestmark = pytest.mark.usefixtures("quick_updates")
 SMALL: dict[str, Any] = {
     "rollout_length": 16, "hidden_sizes": (4,), "quiet": True, "seed": 1, "steps": 96,
     "checkpoint_interval": 48,

@@ -19,7 +19,7 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(seed))
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("bounds", ["clip", "tanh", "beta"])
 @pytest.mark.parametrize("name", ACTIONS)
 def test_sampled_actions_arrive_inside_the_space(name: str, bounds: str) -> None:

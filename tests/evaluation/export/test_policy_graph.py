@@ -44,7 +44,7 @@ def test_masks_and_hidden_states_are_inputs():
     assert list(graph.outputs) == ["action", "logits", "value", "next_hidden_state"]
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_images_are_convolved_by_one_operation_each():
     graph = exported(policy(OBSERVATIONS["image"], ACTIONS["box"])).graph
     # Three layers of the policy and three of the critic.

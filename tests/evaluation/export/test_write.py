@@ -39,7 +39,7 @@ POLICIES = {
 @pytest.mark.parametrize(
     "name",
     [
-        *(pytest.param(n, marks=pytest.mark.slow if n == "image" else ()) for n in POLICIES),
+        *(pytest.param(n, marks=pytest.mark.compiles if n == "image" else ()) for n in POLICIES),
         "masked in the observation",
     ],
 )

@@ -29,7 +29,7 @@ def parameters(seed: int) -> jax.Array:
     return jax.random.normal(jax.random.key(seed), (3, 4))
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_definitions() -> None:
     check_monte_carlo(build(parameters(0)), build(parameters(1)), samples=20_000)
     check_fisher(build, 4)

@@ -46,7 +46,7 @@ def test_probabilities_of_many_actions_sum_to_one() -> None:
     assert abs(total - 1) < 1e-6
 
 
-@pytest.mark.parametrize("millions", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("millions", [1, pytest.param(10, marks=pytest.mark.compiles)])
 def test_forbidden_actions_are_never_sampled(millions: int) -> None:
     """In parts of a million draws; the allowed ones come in the right proportions."""
     distribution = Categorical(jnp.asarray([9.0, 0.0, 0.5, 0.0])).masked(

@@ -36,7 +36,7 @@ def test_entropies_of_choices_add_up_to_that_of_the_action(distribution: object)
     np.testing.assert_allclose(total, distribution.entropy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 def test_deviations_are_those_of_samples() -> None:
     beta = ScaledBeta(jnp.exp(OUT[:, :2]), jnp.exp(OUT[:, 2:]), (-2.0, 0.0), (2.0, 0.5))
     for distribution, map_to_action in ((GAUSSIAN, lambda a: a), (beta, beta.squash)):
