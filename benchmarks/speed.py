@@ -128,8 +128,11 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def merge(before: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The rows that there are, in their order; the newer measurement of each."""
+    """The rows that there are, in their order; the newer measurement of each, and today's goals."""
     known = before | new
+    for row in ROWS:
+        if row.name in known:
+            known[row.name]["row"]["goals"] = [asdict(goal) for goal in row.goals]
     return {row.name: known[row.name] for row in ROWS if row.name in known}
 
 
