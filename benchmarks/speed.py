@@ -128,17 +128,17 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def merge(before: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The rows that there are, in their order; the newer measurement of each, and today's goals."""
+    """The rows that there are, in their order; the newer measurement of each."""
     known = before | new
-    for row in ROWS:
-        if row.name in known:
-            known[row.name]["row"]["goals"] = [asdict(goal) for goal in row.goals]
     return {row.name: known[row.name] for row in ROWS if row.name in known}
 
 
 def write(parts: dict[str, Any], folder: Path) -> None:
     """The page, the figures and the plot."""
     names = {name: system.label for name, system in SYSTEMS.items()}
+    for row in ROWS:
+        if row.name in parts:  # what is wanted today, of a row that was measured before, too
+            parts[row.name]["row"]["goals"] = [asdict(goal) for goal in row.goals]
     text = speed_report.page(list(parts.values()), names)
     document = {"format": FORMAT, "rows": parts}
     harness.write(folder / "speed.json", json.dumps(document, indent=1) + "\n")
