@@ -1,11 +1,13 @@
 """Several processes beside one.
 
-    python benchmarks/distributed.py [--kills N] [--terms N] [--numbers] [--float64] [--learning]
+    python benchmarks/distributed.py [--kills N] [--terms N] [--language-kills N] [--numbers]
+        [--float64] [--learning]
 
 Each algorithm with each kind of network on two environments, by 1, 2 and 4 processes over the
 loopback: θ after each of five updates, transitions, counters and episodes. With --kills, N launches
 of which a random process is killed by SIGKILL at a random moment, and resumed to their end; with
---terms, N of which one is sent SIGTERM; with --numbers, a run that other numbers of processes go on
+--terms, N of which one is sent SIGTERM; with --language-kills, kills while a language model is
+trained; with --numbers, a run that other numbers of processes go on
 with; with --float64, the rows in which 32 bits leave more than 1e-5, computed in 64 bits; with
 --learning, ten seeds by one and by two. What is done is not done again
 (`results/distributed.jsonl`). How long updates take, `scaling.py` measures.
@@ -198,6 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--terms", type=int, default=0)
+    parser.add_argument("--language-kills", type=int, default=0)
     for name in ("report", "numbers", "float64", "learning"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
@@ -209,12 +212,13 @@ def main() -> None:
     if given.work:
         work(*given.work, given.top)
         return
-    others = ("report", "kills", "terms", "numbers", "float64", "learning")
+    others = ("report", "kills", "terms", "language_kills", "numbers", "float64", "learning")
     if not any(getattr(given, name) for name in others):
         run_matrix(given.processes, given.top)
         compare(given.top, [1, 2, 4])
     distributed_faults.faults("kill", given.kills, given.top)
     distributed_faults.faults("term", given.terms, given.top)
+    distributed_faults.faults("kill_language", given.language_kills, given.top)
     if given.numbers:
         distributed_faults.other_numbers(given.top)
     if given.float64:

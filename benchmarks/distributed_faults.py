@@ -17,6 +17,14 @@ TRAIN = [
     *("--shards", "4", "--checkpoint-interval", "512", "--quiet"),
 ]
 STEPS = 5120
+WHOLE = ["train", *TRAIN, "--steps", str(STEPS)]
+SORT = [
+    *("lm", "train", "sort", "--max-kl", "0.01", "--prompts", "32", "--shards", "2"),
+    *("--minibatch-size", "8", "--critic-minibatch-size", "8", "--critic-warmup", "1"),
+    *("--supervised-steps", "20", "--checkpoint-interval", "192", "--steps", "11520", "--quiet"),
+]
+COMMANDS = {"kill": WHOLE, "term": WHOLE, "kill_language": SORT}
+"""What is started, by what then happens to it."""
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
@@ -35,7 +43,7 @@ def interrupted(kind: str, number: int, top: Path, whole: bytes, seconds: float)
     """A launch of which one process is killed, or asked to stop, and what becomes of it."""
     rng = random.Random(f"{kind} {number}")
     folder = top / f"{kind}-{number}"
-    process = launched("train", *TRAIN, "--steps", str(STEPS), "--out", str(folder))
+    process = launched(*COMMANDS[kind], "--out", str(folder))
     while not (folder / "checkpoints").exists() and process.poll() is None:
         time.sleep(0.05)
     time.sleep(rng.random() * seconds)
@@ -44,7 +52,7 @@ def interrupted(kind: str, number: int, top: Path, whole: bytes, seconds: float)
     if len(victims) == 2:
         row["victim"] = rng.randrange(2)
         began = time.perf_counter()
-        os.kill(victims[row["victim"]], signal.SIGKILL if kind == "kill" else signal.SIGTERM)
+        os.kill(victims[row["victim"]], signal.SIGTERM if kind == "term" else signal.SIGKILL)
     _, said = process.communicate()
     if len(victims) == 2:
         row["seconds"] = time.perf_counter() - began
@@ -69,7 +77,7 @@ def faults(kind: str, count: int, top: Path) -> None:
         return
     whole = top / f"whole-{kind}"
     began = time.perf_counter()
-    process = launched("train", *TRAIN, "--steps", str(STEPS), "--out", str(whole))
+    process = launched(*COMMANDS[kind], "--out", str(whole))
     while not (whole / "checkpoints").exists():
         time.sleep(0.05)
     started = time.perf_counter() - began
@@ -89,7 +97,7 @@ def other_numbers(top: Path) -> None:
         return
     whole, parts = top / "numbers-whole", top / "numbers-2-1-4"
     told = ("--log", "episodes")
-    run(1, "train", *TRAIN, *told, "--steps", str(STEPS), "--out", str(whole))
+    run(1, *WHOLE, *told, "--out", str(whole))
     run(2, "train", *TRAIN, *told, "--steps", "1536", "--out", str(parts))
     run(1, "resume", str(parts), *told, "--steps", "3072", "--quiet")
     run(4, "resume", str(parts), *told, "--steps", str(STEPS), "--quiet")
@@ -111,7 +119,7 @@ def other_numbers(top: Path) -> None:
 
 def _told(kind: str, each: list[dict[str, Any]]) -> str:
     """What the processes said of it."""
-    if kind == "kill":
+    if kind != "term":
         return f"named by the other: {sum(row['named'] for row in each)}"
     return f"both said that they stopped: {sum(row['stopped'] == 2 for row in each)}"
 
@@ -119,7 +127,11 @@ def _told(kind: str, each: list[dict[str, Any]]) -> str:
 def said() -> list[str]:
     """What is to be told of them."""
     told: list[str] = []
-    for kind, what in (("kill", "SIGKILL"), ("term", "SIGTERM")):
+    for kind, what in (
+        ("kill", "SIGKILL"),
+        ("term", "SIGTERM"),
+        ("kill_language", "Language models: SIGKILL"),
+    ):
         each = [row for row in rows(kind) if "seconds" in row]
         if each:
             codes = sorted({row["code"] for row in each})
