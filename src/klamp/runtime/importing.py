@@ -54,6 +54,6 @@ def search_last(folder: str) -> None:
     It comes last, so that a file there replaces no other module; not where Python was told not to.
     """
     with contextlib.suppress(OSError):
-        here = os.path.abspath(folder)
-        if not (sys.flags.safe_path or here in sys.path or "" in sys.path):
-            sys.path.append(here)
+        path, searched = os.path.abspath(folder), [os.path.abspath(each) for each in sys.path]
+        if not (sys.flags.safe_path or path in searched):
+            sys.path.append(path)
