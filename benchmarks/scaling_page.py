@@ -133,7 +133,9 @@ def _checked(found: dict[str, Any]) -> str:
     rows: list[list[str]] = []
     for name in (*scaling.ALGORITHMS, *scaling.LARGE):
         for width in scaling.WIDTHS:
-            measured = found["updates"][f"{name}|{width}"]
+            measured = found["updates"].get(f"{name}|{width}")
+            if measured is None:
+                continue
             one, two = (statistics.median(measured[count]) for count in ("1", "2"))
             ratios = sorted(a / b for a, b in zip(measured["1"], measured["2"], strict=True))
             faster = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
