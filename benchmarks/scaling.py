@@ -205,22 +205,52 @@ def updates(name: str, width: int, top: Path) -> dict[str, list[float]]:
 
     One process has one core. Of two, each steps its environments as one group (``shards``).
     """
-    algorithm, settings = (ALGORITHMS | LARGE)[name]
-    words = ["HalfCheetah-v5", "--algo", algorithm, "--hidden-sizes", str(width), str(width)]
-    for setting, value in settings.items():
-        words += [f"--{setting.replace('_', '-')}", str(value)]
-    steps = settings.get("num_envs", 1) * settings.get("rollout_length", BATCH)
-    words += ["--quiet", "--steps", str(8 * steps)]
+    words, steps = command(name, width)
     found: dict[str, list[float]] = {"1": [], "2": []}
     mine = sorted(os.sched_getaffinity(0))
     for repeat in range(REPEATS + 1):
         for count in (1, 2) if repeat % 2 else (2, 1):
             out = top / f"{name}-{width}-{count}-{repeat}".replace(" ", "")
             os.sched_setaffinity(0, set(mine[:count]))
-            run(count, "train", *words, "--shards", str(count), "--out", str(out))
+            run(count, *words, "--shards", str(count), "--out", str(out))
             os.sched_setaffinity(0, mine)
             found[str(count)].append(steps / steps_per_second(out))
     return {count: seconds[1:] for count, seconds in found.items()}  # the first has compiled
+
+
+def command(name: str, width: int) -> tuple[list[str], int]:
+    """What trains it, and the steps of its iteration."""
+    algorithm, settings = (ALGORITHMS | LARGE)[name]
+    words = ["train", "HalfCheetah-v5", "--algo", algorithm]
+    words += ["--hidden-sizes", str(width), str(width)]
+    for setting, value in settings.items():
+        words += [f"--{setting.replace('_', '-')}", str(value)]
+    steps = settings.get("num_envs", 1) * settings.get("rollout_length", BATCH)
+    return [*words, "--quiet", "--steps", str(8 * steps)], steps
+
+
+def side_by_side(name: str, width: int, top: Path) -> list[list[float]]:
+    """Seconds of an iteration of one process alone, and of two that share nothing but the machine.
+
+    Each has one core: what the two make together is the most that a launch of two can make.
+    """
+    words, steps = command(name, width)
+    mine = sorted(os.sched_getaffinity(0))
+    found: list[list[float]] = []
+    for repeat in range(REPEATS + 1):
+        seconds: list[float] = []
+        for count in (1, 2):
+            outs = [top / f"apart-{width}-{count}-{repeat}-{core}" for core in mine[:count]]
+            started: list[subprocess.Popen[bytes]] = []
+            for core, out in zip(mine, outs, strict=False):
+                os.sched_setaffinity(0, {core})
+                own = [sys.executable, "-m", "klamp", *words, "--out", str(out)]
+                started.append(subprocess.Popen(own, stderr=subprocess.DEVNULL))
+            os.sched_setaffinity(0, set(mine))
+            assert {process.wait() for process in started} == {0}
+            seconds += [steps / steps_per_second(out) for out in outs]
+        found.append(seconds)
+    return found[1:]  # the first has compiled
 
 
 def keep(found: dict[str, Any], part: str, key: str, measure: Callable[[], Any]) -> None:
@@ -246,6 +276,8 @@ def measure() -> dict[str, Any]:
             for width in WIDTHS if name in ALGORITHMS else WIDTHS[-1:]:
                 parts = (name, width, Path(folder))
                 keep(found, "updates", f"{name}|{width}", lambda parts=parts: updates(*parts))
+        apart = (next(iter(LARGE)), WIDTHS[-1], Path(folder))
+        keep(found, "apart", f"{apart[0]}|{apart[1]}", lambda: side_by_side(*apart))
     return found
 
 

@@ -149,6 +149,20 @@ def _checked(found: dict[str, Any]) -> str:
         "the sums over the loopback. One process has one core; they take turns. What the model "
         "does not know: a step of four environments takes more than half of a step of eight.\n\n"
         + _table(head, rows)
+        + _apart(found)
+    )
+
+
+def _apart(found: dict[str, Any]) -> str:
+    """What two runs that share nothing but the machine make together."""
+    ((key, measured),) = found["apart"].items()
+    ratios = sorted(alone / one + alone / other for alone, one, other in measured)
+    name, _, width = key.partition("|")
+    return (
+        f"\n\nTwo runs that have nothing to do with each other, one per core ({_called(name)}, "
+        f"{width}×{width}), make together {statistics.median(ratios):.2f} times "
+        f"({ratios[0]:.2f} to {ratios[-1]:.2f}) what one makes alone: the most that two processes "
+        "of one run could."
     )
 
 
