@@ -89,6 +89,7 @@ def test_two_that_were_resumed_are_two_that_never_stopped_to_the_bit(folders, tm
             np.testing.assert_array_equal(again[name], array, err_msg=name)
 
 
+@pytest.mark.compiles
 def test_a_second_launch_on_the_folder_is_refused_in_every_process(folders) -> None:
     done = launch("train", *RUN, "--steps", str(STEPS), "--out", str(folders["two"]))
     assert done.returncode == 2

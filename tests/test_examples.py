@@ -98,6 +98,7 @@ def test_the_own_algorithm_learns(seed: int, examples: pytest.MonkeyPatch, tmp_p
     assert result.summary["return_mean"] > 150
 
 
+@pytest.mark.compiles
 def test_trpo_by_hand_learns(
     examples: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,7 +40,9 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name not in clock} for line in found]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=() if k == "class" else pytest.mark.compiles) for k in KINDS]
+)
 def test_a_resumed_run_ends_with_the_same_bytes(kind: str, tmp_path: Path) -> None:
     given = dict(KINDS[kind])
     env = given.pop("env")

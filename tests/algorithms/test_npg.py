@@ -18,7 +18,9 @@ from klamp.types import Batch
 SMALL = NPG(max_kl=1e-4, damping=0.01)
 
 
-@pytest.mark.parametrize("kind", [{}, {"continuous": True}])
+@pytest.mark.parametrize(
+    "kind", [{}, pytest.param({"continuous": True}, marks=pytest.mark.compiles)]
+)
 def test_it_takes_the_full_step_of_trpo(kind: dict[str, bool]) -> None:
     model, theta, _, natural = one_update(SMALL, **kind)
     _, _, _, searched = one_update(TRPO(max_kl=1e-4, damping=0.01), **kind)

@@ -24,7 +24,9 @@ def test_probabilities_are_those_of_the_samples_and_of_log_prob() -> None:
     assert found.deviation is None
 
 
-@pytest.mark.parametrize("bounds", ["clip", "tanh", "beta"])
+@pytest.mark.parametrize(
+    "bounds", ["clip", *(pytest.param(b, marks=pytest.mark.compiles) for b in ("tanh", "beta"))]
+)
 def test_densities_of_bounded_actions_add_up_and_have_their_deviation(bounds: str) -> None:
     some = policy(OBSERVATIONS["box"], WIDE, action_bounds=bounds, initial_log_std=-1.0)
     found, actions = some.distribution(X), np.asarray(some.act(MANY), np.float64)

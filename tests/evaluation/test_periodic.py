@@ -81,8 +81,7 @@ def stop_at_half(event: klamp.UpdateEvent) -> None:
     "kind",
     [
         "copies",
-        "vector",
-        *(pytest.param(kind, marks=pytest.mark.compiles) for kind in ("recurrent", "device")),
+        *(pytest.param(k, marks=pytest.mark.compiles) for k in ("vector", "recurrent", "device")),
     ],
 )
 def test_the_run_does_not_know_that_it_is_evaluated_and_filmed(

@@ -93,7 +93,7 @@ def as_token_and_as_action(name: str) -> tuple[np.ndarray, np.ndarray]:
     return one, other
 
 
-@pytest.mark.parametrize("name", [slow("ppo"), slow("trpo"), "reinforce"])
+@pytest.mark.parametrize("name", [slow("ppo"), slow("trpo"), slow("reinforce")])
 def test_a_token_is_an_action(name: str) -> None:
     """To a few units in the last place of θ, as the tests compile: exponentials may round anew."""
     np.testing.assert_allclose(*as_token_and_as_action(name), rtol=0, atol=1e-8)

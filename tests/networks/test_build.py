@@ -116,7 +116,7 @@ def on_frozen_encoder(
     )
 
 
-@pytest.mark.parametrize("algo", ["ppo", "trpo"])
+@pytest.mark.parametrize("algo", ["ppo", pytest.param("trpo", marks=pytest.mark.compiles)])
 def test_what_is_not_trainable_stays_to_the_bit_and_the_run_resumes(
     algo: str, tmp_path: Path
 ) -> None:

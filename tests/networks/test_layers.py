@@ -48,6 +48,7 @@ def test_every_image_size_has_convolutions(shape: tuple[int, ...], dense: int) -
     assert features.shape == (2, FEATURES)
 
 
+@pytest.mark.compiles
 def test_bytes_and_what_was_scaled_before_look_the_same() -> None:
     network = CNN((9, 9, 1), key=jax.random.key(0))
     images = jnp.zeros((2, 9, 9, 1), jnp.uint8).at[1].set(255)
@@ -74,6 +75,7 @@ def test_a_convolution_is_a_matrix_product(size: int, stride: int, shape: tuple)
     np.testing.assert_allclose(convolve_by_product(x, weight, stride), expected, atol=1e-4)
 
 
+@pytest.mark.compiles
 def test_images_a_few_at_a_time_are_images_together() -> None:
     """Values and derivatives, forward and backward, of a number that is no multiple of the few."""
     layer = Convolution(3, 5, 3, 2, "SAME", jax.random.key(0))

@@ -206,6 +206,7 @@ def counted_removal(left: list[int]) -> Any:
     return remove
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("what", ["SIGKILL at every call, the first*", "[nd]e*"])
 def test_the_command_that_damages_checkpoints(what: str) -> None:
     """Processes that are killed in earnest; the command does the same at every bit and size."""

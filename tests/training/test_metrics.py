@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax_environments import Walk
 
 import klamp
@@ -77,6 +78,7 @@ def documented() -> set[str]:
     return {*keys}
 
 
+@pytest.mark.compiles
 def test_every_key_that_is_written_is_documented_and_no_other(trained: klamp.Result) -> None:
     written = {*trained.summary, *refused_metrics("x")}
     for line in trained.metrics:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from distribution_checks import (
     check_entropy_gradient,
     check_fisher,
@@ -24,6 +25,7 @@ def parameters(seed: int) -> jax.Array:
     return jax.random.normal(jax.random.key(seed), (3, 12))
 
 
+@pytest.mark.compiles
 def test_definitions() -> None:
     check_monte_carlo(build(parameters(0)), build(parameters(1)))
     check_fisher(build, 12)
