@@ -27,11 +27,12 @@ WHOLE := --xla_cpu_parallel_codegen_split_count=1
 QUICK := $(WHOLE) --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
 
 test: setup-dev compiled ## the tests
-	XLA_FLAGS="$(QUICK)" $(PYTEST) -m "not slow and not compiles"
+	XLA_FLAGS="$(QUICK)" $(PYTEST) -m "not slow and not compiles and not launches"
 
 test-slow: setup-dev compiled ## those that compile or train for a while; these as users have it
 	XLA_FLAGS="$(QUICK)" $(PYTEST) -m compiles
 	XLA_FLAGS="$(WHOLE)" $(PYTEST) -m slow
+	XLA_FLAGS="$(WHOLE)" $(PYTEST) -n 0 -m launches
 
 # Programs older than two days are removed: each change of a program leaves the old one behind.
 compiled:

@@ -73,7 +73,7 @@ def test_outcomes_counters_and_episodes_are_equal(folders) -> None:
         assert one["kl"] == pytest.approx(two["kl"], rel=1e-2, abs=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.launches
 def test_two_that_were_resumed_are_two_that_never_stopped_to_the_bit(folders, tmp_path) -> None:
     """So the same number of processes makes the same run twice, too."""
     out = str(tmp_path / "resumed")
@@ -89,7 +89,7 @@ def test_two_that_were_resumed_are_two_that_never_stopped_to_the_bit(folders, tm
             np.testing.assert_array_equal(again[name], array, err_msg=name)
 
 
-@pytest.mark.compiles
+@pytest.mark.launches
 def test_a_second_launch_on_the_folder_is_refused_in_every_process(folders) -> None:
     done = launch("train", *RUN, "--steps", str(STEPS), "--out", str(folders["two"]))
     assert done.returncode == 2

@@ -11,7 +11,7 @@ from launching import launch_two
 
 from klamp.cli.main import main
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.launches, pytest.mark.timeout(1800)]
 
 UPDATES, TOKENS = 5, 32 * 6
 RUN = [
