@@ -81,7 +81,9 @@ def recorded(config: Any, updates: int) -> tuple[Any, list[tuple[Any, ...]]]:
     return training, given
 
 
-def chains(config: Any, updates: int, bits: int) -> dict[int, list[Any]]:
+def chains(
+    config: Any, updates: int, bits: int, counts: tuple[int, ...] = COUNTS
+) -> dict[int, list[Any]]:
     """θ after each update, for each number of devices; the rollouts are those of one in 32 bits."""
     import jax
     import numpy as np
@@ -106,7 +108,7 @@ def chains(config: Any, updates: int, bits: int) -> dict[int, list[Any]]:
         trained = jax.tree.map(lambda x: jax.numpy.asarray(cast(x)) if is_real(x) else x, network)
         start, model = flatten(trained)
         assert start.dtype == real
-        for count in COUNTS:
+        for count in counts:
             learn: Any = make_learn(model, config.algorithm, config.settings, count)
             theta, state = start, initial_state(config.algorithm, model, start)
             if count > 1:

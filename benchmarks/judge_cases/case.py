@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).parent
+NOTED = "noted: "
+"""How the words of a case begin that held, but that a reader of the table should know of."""
 
 
 class Difference(Exception):

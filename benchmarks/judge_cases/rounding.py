@@ -1,0 +1,74 @@
+"""Whether two numbers of processes differ by rounding, or by what they compute.
+
+    python benchmarks/judge_cases/rounding.py RUN UPDATES FILE
+
+takes the first updates of a run by one process again, each number of devices from θ that it
+reached by itself, on the rollouts of that run, in 64 bits and in 32, and writes θ after the last
+of them to FILE (.npz). ``judge_rounding`` runs it and decides.
+
+Both sides of the promise are klamp's own, so there is no reference outside of it to ask; but a
+share that is missing or counted twice is missing in 64 bits too, and rounding is not.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from case import Case, finished, must, must_succeed, process, surroundings
+
+COUNTS = (1, 2, 3)
+SAME = 1e-5
+"""θ of two numbers of devices in 64 bits, over the largest |θ|: what 32 bits are held to."""
+AS_FAR = 4.0
+"""How much further from the exact θ several processes may be than one process' 32 bits put it."""
+
+
+def judge_rounding(case: Case, alone: Path, theta: Any, update: int, **variables: str) -> str:
+    """Raise a difference unless θ after an update is the exact one, up to what 32 bits leave.
+
+    ``theta``: what several processes made of it. In 64 bits the update must be the same for every
+    number of devices. What 32 bits do to it is how far from there 1, 2 and 3 devices of one process
+    end; several processes may be no more than ``AS_FAR`` times as far.
+    """
+    file = case.folder / f"exact-{update}.npz"
+    flags = "--xla_force_host_platform_device_count=3"
+    env = surroundings(case, XLA_FLAGS=flags, **variables)
+    command = [sys.executable, __file__, str(alone), str(update), str(file)]
+    must_succeed(finished(process(command, env, case.folder), 300), "the update in 64 bits")
+    with np.load(file) as found:
+        exact = {count: found[f"64 {count}"] for count in COUNTS}
+        single = {count: found[f"32 {count}"] for count in COUNTS}
+
+    def apart(a: Any, b: Any) -> float:
+        return float(np.abs(a - b).max() / np.abs(exact[1]).max())
+
+    between = max(apart(exact[count], exact[1]) for count in COUNTS)
+    must(between <= SAME, f"update {update}: in 64 bits, too, θ is {between:.1e} apart")
+    rounding, far = max(apart(one, exact[1]) for one in single.values()), apart(theta, exact[1])
+    must(
+        far <= AS_FAR * rounding + SAME,
+        f"update {update}: θ is {far:.1e} from the exact one, rounding explains {rounding:.1e}",
+    )
+    return f"rounding from update {update} on: {far:.1e} beside {rounding:.1e} of one process"
+
+
+def main() -> None:
+    """As the docstring of the module says."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from distributed_exact import chains
+
+    from klamp.runs.folder import read_trusted_config
+
+    run, update, file = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    config = read_trusted_config(run, True, [], None)
+    found = {
+        f"{bits} {count}": thetas[update]
+        for bits in (64, 32)
+        for count, thetas in chains(config, update, bits, COUNTS).items()
+    }
+    np.savez(file, **found)
+
+
+if __name__ == "__main__":
+    main()
