@@ -9,7 +9,7 @@ ratio is the other's time per environment step over this one's: 1.02 is two hund
 repeat's figure is the median over its turns. Rows of whole commands are run by turns, after one
 that is not counted, and compared by the wall: many seeds are trained by processes whose processor
 time no other one sees. They need a quiet machine. The table goes to results/before_after.md.
-Environments written in JAX and EnvPool need the packages of requirements/fused.in, and envpool.
+Environments written in JAX and EnvPool need the packages of requirements/fused.txt, and envpool.
 """
 
 import argparse

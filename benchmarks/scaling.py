@@ -51,8 +51,12 @@ MORE_STEPS = {"num_envs": 16, "rollout_length": 512}
 LARGE: dict[str, tuple[str, dict[str, int]]] = {
     "PPO, minibatches of 2,048": ("ppo", MORE_STEPS | {"minibatch_size": 2048}),
     "TRPO, critic's minibatches of 2,048": ("trpo", MORE_STEPS | {"critic_minibatch_size": 2048}),
+    "TRPO, critic's minibatches of 8,192": (
+        "trpo",
+        {"num_envs": 16, "rollout_length": 2048, "critic_minibatch_size": 8192},
+    ),
 }
-"""With 8,192 steps per iteration."""
+"""With 8,192 steps per iteration, and with 32,768."""
 WIDTHS = (64, 256)
 REPEATS = 5
 EPOCHS, CG_ITERATIONS, SEARCH = 10, 10, 2
@@ -218,6 +222,12 @@ def updates(name: str, width: int, top: Path) -> dict[str, list[float]]:
     return {count: seconds[1:] for count, seconds in found.items()}  # the first has compiled
 
 
+def steps_of(name: str) -> int:
+    """Environment steps of an iteration."""
+    _, settings = (ALGORITHMS | LARGE)[name]
+    return settings.get("num_envs", 1) * settings.get("rollout_length", BATCH)
+
+
 def command(name: str, width: int) -> tuple[list[str], int]:
     """What trains it, and the steps of its iteration."""
     algorithm, settings = (ALGORITHMS | LARGE)[name]
@@ -225,7 +235,7 @@ def command(name: str, width: int) -> tuple[list[str], int]:
     words += ["--hidden-sizes", str(width), str(width)]
     for setting, value in settings.items():
         words += [f"--{setting.replace('_', '-')}", str(value)]
-    steps = settings.get("num_envs", 1) * settings.get("rollout_length", BATCH)
+    steps = steps_of(name)
     return [*words, "--quiet", "--steps", str(8 * steps)], steps
 
 

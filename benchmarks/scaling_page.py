@@ -89,7 +89,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _called(name: str) -> str:
-    return f"8,192 steps: {name}" if name in scaling.LARGE else name
+    return f"{scaling.steps_of(name):,} steps: {name}" if name in scaling.LARGE else name
 
 
 def _ms(seconds: float) -> str:
