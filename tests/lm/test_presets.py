@@ -24,6 +24,13 @@ def test_the_names_that_people_search_for() -> None:
     assert (own.settings.steps, own.settings.seed, own.algorithm) == (7, 3, PPO(epochs=1))
 
 
+def test_a_task_may_want_more_of_a_preset_and_what_is_given_stands_over_it() -> None:
+    config = configure("memory", "grpo", {"prompts": 3}, USUAL["memory"])
+    assert (config.settings.prompts, config.settings.generations) == (3, 8)
+    assert (config.settings.steps, config.algorithm.max_kl) == (330_000, 0.03)
+    assert configure("memory", "ppo", {}, USUAL["memory"]).settings.steps == 130_000
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
