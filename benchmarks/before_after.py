@@ -8,7 +8,8 @@ them take turns of a fraction of a second, so that what else the machine does fa
 ratio is the other's time per environment step over this one's: 1.02 is two hundredths faster. A
 repeat's figure is the median over its turns. Rows of whole commands are run by turns, after one
 that is not counted, and compared by the wall: many seeds are trained by processes whose processor
-time no other one sees. They need a quiet machine. The table goes to results/before_after.md.
+time no other one sees. They need a quiet machine. What is measured is kept, row by row, in
+results/before_after.json, and the table goes to results/before_after.md.
 Environments written in JAX and EnvPool need the packages of requirements/fused.txt, and envpool.
 """
 
@@ -25,7 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from harness import RESULTS, ROOT, environment
+from harness import RESULTS, ROOT, environment, write
 
 WORK: dict[str, Any] = {
     "kind": "whole",
@@ -188,6 +189,32 @@ def command_repeats(
     return ratios
 
 
+def page(rows: dict[str, dict[str, Any]]) -> str:
+    """The table of what was measured, in the order of the rows."""
+    lines = [
+        "# This checkout beside the one before",
+        "",
+        "Time per step, before over now, by `python benchmarks/before_after.py`: 1.02 is two",
+        "hundredths faster. Pairs of processes on one core and one thread, which take turns; whole",
+        "commands by the wall, from the start of the process.",
+        "",
+        "| work | ratio, median | lowest to highest | pairs | turns | now | before |",
+        "|---|---|---|---:|---:|---|---|",
+    ]
+    for title in filter(rows.__contains__, (*ROWS, *COMMANDS)):
+        row = rows[title]
+        shown = [f"{row['median']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}"]
+        shown += [str(row["pairs"]), str(row["turns"]) if title in ROWS else ""]
+        lines.append(f"| {' | '.join([title, *shown, row['now'], row['before']])} |")
+    return "\n".join(lines) + "\n"
+
+
+def commit_of(root: Path) -> str:
+    """Of a checkout."""
+    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("before", type=Path)
@@ -196,8 +223,7 @@ def main() -> None:
     parser.add_argument("--row", default="", help="a part of the names of the rows to run")
     parser.add_argument("--core", type=int, default=0)
     given = parser.parse_args()
-    lines = ["| work | ratio, median | lowest to highest |", "|---|---|---|"]
-    before = given.before.resolve()
+    before, kept = given.before.resolve(), RESULTS / "before_after.json"
     for title in filter(lambda title: given.row in title, (*ROWS, *COMMANDS)):
         if title in ROWS:
             work = WORK | ROWS[title] | {"cores": [given.core]}
@@ -205,16 +231,19 @@ def main() -> None:
         else:
             warm, arguments = COMMANDS[title]
             ratios = command_repeats(before, warm, arguments, given.repeats, given.core)
-        low, high = min(ratios), max(ratios)
-        lines.append(f"| {title} | {statistics.median(ratios):.3f} | {low:.3f} to {high:.3f} |")
-        print(lines[-1], flush=True)
-    head = (
-        "# This checkout beside the one before\n\nTime per step, before over now, by "
-        f"`python benchmarks/before_after.py`: {given.repeats} pairs of processes on one core and "
-        f"one thread, {given.turns} turns each.\n\n"
-    )
-    if not given.row:
-        (RESULTS / "before_after.md").write_text(head + "\n".join(lines) + "\n")
+        rows = json.loads(kept.read_text()) if kept.exists() else {}
+        rows[title] = {
+            "median": statistics.median(ratios),
+            "low": min(ratios),
+            "high": max(ratios),
+            "pairs": given.repeats,
+            "turns": given.turns,
+            "now": commit_of(ROOT),
+            "before": commit_of(before),
+        }
+        print(title, json.dumps(rows[title]), flush=True)
+        write(kept, json.dumps(rows, indent=1) + "\n")
+        write(RESULTS / "before_after.md", page(rows))
 
 
 if __name__ == "__main__":
