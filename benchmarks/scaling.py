@@ -55,6 +55,10 @@ LARGE: dict[str, tuple[str, dict[str, int]]] = {
         "trpo",
         {"num_envs": 16, "rollout_length": 2048, "critic_minibatch_size": 8192},
     ),
+    "TRPO, 64 environments, critic's minibatches of 8,192": (
+        "trpo",
+        {"num_envs": 64, "rollout_length": 512, "critic_minibatch_size": 8192},
+    ),
 }
 """With 8,192 steps per iteration, and with 32,768."""
 WIDTHS = (64, 256)
