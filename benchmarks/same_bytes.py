@@ -43,7 +43,7 @@ RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
         {"normalize_observation": True, "normalize_reward": True},
     ),
 }
-MENDED = """What differs from the commit before the folders, 8f399ed (the parent of 7688e49), and why.
+MENDED = """What differs from the commit before the folders (the parent of 7688e49), and why.
 `effective_sample_size` is computed without overflow (weights beyond 1e19 made it NaN); rewards and
 discounted returns of environments written in JAX are summed in float64 by the host's function, not
 in float32 on the device, so that normalised rewards are what the host's would be. TRPO differs
