@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from lm.reference_decoder import reference_logits, stirred
 
-from klamp.lm.decoder import Decoder, DecoderConfig, random_decoder
+from klamp.lm.decoder import FEW_LAYERS, Decoder, DecoderConfig, random_decoder
 from klamp.lm.model_config import RopeScaling, form_of
 from klamp.lm.pretrained import tensors_of
 
@@ -42,6 +42,7 @@ FAMILIES = {
     ),
     "qwen2": replace(PLAIN, family="qwen2", attention_bias=True, tied_head=True),
     "qwen3": CONFIG,
+    "qwen3, by a loop over layers": replace(CONFIG, layers=FEW_LAYERS + 1),
     "mistral": replace(PLAIN, family="mistral", norm_epsilon=1e-2, key_value_heads=1),
 }
 PADDING = np.array([0, 3, 7])
@@ -84,8 +85,10 @@ def test_the_future_is_not_seen(decoder: Decoder, tokens: jax.Array) -> None:
     assert float(jnp.abs(before[:, 6:] - after[:, 6:]).max()) > 1e-3
 
 
-def test_a_cache_changes_nothing(decoder: Decoder, tokens: jax.Array) -> None:
+@pytest.mark.parametrize("layers", [CONFIG.layers, FEW_LAYERS + 1])
+def test_a_cache_changes_nothing(layers: int, tokens: jax.Array) -> None:
     """Pieces of 4, 1, … tokens; a gap in the middle of a row is as if it were not there."""
+    decoder = random_decoder(replace(CONFIG, layers=layers), jax.random.key(0))
     valid = VALID.at[:, 6].set(jnp.asarray([True, False, True]))
     whole = FEATURES(decoder, tokens, valid)
     cache, found, advance = decoder.empty_cache(3, 12), [], jax.jit(Decoder.advance)
