@@ -21,15 +21,17 @@ COUNTS = (1, 2, 3)
 SAME = 1e-5
 """θ of two numbers of devices in 64 bits, over the largest |θ|: what 32 bits are held to."""
 AS_FAR = 4.0
-"""How much further from the exact θ several processes may be than one process' 32 bits put it."""
+"""How many times as far from one process several may be as 2 or 3 devices of one process are."""
 
 
-def judge_rounding(case: Case, alone: Path, theta: Any, update: int, **variables: str) -> str:
-    """Raise a difference unless θ after an update is the exact one, up to what 32 bits leave.
+def judge_rounding(
+    case: Case, alone: Path, one: Any, several: Any, update: int, **variables: str
+) -> str:
+    """Raise a difference unless θ of several processes is that of one, up to what 32 bits leave.
 
-    ``theta``: what several processes made of it. In 64 bits the update must be the same for every
-    number of devices. What 32 bits do to it is how far from there 1, 2 and 3 devices of one process
-    end; several processes may be no more than ``AS_FAR`` times as far.
+    ``one`` and ``several``: θ after an update by one process, and by several. In 64 bits the update
+    must be the same for every number of devices. In 32 bits 2 and 3 devices of one process show how
+    far rounding alone leads; several processes may be no more than ``AS_FAR`` times as far apart.
     """
     file = case.folder / f"exact-{update}.npz"
     flags = "--xla_force_host_platform_device_count=3"
@@ -43,14 +45,19 @@ def judge_rounding(case: Case, alone: Path, theta: Any, update: int, **variables
     def apart(a: Any, b: Any) -> float:
         return float(np.abs(a - b).max() / np.abs(exact[1]).max())
 
+    must(apart(single[1], one) <= SAME, f"update {update}: one process' θ is not found again")
     between = max(apart(exact[count], exact[1]) for count in COUNTS)
     must(between <= SAME, f"update {update}: in 64 bits, too, θ is {between:.1e} apart")
-    rounding, far = max(apart(one, exact[1]) for one in single.values()), apart(theta, exact[1])
+    rounding, far = max(apart(each, single[1]) for each in single.values()), apart(several, one)
     must(
         far <= AS_FAR * rounding + SAME,
-        f"update {update}: θ is {far:.1e} from the exact one, rounding explains {rounding:.1e}",
+        f"update {update}: θ is {far:.1e} apart, rounding explains {rounding:.1e}",
     )
-    return f"rounding from update {update} on: {far:.1e} beside {rounding:.1e} of one process"
+    return (
+        f"rounding from update {update} on: θ {far:.1e} apart, by devices of one process "
+        f"{rounding:.1e}, in 64 bits {between:.1e}; one process is {apart(one, exact[1]):.1e} "
+        "from there"
+    )
 
 
 def main() -> None:

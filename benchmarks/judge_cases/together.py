@@ -77,7 +77,8 @@ def compare(case: Case, plan: runs.Plan, processes: int) -> str:
             must(a.get(name) == b.get(name), f"{where}: {name} {b.get(name)}, not {a.get(name)}")
         one, several = (found[update] for found in thetas)
         if np.abs(one - several).max() > CLOSE * np.abs(one).max():
-            return f"{NOTED}{judge_rounding(case, alone, several, update, **plan.surroundings())}; "
+            found = judge_rounding(case, alone, one, several, update, **plan.surroundings())
+            return f"{NOTED}{found}; "
         for name in NEAR:
             if isinstance(a.get(name), float) and isinstance(b.get(name), float):
                 agree(f"{where}: {name}", b[name], a[name], rtol=1e-3, atol=1e-5)
