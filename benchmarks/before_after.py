@@ -26,7 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from harness import RESULTS, ROOT, environment, write
+from harness import RESULTS, ROOT, commit_of, environment, write
 
 WORK: dict[str, Any] = {
     "kind": "whole",
@@ -207,12 +207,6 @@ def page(rows: dict[str, dict[str, Any]]) -> str:
         shown += [str(row["pairs"]), str(row["turns"]) if title in ROWS else ""]
         lines.append(f"| {' | '.join([title, *shown, row['now'], row['before']])} |")
     return "\n".join(lines) + "\n"
-
-
-def commit_of(root: Path) -> str:
-    """Of a checkout."""
-    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*"]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> None:

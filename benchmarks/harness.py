@@ -143,11 +143,15 @@ def provenance() -> dict[str, str]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "klamp": importlib.metadata.version("klamp"),
     }
-    commit = _git("rev-parse", "--short=12", "HEAD")
-    if commit:
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "src")
-        found["commit"] = commit + (" with local changes" if changed else "")
-    return found
+    commit = commit_of(ROOT)
+    return found | ({"commit": commit} if commit else {})
+
+
+def commit_of(root: Path) -> str:
+    """Of a checkout, and whether its package differs from it; empty where there is none."""
+    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "src")
+    return commit + (" with local changes" if changed else "")
 
 
 def resumed(path: Path, part: str) -> dict[str, Any]:
@@ -161,10 +165,10 @@ def resumed(path: Path, part: str) -> dict[str, Any]:
     return {"provenance": about, "machine": machine(), part: {}}
 
 
-def _git(*arguments: str) -> str:
+def _git(root: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+            ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
         )
     except OSError:
         return ""

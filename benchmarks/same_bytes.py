@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import RESULTS, ROOT
+from harness import RESULTS, ROOT, commit_of
 
 SMALL: dict[str, Any] = {"steps": 1536, "num_envs": 4, "rollout_length": 64, "hidden_sizes": [16]}
 RUNS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -99,11 +99,8 @@ def main() -> int:
         said = ", ".join(f"`{key}`" for key in sorted(keys)) or "none"
         rows.append(f"| {name} | {'equal' if old == new else 'differs'} | {said} |")
         print(rows[-1], flush=True)
-    found = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],
-        cwd=given.before, capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
-    head = f"# The same bytes\n\n`python benchmarks/same_bytes.py`, beside {found}.\n\n"
+    beside = commit_of(given.before)
+    head = f"# The same bytes\n\n`python benchmarks/same_bytes.py`, beside {beside}.\n\n"
     (RESULTS / "same_bytes.md").write_text(head + MENDED + "\n" + "\n".join(rows) + "\n")
     return 1 if differing else 0
 

@@ -18,8 +18,8 @@ import numpy as np
 from case import Case, finished, must, must_succeed, process, surroundings
 
 COUNTS = (1, 2, 3)
-SAME = 1e-5
-"""θ of two numbers of devices in 64 bits, over the largest |θ|: what 32 bits are held to."""
+CLOSE = 1e-5
+"""The difference of θ, over the largest |θ|, after each update: in 32 bits, and in 64."""
 AS_FAR = 4.0
 """How many times as far from one process several may be as 2 or 3 devices of one process are."""
 
@@ -45,12 +45,12 @@ def judge_rounding(
     def apart(a: Any, b: Any) -> float:
         return float(np.abs(a - b).max() / np.abs(exact[1]).max())
 
-    must(apart(single[1], one) <= SAME, f"update {update}: one process' θ is not found again")
+    must(apart(single[1], one) <= CLOSE, f"update {update}: one process' θ is not found again")
     between = max(apart(exact[count], exact[1]) for count in COUNTS)
-    must(between <= SAME, f"update {update}: in 64 bits, too, θ is {between:.1e} apart")
+    must(between <= CLOSE, f"update {update}: in 64 bits, too, θ is {between:.1e} apart")
     rounding, far = max(apart(each, single[1]) for each in single.values()), apart(several, one)
     must(
-        far <= AS_FAR * rounding + SAME,
+        far <= AS_FAR * rounding + CLOSE,
         f"update {update}: θ is {far:.1e} apart, rounding explains {rounding:.1e}",
     )
     return (

@@ -9,15 +9,13 @@ import numpy as np
 import runs
 from broken_runs import moved, of_lines
 from case import NOTED, Case, Promise, agree, klamp, must, must_succeed, read_metrics
-from rounding import judge_rounding
+from rounding import CLOSE, judge_rounding
 from safetensors.numpy import load_file
 
 SHARDS = 6
 """What 1, 2 and 3 processes divide."""
 EQUAL = ("step", "update", "outcome", "episodes")
 NEAR = ("return_mean", "length_mean", "kl", "entropy", "value_loss")
-CLOSE = 1e-5
-"""The difference of θ, over the largest |θ|, after each update."""
 
 
 def draw(case: Case) -> runs.Plan:
@@ -75,7 +73,7 @@ def compare(case: Case, plan: runs.Plan, processes: int) -> str:
         where = f"{processes} processes: update {a['update']}"
         for name in EQUAL:
             must(a.get(name) == b.get(name), f"{where}: {name} {b.get(name)}, not {a.get(name)}")
-        one, several = (found[update] for found in thetas)
+        one, several = (theta[update] for theta in thetas)
         if np.abs(one - several).max() > CLOSE * np.abs(one).max():
             found = judge_rounding(case, alone, one, several, update, **plan.surroundings())
             return f"{NOTED}{found}; "
@@ -86,7 +84,7 @@ def compare(case: Case, plan: runs.Plan, processes: int) -> str:
 
 
 def thetas_of(run: Path) -> list[Any]:
-    """θ at the start, where a checkpoint of it is kept, and after each update."""
+    """θ at the start and after each update: a checkpoint is kept of each."""
     folders = sorted((run / "checkpoints").iterdir())
     return [load_file(folder / "tensors.safetensors")["['state'].theta"] for folder in folders]
 
