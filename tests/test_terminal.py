@@ -17,7 +17,10 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
 ]
 LABELS = ("return", "KL", "outcome", "entropy", "explained variance", "episode length", "elapsed")
-TRAIN = "train CartPole-v1 --algo trpo --max-kl 0.01 --steps 30000 --num-envs 4"
+TRAIN = "train CartPole-v1 --algo trpo --max-kl 0.01 --num-envs 4"
+SHORT = f"{TRAIN} --steps 30000"
+LONG = f"{TRAIN} --steps 300000000"
+"""Long enough to be looked at on any machine; the window is closed while it trains."""
 ON_PURPOSE = ("compiling …", "OTHER …")
 """Where an ellipsis is no cut."""
 
@@ -84,17 +87,23 @@ def open_terminals() -> Iterator[list[Terminal]]:
         terminal.close()
 
 
-def test_one_run(tmp_path: Path, width: int, open_terminals: list[Terminal]) -> None:
-    terminal = Terminal(width, f"{TRAIN} --out run", tmp_path)
+def test_one_run_while_it_trains(
+    tmp_path: Path, width: int, open_terminals: list[Terminal]
+) -> None:
+    terminal = Terminal(width, f"{LONG} --out run", tmp_path)
     open_terminals.append(terminal)
     assert "elapsed" not in terminal.once("compiling …")
     # The course of the return is a flat line until it has risen.
     shown = terminal.once("entropy", " left", "╰", one_of="▂▃▄▅▆▇█")
     text = whole(shown, width)
-    for label in (*LABELS, "of 30,000", "≤ 0.01", "ACCEPTED"):
+    for label in (*LABELS, "of 300,000,000", "≤ 0.01", "ACCEPTED"):
         assert label in text
-    done = terminal.once("ended with 0")
-    text = whole(done, width)
+
+
+def test_one_run_at_its_end(tmp_path: Path, width: int, open_terminals: list[Terminal]) -> None:
+    terminal = Terminal(width, f"{SHORT} --out run", tmp_path)
+    open_terminals.append(terminal)
+    text = whole(terminal.once("ended with 0"), width)
     assert "Done" in text
     assert "elapsed" not in text, "the panel made way for the table"
     assert "last 100 training episodes" in text
@@ -102,13 +111,22 @@ def test_one_run(tmp_path: Path, width: int, open_terminals: list[Terminal]) -> 
         assert command in terminal.shows(joined=True)
 
 
-def test_many_seeds(tmp_path: Path, width: int, open_terminals: list[Terminal]) -> None:
-    terminal = Terminal(width, f"{TRAIN} --seeds 3 --out three", tmp_path)
+def test_many_seeds_while_they_train(
+    tmp_path: Path, width: int, open_terminals: list[Terminal]
+) -> None:
+    terminal = Terminal(width, f"{LONG} --seeds 3 --out three", tmp_path)
     open_terminals.append(terminal)
     text = whole(terminal.once("waiting", "compiling", "╰"), width)
     assert "0 of 3 seeds done" in text
     text = whole(terminal.once("elapsed", "returns", "%"), width)
-    assert "of 90,000" in text
+    assert "of 900,000,000" in text
+
+
+def test_many_seeds_at_their_end(
+    tmp_path: Path, width: int, open_terminals: list[Terminal]
+) -> None:
+    terminal = Terminal(width, f"{SHORT} --seeds 3 --out three", tmp_path)
+    open_terminals.append(terminal)
     text = whole(terminal.once("ended with 0"), width)
     assert text.count(" done ") == 3
     assert "klamp compare three" in terminal.shows(joined=True)
