@@ -112,15 +112,14 @@ def learn(
         new, state, told = learn_from_batch(algorithm, context, theta, state, batch)
     else:
         new, told = fit_critic(context, theta, batch)
-    distribution = model.distribution(new, batch.inputs)
-    kl = kl_divergence(p=batch.old_policy(), q=distribution)
-    ends = jnp.sum(jnp.any(completions.weight > 0, axis=1))
+    assert batch.weight is not None
     more = {
-        "kl_sequence": jnp.sum(zeroed(kl, batch.weight)) / jnp.maximum(ends, 1),
+        "kl_sequence": told.kl * mean_length(batch.weight),
         "ratio_error": ratio_error(completions, batch),
         "groups_without_spread": idle_groups(completions, settings),
     }
     if settings.reference_coefficient > 0:
+        distribution = model.distribution(new, batch.inputs)
         away = kl_divergence(p=distribution, q=model.distribution(reference, batch.inputs))
         more |= {
             "kl_reference": weighted_mean(away, batch.weight),
@@ -141,6 +140,12 @@ def fit_critic(
     update = Update(new, (), jnp.asarray(int(Outcome.ACCEPTED)), {})
     update = refuse_non_finite(theta, (), batch, update)
     return update.theta, report(context, theta, batch, update, clips(update))
+
+
+def mean_length(weight: Float[Array, "S A"]) -> Float[Array, ""]:
+    """Tokens that are learnt from, for each completion that has any."""
+    completions = jnp.sum(jnp.any(weight > 0, axis=1))
+    return jnp.sum(zeroed(weight, weight)) / jnp.maximum(completions, 1)
 
 
 def ratio_error(completions: Completions, batch: Batch) -> Float[Array, ""]:
