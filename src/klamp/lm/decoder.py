@@ -16,10 +16,10 @@ from typing import NamedTuple, Protocol
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.lm.model_config import DecoderConfig
+from klamp.lm.rotary import Rotation, rotation_at
 
 LINEAR_MAPS = ("query", "key", "value", "output", "gate", "up", "down")
 """The fields of a ``Block`` that are linear maps, in order."""
@@ -76,7 +76,7 @@ class Block(eqx.Module):
     down: LinearMap
 
     def heads(
-        self, x: Float[Array, "S K D"], rotation: "Rotation", config: DecoderConfig
+        self, x: Float[Array, "S K D"], rotation: Rotation, config: DecoderConfig
     ) -> tuple[Float[Array, "S K H W"], Float[Array, "S K G W"], Float[Array, "S K G W"]]:
         """Queries, keys and values of each token."""
         shape, epsilon = (*x.shape[:2], -1, config.head_width), config.norm_epsilon
@@ -109,19 +109,6 @@ class Cache(NamedTuple):
     """False in places not filled, and in those filled with an invalid token."""
     filled: Int[Array, ""]
     """Places filled."""
-
-
-class Rotation(NamedTuple):
-    """Cosine and sine by which queries and keys are turned; the halves of a head are pairs."""
-
-    cosine: Float[Array, "S K 1 W"]
-    sine: Float[Array, "S K 1 W"]
-
-    def turn(self, x: Float[Array, "S K H W"]) -> Float[Array, "S K H W"]:
-        """Queries or keys, turned by the angles of their positions."""
-        first, second = jnp.split(x, 2, axis=-1)
-        turned = jnp.concatenate((-second, first), axis=-1)
-        return (x * self.cosine + turned * self.sine).astype(x.dtype)
 
 
 class Decoder(eqx.Module):
@@ -159,7 +146,7 @@ class Decoder(eqx.Module):
         valid = jnp.ones(tokens.shape, bool) if valid is None else jnp.asarray(valid)
         place, position = jnp.arange(tokens.shape[1]), _positions(valid)
         allowed = self._allowed(place, position, place, position, valid)
-        rotation = self._rotation(position)
+        rotation = rotation_at(position, self.config, self.embedding.dtype)
 
         def run(x: Array, block: Block) -> tuple[Array, None]:
             query, key, value = block.heads(x, rotation, self.config)
@@ -191,7 +178,7 @@ class Decoder(eqx.Module):
         own = cache.filled + jnp.arange(tokens.shape[1])
         position = jnp.take(positions, own, axis=1)
         allowed = self._allowed(own, position, place, positions, seen)
-        rotation = self._rotation(position)
+        rotation = rotation_at(position, self.config, self.embedding.dtype)
 
         def run(carry: tuple[Array, Array, Array], numbered: tuple[Array, Block]):  # noqa: ANN202
             (x, keys, values), (layer, block) = carry, numbered
@@ -222,12 +209,6 @@ class Decoder(eqx.Module):
     def _normed(self, x: Float[Array, "S K D"]) -> Float[Array, "S K D"]:
         precise = jnp.promote_types(x.dtype, jnp.float32)
         return rms_norm(x.astype(precise), self.norm, self.config.norm_epsilon)
-
-    def _rotation(self, position: Int[Array, "S K"]) -> Rotation:
-        precise = jnp.promote_types(self.embedding.dtype, jnp.float32)
-        angle = position[..., None, None] * jnp.asarray(frequencies(self.config), precise)
-        angle = jnp.concatenate((angle, angle), axis=-1)
-        return Rotation(jnp.cos(angle), jnp.sin(angle))
 
     def _allowed(
         self,
@@ -271,18 +252,6 @@ def _attend(
     score = jnp.where(allowed[:, None, None], score * width**-0.5, jnp.finfo(precise).min / 2)
     share = jax.nn.softmax(score, axis=-1).astype(value.dtype)
     return jnp.einsum("sgqkt,stgw->skgqw", share, value).reshape(rows, count, heads * width)
-
-
-def frequencies(config: DecoderConfig) -> Float[np.ndarray, " W/2"]:
-    """The angle, in radians, by which each pair of a head turns from one position to the next."""
-    exponent = np.arange(0, config.head_width, 2) / config.head_width
-    angle = config.rope_theta**-exponent
-    if (scaling := config.rope_scaling) is None:
-        return angle
-    periods = scaling.original_context * angle / (2 * np.pi)
-    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
-    kept = np.clip((periods - low) / (high - low), 0, 1)
-    return kept * angle + (1 - kept) * angle / scaling.factor
 
 
 def random_decoder(config: DecoderConfig, key: PRNGKeyArray) -> Decoder:
