@@ -75,6 +75,11 @@ EXPERIMENTS: dict[str, dict[str, Run]] = {
         "GRPO": ("sort", "grpo", SORT),
         "GRPO, `max_kl` 0.01": ("sort", "grpo", SORT | BOUND),
         "TRPO, δ 0.01": ("sort", "trpo", SORT | {"prompts": 256, "max_kl": 0.01}),
+        "TRPO, δ 0.01, 5 CG iterations": (
+            "sort",
+            "trpo",
+            SORT | {"prompts": 256, "max_kl": 0.01, "cg_iterations": 5},
+        ),
         "NPG, δ 0.01": ("sort", "npg", SORT | {"prompts": 256, "max_kl": 0.01}),
         "PPO, 1,024 completions": (
             "sort",

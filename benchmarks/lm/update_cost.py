@@ -22,6 +22,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "PPO, `max_kl` 0.01, drawn back": ("ppo", {"learning_rate": 1e-3, "max_kl": 0.01}),
     "PPO, `max_kl` 1, never drawn back": ("ppo", {"learning_rate": 1e-3, "max_kl": 1.0}),
     "TRPO, a quarter of the batch for the Fisher matrix": ("trpo", {"prompts": 256}),
+    "TRPO, the same, 5 CG iterations": ("trpo", {"prompts": 256, "cg_iterations": 5}),
     "GRPO, clip": ("grpo", {}),
 }
 FIRST = "PPO, clip"
