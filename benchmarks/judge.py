@@ -18,7 +18,6 @@ where signal n ended it, after the table of what there was.
 import argparse
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -31,6 +30,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "judge_cases"))
 
 from case import NOTED, Promise  # noqa: E402
+from harness import commit_of  # noqa: E402
 from planting import planted  # noqa: E402
 from processes import (  # noqa: E402
     STOPPING,
@@ -160,7 +160,8 @@ def write_hunt(
         "random cases, judged from the definitions in float64 by code that is not the package's.",
         "",
         f"{len(verdicts)} cases in {minutes:.0f} minutes of {given.minutes:g}, "
-        f"{sum(broken.values())} differ. Commit {commit()}, {time.strftime('%Y-%m-%d')}.",
+        f"{sum(broken.values())} differ. Commit {commit_of(HERE.parent)}, "
+        f"{time.strftime('%Y-%m-%d')}.",
         "",
         "| promise | what it says | cases | seconds each | differ |",
         "|---|---|---:|---:|---:|",
@@ -178,17 +179,6 @@ def write_hunt(
         again = f"python benchmarks/judge.py --case {verdict.case}"
         lines += ["", f"`{again}` ({verdict.promise}): {text}"]
     page.write_text("\n".join(lines) + "\n")
-
-
-def commit() -> str:
-    """The commit that was judged."""
-    told = subprocess.run(
-        ["git", "-C", HERE, "describe", "--always", "--dirty", "--exclude=*"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return told.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":
