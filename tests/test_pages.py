@@ -85,7 +85,8 @@ batch = klamp.Batch(seen, action, advantage, policy(theta, seen), jnp.ones(2), N
 A_MODEL = """
 from pathlib import Path
 import jax, numpy as np
-from klamp.lm.decoder import DecoderConfig, random_decoder
+from klamp.lm.decoder import DecoderConfig
+from klamp.lm.untrained import random_decoder
 from klamp.lm.pretrained import Pretrained
 from klamp.lm.tokenizer import SymbolTokenizer
 

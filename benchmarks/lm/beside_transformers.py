@@ -38,9 +38,9 @@ def checkpoint(folder: Path) -> None:
     """A decoder of the built-in tasks, about 75,000 parameters, with random weights."""
     import jax
 
-    from klamp.lm.decoder import random_decoder
     from klamp.lm.pretrained import Pretrained
     from klamp.lm.tasks.builtin import small_decoder
+    from klamp.lm.untrained import random_decoder
 
     Pretrained(random_decoder(small_decoder(16, context=128), jax.random.key(0))).save(folder)
 

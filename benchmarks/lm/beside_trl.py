@@ -36,12 +36,12 @@ def start(seed: int, folder: Path) -> None:
     """The checkpoint of a seed."""
     import jax
 
-    from klamp.lm.decoder import random_decoder
     from klamp.lm.pretrained import Pretrained
     from klamp.lm.supervised import warm_started
     from klamp.lm.tasks.builtin import TASKS
     from klamp.lm.tasks.task import demonstrate
     from klamp.lm.tokenizer import SymbolTokenizer
+    from klamp.lm.untrained import random_decoder
 
     task, (made, shown, noise) = TASKS["sort"], jax.random.split(jax.random.key(seed), 3)
     decoder = random_decoder(task.decoder, made)

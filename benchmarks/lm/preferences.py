@@ -41,7 +41,6 @@ def trained(seed: int) -> dict[str, list[dict[str, float]]]:
     import jax
 
     import klamp.lm
-    from klamp.lm.decoder import random_decoder
     from klamp.lm.preferences import (
         PRAISE,
         VOCABULARY,
@@ -54,6 +53,7 @@ def trained(seed: int) -> dict[str, list[dict[str, float]]]:
     from klamp.lm.tasks.builtin import small_decoder
     from klamp.lm.tasks.task import demonstrate
     from klamp.lm.tokenizer import SymbolTokenizer
+    from klamp.lm.untrained import random_decoder
 
     game, made, shown, fit = Compliments(), *jax.random.split(jax.random.key(seed), 3)
     decoder = random_decoder(small_decoder(1 + len(VOCABULARY)), made)

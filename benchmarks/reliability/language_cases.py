@@ -83,9 +83,10 @@ def model() -> Path:
     if not MODEL.exists():
         import jax
 
-        from klamp.lm.decoder import DecoderConfig, random_decoder
+        from klamp.lm.decoder import DecoderConfig
         from klamp.lm.pretrained import Pretrained
         from klamp.lm.tokenizer import SymbolTokenizer
+        from klamp.lm.untrained import random_decoder
 
         form = DecoderConfig(len(LETTERS) + 1, 16, 1, 2, 1, 8, 16, context=64, tied_head=True)
         draft = Path(tempfile.mkdtemp()) / "model"

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from klamp.lm.decoder import Decoder, DecoderConfig, random_decoder
+from klamp.lm.decoder import Decoder, DecoderConfig
+from klamp.lm.untrained import random_decoder
 
 
 def stirred(config: DecoderConfig) -> Decoder:

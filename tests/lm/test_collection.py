@@ -9,10 +9,10 @@ import pytest
 from lm.small_models import completions
 
 from klamp.lm.collection import TaskCollector, scores, with_spread, written
-from klamp.lm.decoder import random_decoder
 from klamp.lm.sequences import Completions
 from klamp.lm.settings import Settings
 from klamp.lm.tasks.builtin import TASKS
+from klamp.lm.untrained import random_decoder
 
 GROUPS = Settings(prompts=4, generations=2, advantage="group", redraw_groups=2)
 

@@ -1,5 +1,6 @@
 """The decoder: causal, blind to padding, and the same with a cache as without."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import jax
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from lm.reference_decoder import reference_logits, stirred
 
-from klamp.lm.decoder import FEW_LAYERS, Decoder, DecoderConfig, random_decoder
+from klamp.lm.decoder import FEW_LAYERS, Decoder, DecoderConfig
 from klamp.lm.model_config import RopeScaling, form_of
 from klamp.lm.pretrained import tensors_of
+from klamp.lm.untrained import random_decoder
 
 CONFIG = DecoderConfig(
     vocabulary=16,
@@ -67,6 +69,32 @@ def test_logits_are_those_of_the_definition(family: str, tokens: jax.Array) -> N
     expected = reference_logits(tensors_of(decoder), form, tokens[0].tolist())
     assert 2 < np.abs(expected).max() < 20
     np.testing.assert_allclose(LOGITS(decoder, tokens[:1], None)[0], expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("layers", [1, 3, FEW_LAYERS + 1])
+def test_features_of_some_columns_are_those_of_all(
+    family: str, layers: int, tokens: jax.Array
+) -> None:
+    """Also twice the same column and one without a token; gradients by every array are equal."""
+    decoder = random_decoder(replace(FAMILIES[family], layers=layers), jax.random.key(0))
+    columns = jnp.asarray([[9, 2, 5], [4, 4, 3], [0, 8, -1]])
+    rows = jnp.arange(3)[:, None]
+    pull = jax.random.normal(jax.random.key(2), (3, 3, CONFIG.width))
+
+    def some(decoder: Decoder) -> jax.Array:
+        return decoder.features_at(tokens, VALID, columns)
+
+    def same(decoder: Decoder) -> jax.Array:
+        return decoder.features(tokens, VALID)[rows, columns]
+
+    def both(read: Callable[[Decoder], jax.Array]) -> tuple[jax.Array, Decoder]:
+        found, back = jax.vjp(read, decoder)
+        return found, back(pull)[0]
+
+    one, other = jax.jit(both, static_argnums=0)(some), jax.jit(both, static_argnums=0)(same)
+    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(other))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6 * scale), one, other)
 
 
 def test_padding_is_neither_seen_nor_counted(decoder: Decoder, tokens: jax.Array) -> None:

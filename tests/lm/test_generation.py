@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from klamp.errors import ConfigError
-from klamp.lm.decoder import DecoderConfig, random_decoder
+from klamp.lm.decoder import DecoderConfig
 from klamp.lm.generation import (
     Sampling,
     TurnLimits,
@@ -20,6 +20,7 @@ from klamp.lm.generation import (
     speak,
 )
 from klamp.lm.sequences import completions_of
+from klamp.lm.untrained import random_decoder
 
 V, STOP = 9, 4
 LIMITS = TurnLimits(new_tokens=5, stop=(STOP,))

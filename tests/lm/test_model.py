@@ -6,6 +6,7 @@ from lm.small_models import VOCABULARY, completions, frozen_head_model, tiny_dec
 
 from klamp.lm.decoder import Decoder
 from klamp.lm.model import inputs_of
+from klamp.lm.sequences import read_columns
 from klamp.lm.vocabulary import VocabularyDistribution
 from klamp.mathematics.distributions import Categorical
 from klamp.networks import Model
@@ -15,7 +16,9 @@ distribution_of = jax.jit(Model.distribution)
 
 def shown() -> tuple:
     played = completions()
-    features = jax.jit(Decoder.features)(tiny_decoder(), played.tokens, played.valid)
+    columns = read_columns(played.valid, played.positions)
+    read = jax.jit(Decoder.features_at)
+    features = read(tiny_decoder(), played.tokens, played.valid, columns)
     return played, inputs_of(played.with_features(features))
 
 

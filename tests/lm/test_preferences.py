@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.lm.decoder import Decoder, random_decoder
+from klamp.lm.decoder import Decoder
 from klamp.lm.preferences import (
     Compliments,
     Pairs,
@@ -19,6 +19,7 @@ from klamp.lm.preferences import (
 )
 from klamp.lm.supervised import WarmStart
 from klamp.lm.tasks.builtin import small_decoder
+from klamp.lm.untrained import random_decoder
 
 GAME, KEY = Compliments(), jax.random.key(3)
 FEATURES = jax.jit(Decoder.features)

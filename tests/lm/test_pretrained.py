@@ -15,9 +15,10 @@ from lm.reference_decoder import stirred
 
 from klamp import CheckpointError, ConfigError
 from klamp.lm import load_pretrained
-from klamp.lm.decoder import DecoderConfig, random_decoder
+from klamp.lm.decoder import DecoderConfig
 from klamp.lm.pretrained import Pretrained, tensors_of
 from klamp.lm.tokenizer import SymbolTokenizer
+from klamp.lm.untrained import random_decoder
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 KINDS = sorted(path.stem for path in CHECKPOINTS.glob("*.safetensors"))

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from klamp.lm.decoder import at_columns
 from klamp.lm.sequences import (
     Completions,
     Record,
-    at_columns,
     completions_of,
     limited,
+    read_columns,
     transitions,
 )
 from klamp.mathematics.advantages import gae
@@ -134,10 +135,11 @@ def test_rewards_of_a_sequence_and_of_turns_reach_their_last_actions(played) -> 
 def test_features_are_those_before_each_action_and_at_the_end(played) -> None:
     found = completed(*played)
     features = np.random.default_rng(6).normal(size=(S, L, 3)).astype(np.float32)
-    kept = jax.device_get(found.with_features(jnp.asarray(features)))
+    read = at_columns(jnp.asarray(features), read_columns(found.valid, found.positions))
+    assert read.shape == (S, A + 1, 3)
+    kept = jax.device_get(found.with_features(read))
     found = jax.device_get(found)
     for s in range(S):
         for a in range(int(found.weight[s].sum())):
             np.testing.assert_array_equal(kept.features[s, a], features[s, found.positions[s, a]])
         np.testing.assert_array_equal(kept.final_features[s], features[s, found.valid[s].sum() - 1])
-    assert at_columns(jnp.asarray(features), found.positions).shape == (S, A, 3)

@@ -10,7 +10,6 @@ from lm.small_models import completions, tiny_decoder
 
 from klamp.lm.collection import Played, TaskCollector
 from klamp.lm.dataset import load_dataset
-from klamp.lm.decoder import random_decoder
 from klamp.lm.pretrained import Pretrained
 from klamp.lm.rewards import Rewards
 from klamp.lm.settings import Settings
@@ -18,6 +17,7 @@ from klamp.lm.shares import SHOWN, Part, arrays_of, joined, part_of, played_by_a
 from klamp.lm.tasks.builtin import TASKS
 from klamp.lm.text_collection import TextCollector
 from klamp.lm.tokenizer import SymbolTokenizer
+from klamp.lm.untrained import random_decoder
 from klamp.runtime.joined import ALONE
 
 ROWS = [{"prompt": "ab"}, {"prompt": "cccfe"}, {"prompt": "f"}, {"prompt": "abcdef"}]

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from klamp.errors import ConfigError
-from klamp.lm.decoder import Decoder, random_decoder
+from klamp.lm.decoder import Decoder
 from klamp.lm.supervised import WarmStart, cross_entropy_loss, warm_started
 from klamp.lm.tasks.builtin import small_decoder
 from klamp.lm.tasks.digits import VOCABULARY, Sort
 from klamp.lm.tasks.task import demonstrate
+from klamp.lm.untrained import random_decoder
 
 SORT = Sort(digits=3)
 

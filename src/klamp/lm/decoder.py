@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from klamp.lm.model_config import DecoderConfig
 from klamp.lm.rotary import Rotation, rotation_at
@@ -75,17 +75,26 @@ class Block(eqx.Module):
     up: LinearMap
     down: LinearMap
 
-    def heads(
+    def queries(
         self, x: Float[Array, "S K D"], rotation: Rotation, config: DecoderConfig
-    ) -> tuple[Float[Array, "S K H W"], Float[Array, "S K G W"], Float[Array, "S K G W"]]:
-        """Queries, keys and values of each token."""
-        shape, epsilon = (*x.shape[:2], -1, config.head_width), config.norm_epsilon
-        x = rms_norm(x, self.attention_norm, epsilon)
-        query, key = self.query(x).reshape(shape), self.key(x).reshape(shape)
-        if self.query_norm is not None and self.key_norm is not None:
-            query = rms_norm(query, self.query_norm, epsilon)
-            key = rms_norm(key, self.key_norm, epsilon)
-        return rotation.turn(query), rotation.turn(key), self.value(x).reshape(shape)
+    ) -> Float[Array, "S K H W"]:
+        """What each token asks for."""
+        x = rms_norm(x, self.attention_norm, config.norm_epsilon)
+        query = self.query(x).reshape(*x.shape[:2], -1, config.head_width)
+        if self.query_norm is not None:
+            query = rms_norm(query, self.query_norm, config.norm_epsilon)
+        return rotation.turn(query)
+
+    def keys_and_values(
+        self, x: Float[Array, "S K D"], rotation: Rotation, config: DecoderConfig
+    ) -> tuple[Float[Array, "S K G W"], Float[Array, "S K G W"]]:
+        """What each token is found by, and what it gives."""
+        x = rms_norm(x, self.attention_norm, config.norm_epsilon)
+        shape = (*x.shape[:2], -1, config.head_width)
+        key = self.key(x).reshape(shape)
+        if self.key_norm is not None:
+            key = rms_norm(key, self.key_norm, config.norm_epsilon)
+        return rotation.turn(key), self.value(x).reshape(shape)
 
     def merged(self) -> "Block":
         """The same with every linear map as one matrix."""
@@ -144,17 +153,50 @@ class Decoder(eqx.Module):
     ) -> Float[Array, "S L D"]:
         """What the head is applied to, after the last normalisation. Without ``valid`` all are."""
         valid = jnp.ones(tokens.shape, bool) if valid is None else jnp.asarray(valid)
-        place, position = jnp.arange(tokens.shape[1]), _positions(valid)
-        allowed = self._allowed(place, position, place, position, valid)
+        rotation, allowed = self._seen(valid)
+        x = self._run(self.blocks, self._embed(tokens, valid), rotation, allowed)
+        return self._normed(x)
+
+    def features_at(
+        self, tokens: Int[Array, "S L"], valid: Bool[Array, "S L"], columns: Int[Array, "S K"]
+    ) -> Float[Array, "S K D"]:
+        """The features at each row's own columns: the last of a few layers computes no others."""
+        if not self._unrolled:
+            return at_columns(self.features(tokens, valid), columns)
+        rotation, allowed = self._seen(valid)
+        before = jax.tree.map(lambda leaf: leaf[:-1], self.blocks)
+        x = self._run(before, self._embed(tokens, valid), rotation, allowed)
+        last: Block = jax.tree.map(lambda leaf: leaf[-1], self.blocks)
+        key, value = last.keys_and_values(x, rotation, self.config)
+        own: Array
+        own, rotation, allowed = jax.tree.map(
+            lambda leaf: at_columns(leaf, columns), (x, rotation, allowed)
+        )
+        attended = _attend(last.queries(own, rotation, self.config), key, value, allowed)
+        return self._normed(last.finish(own, attended, self.config.norm_epsilon))
+
+    def _seen(self, valid: Bool[Array, "S L"]) -> tuple[Rotation, Bool[Array, "S L L"]]:
+        """How each token is turned, and which ones it attends to."""
+        place, position = jnp.arange(valid.shape[1]), _positions(valid)
         rotation = rotation_at(position, self.config, self.embedding.dtype)
+        return rotation, self._allowed(place, position, place, position, valid)
+
+    def _run(
+        self,
+        blocks: Block,
+        x: Float[Array, "S L D"],
+        rotation: Rotation,
+        allowed: Bool[Array, "S L L"],
+    ) -> Float[Array, "S L D"]:
+        """All tokens through some of the blocks."""
 
         def run(x: Array, block: Block) -> tuple[Array, None]:
-            query, key, value = block.heads(x, rotation, self.config)
+            query = block.queries(x, rotation, self.config)
+            key, value = block.keys_and_values(x, rotation, self.config)
             attended = _attend(query, key, value, allowed)
             return block.finish(x, attended, self.config.norm_epsilon), None
 
-        x, _ = jax.lax.scan(run, self._embed(tokens, valid), self.blocks, unroll=self._unrolled)
-        return self._normed(x)
+        return jax.lax.scan(run, x, blocks, unroll=self._unrolled)[0]
 
     def empty_cache(self, rows: int, length: int) -> Cache:
         """A cache of so many sequences, with ``length`` places each."""
@@ -182,7 +224,8 @@ class Decoder(eqx.Module):
 
         def run(carry: tuple[Array, Array, Array], numbered: tuple[Array, Block]):  # noqa: ANN202
             (x, keys, values), (layer, block) = carry, numbered
-            query, key, value = block.heads(x, rotation, self.config)
+            query = block.queries(x, rotation, self.config)
+            key, value = block.keys_and_values(x, rotation, self.config)
             start = (layer, 0, cache.filled, 0, 0)
             # The caches are carried, so that they are written in place and never copied.
             keys = jax.lax.dynamic_update_slice(keys, key[None], start)
@@ -231,6 +274,11 @@ def _positions(valid: Bool[Array, "S T"]) -> Int[Array, "S T"]:
     return jnp.maximum(jnp.cumsum(valid, axis=1) - 1, 0)
 
 
+def at_columns(leaf: Shaped[Array, "S L *B"], columns: Int[Array, "S K"]) -> Array:
+    """[S, K, …]: what stands at each row's own columns."""
+    return jax.vmap(lambda row, at: row[at])(leaf, columns)
+
+
 def rms_norm(x: Float[Array, "*B D"], scale: Float[Array, " D"], epsilon: float) -> Array:
     """x/√(mean x² + ε)·scale, computed in float32 or better."""
     precise = x.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -252,43 +300,3 @@ def _attend(
     score = jnp.where(allowed[:, None, None], score * width**-0.5, jnp.finfo(precise).min / 2)
     share = jax.nn.softmax(score, axis=-1).astype(value.dtype)
     return jnp.einsum("sgqkt,stgw->skgqw", share, value).reshape(rows, count, heads * width)
-
-
-def random_decoder(config: DecoderConfig, key: PRNGKeyArray) -> Decoder:
-    """A decoder in float32 that knows nothing.
-
-    Weights are normal with variance 1/in, those that add to the residual stream further divided by
-    twice the number of layers; the embedding and the head have a standard deviation of 0.02, so
-    that the first policy is nearly uniform. Biases are 0, and scales 1.
-    """
-    keys = iter(jax.random.split(key, 2 + len(LINEAR_MAPS)))
-    query, pairs = config.heads * config.head_width, config.key_value_heads * config.head_width
-    layers, width, mlp = config.layers, config.width, config.mlp_width
-
-    def linear(inner: int, outer: int, bias: bool, residual: bool = False) -> Linear:
-        deviation = (inner * (2 * layers if residual else 1)) ** -0.5
-        weight = deviation * jax.random.normal(next(keys), (layers, outer, inner))
-        return Linear(weight, jnp.zeros((layers, outer)) if bias else None)
-
-    def scale() -> Float[Array, "layers W"] | None:
-        return jnp.ones((layers, config.head_width)) if config.query_key_norm else None
-
-    def table() -> Float[Array, "V D"]:
-        return 0.02 * jax.random.normal(next(keys), (config.vocabulary, width))
-
-    embedding = table()
-    blocks = Block(
-        attention_norm=jnp.ones((layers, width)),
-        query=linear(width, query, config.attention_bias),
-        key=linear(width, pairs, config.attention_bias),
-        value=linear(width, pairs, config.attention_bias),
-        output=linear(query, width, config.output_bias, residual=True),
-        query_norm=scale(),
-        key_norm=scale(),
-        mlp_norm=jnp.ones((layers, width)),
-        gate=linear(width, mlp, config.mlp_bias),
-        up=linear(width, mlp, config.mlp_bias),
-        down=linear(mlp, width, config.mlp_bias, residual=True),
-    )
-    own_head = None if config.tied_head else table()
-    return Decoder(config, embedding, blocks, jnp.ones(width), own_head)

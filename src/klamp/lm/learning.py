@@ -53,7 +53,7 @@ def prepare(
     network = model.unravel(theta)
     actor: LanguageActor = network.actor
     played = limited(completions, truncation)
-    played = played.with_features(actor.decoder.features(played.tokens, played.valid))
+    played = played.with_features(actor.read(played.tokens, played.valid, played.positions))
     inputs, weight = inputs_of(played), played.weight
     old = actor.choose(inputs.observation.features)
     held, reward = None, played.reward

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from klamp.lm.decoder import Decoder
-from klamp.lm.sequences import Completions, at_columns
+from klamp.lm.sequences import Completions, read_columns
 from klamp.lm.vocabulary import VocabularyDistribution
 from klamp.mathematics.distributions import Categorical
 from klamp.networks import ActorCritic, Model, NoEncoder, flatten
@@ -47,8 +47,20 @@ class LanguageActor(eqx.Module):
     def __call__(self, inputs: Inputs) -> Categorical | VocabularyDistribution:
         """One distribution for each action slot."""
         seen: Sequences = inputs.observation
-        features = self.decoder.features(seen.tokens, seen.valid)
-        return self.choose(at_columns(features, seen.positions))
+        return self.choose(self.read(seen.tokens, seen.valid, seen.positions)[:, :-1])
+
+    def read(
+        self,
+        tokens: Int[Array, "S L"],
+        valid: Bool[Array, "S L"],
+        positions: Int[Array, "S A"],
+    ) -> Float[Array, "S R D"]:
+        """What the trunk says at each action's position, and at the last token.
+
+        Always of both: the policy that collected and the one that learns are computed alike, so
+        that their ratio is exactly 1 before the first step.
+        """
+        return self.decoder.features_at(tokens, valid, read_columns(valid, positions))
 
     def choose(self, features: Float[Array, "*B D"]) -> Categorical | VocabularyDistribution:
         """The distribution over the vocabulary that follows from features."""

@@ -22,10 +22,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from klamp.errors import CheckpointError, one_line, shown
 from klamp.lm.chat import ChatTemplate, read_chat_template
-from klamp.lm.decoder import Decoder, DecoderConfig, random_decoder
+from klamp.lm.decoder import Decoder, DecoderConfig
 from klamp.lm.model_config import config_of, form_of
 from klamp.lm.tensor_files import PRECISIONS, Tensor, check_tensors, list_tensors, read_tensor
 from klamp.lm.tokenizer import Tokenizer, read_tokenizer
+from klamp.lm.untrained import random_decoder
 from klamp.runs.atomic_write import write_atomically
 from klamp.runs.bounded_read import Unreadable, parse_object, read_bounded, read_object
 

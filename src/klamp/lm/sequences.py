@@ -66,20 +66,13 @@ class Completions(NamedTuple):
     final_features: Float[Array, "S D"] | None = None
     """The same at the last token: what the value of a cut sequence's future is read from."""
 
-    def last_token(self) -> Int[Array, " S"]:
-        """The column of each sequence's last token."""
-        return jnp.sum(self.valid, axis=1) - 1
-
     def last_action(self) -> Bool[Array, "S A"]:
         """True on the last action of each sequence; nowhere in one that has none."""
         return last_of(self.weight > 0)
 
-    def with_features(self, features: Float[Array, "S L D"]) -> "Completions":
-        """With the features of every token, of which those at actions and at the end are kept."""
-        return self._replace(
-            features=at_columns(features, self.positions),
-            final_features=at_columns(features, self.last_token()[:, None])[:, 0],
-        )
+    def with_features(self, features: Float[Array, "S R D"]) -> "Completions":
+        """With what the trunk said at the R = A + 1 columns of ``read_columns``."""
+        return self._replace(features=features[:, :-1], final_features=features[:, -1])
 
     def with_reward(self, reward: Float[Array, "S *turns"]) -> "Completions":
         """With more reward: one number for each sequence, on its last action, or one for each turn.
@@ -210,6 +203,7 @@ def last_of(used: Bool[Array, "S A"]) -> Bool[Array, "S A"]:
     return used & (jnp.cumsum(used, axis=1) == jnp.sum(used, axis=1, keepdims=True))
 
 
-def at_columns(leaf: Float[Array, "S L D"], columns: Int[Array, "S A"]) -> Float[Array, "S A D"]:
-    """The rows of ``leaf`` at each sequence's own columns."""
-    return jax.vmap(lambda row, at: row[at])(leaf, columns)
+def read_columns(valid: Bool[Array, "S L"], positions: Int[Array, "S A"]) -> Int[Array, "S R"]:
+    """The R = A + 1 columns whose features are read: one for each action, and the last token's."""
+    last = jnp.sum(valid, axis=1, keepdims=True) - 1
+    return jnp.concatenate([positions, last], axis=1)

@@ -16,7 +16,7 @@ from klamp.errors import ConfigError, closest
 from klamp.lm.adapters import LoRA, adapt, adapters_only
 from klamp.lm.collection import Collector, TaskCollector
 from klamp.lm.config import Configuration
-from klamp.lm.decoder import Decoder, random_decoder
+from klamp.lm.decoder import Decoder
 from klamp.lm.environment import resets
 from klamp.lm.generation import TurnLimits
 from klamp.lm.iteration import Iteration
@@ -32,6 +32,7 @@ from klamp.lm.tasks.builtin import TASKS
 from klamp.lm.tasks.task import Task, demonstrate
 from klamp.lm.text_collection import TextCollector
 from klamp.lm.text_game import TextGame
+from klamp.lm.untrained import random_decoder
 from klamp.runtime.compile_cache import compile_cheaply
 from klamp.runtime.device import in_float32
 from klamp.runtime.joined import ALONE, Arrays, Processes

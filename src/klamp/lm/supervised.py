@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from klamp.config.validation import Count, Positive, check_fields
 from klamp.lm.decoder import Decoder
-from klamp.lm.sequences import Completions, at_columns
+from klamp.lm.sequences import Completions
 from klamp.mathematics import adam
 from klamp.mathematics.distributions.categorical import Categorical
 from klamp.mathematics.weighting import weighted_mean
@@ -34,8 +34,8 @@ class WarmStart:
 
 def cross_entropy_loss(decoder: Decoder, completions: Completions) -> Float[Array, ""]:
     """−E[log π(action)] in nats, the mean over all action tokens."""
-    features = decoder.features(completions.tokens, completions.valid)
-    logits = at_columns(features, completions.positions) @ decoder.head.T
+    seen = (completions.tokens, completions.valid, completions.positions)
+    logits = decoder.features_at(*seen) @ decoder.head.T
     log_prob = Categorical(logits).log_prob(completions.action)
     return -weighted_mean(log_prob, completions.weight)
 
