@@ -16,10 +16,8 @@ SMALL: dict[str, Any] = {
     "max_new_tokens": 5,
     "max_prompt_tokens": 6,
     "checkpoint_interval": 150,
-    "value_hidden": 8,
-    "critic_epochs": 2,
-    "critic_minibatch_size": 8,
 }
+CRITIC: dict[str, Any] = {"value_hidden": 8, "critic_epochs": 2, "critic_minibatch_size": 8}
 DESCENT: dict[str, Any] = {"epochs": 2, "minibatch_size": 8}
 NATURAL: dict[str, Any] = {"fisher_subsample": 2}
 
@@ -98,13 +96,13 @@ def model() -> Path:
 
 def language_cases() -> dict[str, LanguageCase]:
     """By the names of the table."""
-    alone = SMALL | {"prompts": 16, "generations": 1}
+    alone = SMALL | CRITIC | {"prompts": 16, "generations": 1}
     bound = {"max_kl": 0.01}
     held = {"reference_coefficient": 0.1, "reference_target": 0.01}
     descent = SMALL | DESCENT
     critic = alone | DESCENT
     game = alone | {"max_new_tokens": 3, "max_turns": 4}
-    played = {name: SMALL[name] for name in ("checkpoint_interval", "critic_epochs")}
+    played = {"checkpoint_interval": SMALL["checkpoint_interval"], "critic_epochs": 2}
     return {
         "ppo": LanguageCase("ppo", critic | bound),
         "ppo, adapters, held to a reference": LanguageCase(
