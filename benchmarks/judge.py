@@ -160,7 +160,7 @@ def write_hunt(
         "random cases, judged from the definitions in float64 by code that is not the package's.",
         "",
         f"{len(verdicts)} cases in {minutes:.0f} minutes of {given.minutes:g}, "
-        f"{sum(broken.values())} differ. Commit {commit_of(HERE.parent)}, "
+        f"{sum(broken.values())} differ. Commit {commit_of(HERE.parent) or 'unknown'}, "
         f"{time.strftime('%Y-%m-%d')}.",
         "",
         "| promise | what it says | cases | seconds each | differ |",

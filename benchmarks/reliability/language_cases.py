@@ -96,13 +96,14 @@ def model() -> Path:
 
 def language_cases() -> dict[str, LanguageCase]:
     """By the names of the table."""
-    alone = SMALL | CRITIC | {"prompts": 16, "generations": 1}
+    small = SMALL | CRITIC
+    alone = small | {"prompts": 16, "generations": 1}
     bound = {"max_kl": 0.01}
     held = {"reference_coefficient": 0.1, "reference_target": 0.01}
     descent = SMALL | DESCENT
     critic = alone | DESCENT
     game = alone | {"max_new_tokens": 3, "max_turns": 4}
-    played = {"checkpoint_interval": SMALL["checkpoint_interval"], "critic_epochs": 2}
+    played = {name: small[name] for name in ("checkpoint_interval", "critic_epochs")}
     return {
         "ppo": LanguageCase("ppo", critic | bound),
         "ppo, adapters, held to a reference": LanguageCase(
