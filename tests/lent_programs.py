@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import pytest
 
-import klamp.lm.iteration as language
+import klamp.lm.training.iteration as language
 import klamp.training.iteration as loop
 from klamp.config.algorithms import ALGORITHMS
 from klamp.config.run import RunConfig

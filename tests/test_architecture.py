@@ -23,6 +23,16 @@ LEVELS = [
     ["cli"],
     ["distributions", "__main__", "__init__"],
 ]
+LANGUAGE_LEVELS = [
+    ["tokens", "config"],
+    ["networks"],
+    ["environments"],
+    ["learning"],
+    ["tasks"],
+    ["collection"],
+    ["evaluation"],
+    ["training"],
+]
 LEVEL = {folder: level for level, folders in enumerate(LEVELS) for folder in folders}
 ORDER_WITHIN = {
     "trust_region": [
@@ -72,6 +82,19 @@ def test_imports_point_down() -> None:
         if (folder := dotted(path).split(".")[0]) != "__init__"
         for imported in imports_of(path)
         if (below := imported.split(".")[0]) != folder and LEVEL[below] >= LEVEL[folder]
+    ]
+    assert not wrong
+
+
+def test_imports_of_language_models_point_down() -> None:
+    level = {folder: number for number, folders in enumerate(LANGUAGE_LEVELS) for folder in folders}
+    wrong = [
+        f"{dotted(path)} imports {imported} from above or beside its folder"
+        for path in MODULES
+        if (parts := dotted(path).split("."))[0] == "lm" and parts[1] != "__init__"
+        for imported in imports_of(path)
+        if imported.startswith("lm.")
+        if (below := imported.split(".")[1]) != parts[1] and level[below] >= level[parts[1]]
     ]
     assert not wrong
 

@@ -19,10 +19,10 @@ from stored import Messages
 import klamp
 import klamp.lm
 from klamp.cli.main import main
-from klamp.lm import memory
-from klamp.lm.pretrained import Pretrained
-from klamp.lm.rewards import Rewards
-from klamp.lm.tokenizer import SymbolTokenizer
+from klamp.lm.environments.rewards import Rewards
+from klamp.lm.networks.pretrained import Pretrained
+from klamp.lm.tokens.tokenizer import SymbolTokenizer
+from klamp.lm.training import memory
 
 MESSAGES = Messages("language")
 

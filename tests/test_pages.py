@@ -20,7 +20,7 @@ import pytest
 import klamp
 import klamp.lm
 from klamp.config.algorithms import ALGORITHMS
-from klamp.lm.training import train as train_tokens
+from klamp.lm.training.train import train as train_tokens
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(
@@ -85,10 +85,10 @@ batch = klamp.Batch(seen, action, advantage, policy(theta, seen), jnp.ones(2), N
 A_MODEL = """
 from pathlib import Path
 import jax, numpy as np
-from klamp.lm.decoder import DecoderConfig
-from klamp.lm.untrained import random_decoder
-from klamp.lm.pretrained import Pretrained
-from klamp.lm.tokenizer import SymbolTokenizer
+from klamp.lm.networks.decoder import DecoderConfig
+from klamp.lm.networks.untrained import random_decoder
+from klamp.lm.networks.pretrained import Pretrained
+from klamp.lm.tokens.tokenizer import SymbolTokenizer
 
 decoder = random_decoder(DecoderConfig(13, 8, 1, 2, 1, 4, 12, context=32), jax.random.key(0))
 own = Pretrained(decoder, SymbolTokenizer(tuple("0123456789+=")), form={"eos_token_id": 0})

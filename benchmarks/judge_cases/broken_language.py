@@ -6,7 +6,7 @@ from typing import Any
 
 def _temperature() -> None:
     """Updates forget the temperature that tokens were sampled at."""
-    from klamp.lm import model
+    from klamp.lm.networks import model
 
     model.LanguageActor.choose = _with_temperature(model.LanguageActor.choose)
 
@@ -20,7 +20,7 @@ def _with_temperature(true: Any) -> Any:
 
 def _mask() -> None:
     """Tokens see what stands behind them."""
-    from klamp.lm import decoder
+    from klamp.lm.networks import decoder
 
     true = decoder.Decoder._allowed
 
@@ -34,31 +34,31 @@ def _unscored() -> None:
     """Slots that hold no action count as actions."""
     import jax.numpy as jnp
 
-    from klamp.lm import text_collection
+    from klamp.lm.collection import text_collector
 
-    true = text_collection.completions_of
+    true = text_collector.completions_of
 
     def broken(*given: Any) -> Any:
         found = true(*given)
         return found._replace(weight=jnp.ones_like(found.weight))
 
-    text_collection.completions_of = broken
+    text_collector.completions_of = broken
 
 
 def _aggregation() -> None:
     """Every aggregation is the mean over tokens."""
-    from klamp.lm import learning
+    from klamp.lm.learning import update
 
-    true = learning.aggregation_scale
-    learning.aggregation_scale = lambda weight, _: true(weight, "token")
+    true = update.aggregation_scale
+    update.aggregation_scale = lambda weight, _: true(weight, "token")
 
 
 def _baseline() -> None:
     """Completions are compared with the whole batch and not with those of their prompt."""
-    from klamp.lm import learning
+    from klamp.lm.learning import update
 
-    true = learning.group_advantage
-    learning.group_advantage = lambda score, _, baseline: true(score, len(score), baseline)
+    true = update.group_advantage
+    update.group_advantage = lambda score, _, baseline: true(score, len(score), baseline)
 
 
 def _bound() -> None:
@@ -75,7 +75,7 @@ def _bound() -> None:
 
 def _sequence() -> None:
     """KL(old‖new) of a completion is told as that of a token."""
-    from klamp.lm import iteration
+    from klamp.lm.training import iteration
 
     true = iteration.report_metrics
 
@@ -88,17 +88,17 @@ def _sequence() -> None:
 
 def _masked() -> None:
     """Completions that were cut off are learnt from as if they had ended."""
-    from klamp.lm import learning
+    from klamp.lm.learning import update
 
-    true = learning.limited
-    learning.limited = lambda completions, _: true(completions, "end")
+    true = update.limited
+    update.limited = lambda completions, _: true(completions, "end")
 
 
 def _padding() -> None:
     """Padding is attended to."""
     import jax.numpy as jnp
 
-    from klamp.lm import decoder
+    from klamp.lm.networks import decoder
 
     true = decoder.Decoder._allowed
 

@@ -38,9 +38,9 @@ def checkpoint(folder: Path) -> None:
     """A decoder of the built-in tasks, about 75,000 parameters, with random weights."""
     import jax
 
-    from klamp.lm.pretrained import Pretrained
+    from klamp.lm.networks.pretrained import Pretrained
+    from klamp.lm.networks.untrained import random_decoder
     from klamp.lm.tasks.builtin import small_decoder
-    from klamp.lm.untrained import random_decoder
 
     Pretrained(random_decoder(small_decoder(16, context=128), jax.random.key(0))).save(folder)
 
@@ -50,8 +50,8 @@ def with_klamp(folder: str) -> Callable[[int, int, int], Callable[[int], Any]]:
     import jax
     import jax.numpy as jnp
 
-    from klamp.lm.generation import Sampling, TurnLimits, generate
-    from klamp.lm.pretrained import load_pretrained
+    from klamp.lm.networks.generation import Sampling, TurnLimits, generate
+    from klamp.lm.networks.pretrained import load_pretrained
 
     decoder = load_pretrained(folder).decoder
 

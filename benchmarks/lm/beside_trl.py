@@ -36,12 +36,12 @@ def start(seed: int, folder: Path) -> None:
     """The checkpoint of a seed."""
     import jax
 
-    from klamp.lm.pretrained import Pretrained
-    from klamp.lm.supervised import warm_started
+    from klamp.lm.learning.supervised import warm_started
+    from klamp.lm.networks.pretrained import Pretrained
+    from klamp.lm.networks.untrained import random_decoder
     from klamp.lm.tasks.builtin import TASKS
     from klamp.lm.tasks.task import demonstrate
-    from klamp.lm.tokenizer import SymbolTokenizer
-    from klamp.lm.untrained import random_decoder
+    from klamp.lm.tokens.tokenizer import SymbolTokenizer
 
     task, (made, shown, noise) = TASKS["sort"], jax.random.split(jax.random.key(seed), 3)
     decoder = random_decoder(task.decoder, made)
@@ -54,8 +54,8 @@ def start(seed: int, folder: Path) -> None:
 def with_klamp(folder: Path, seed: int) -> dict[str, Any]:
     """The updates of klamp, on the built-in task with that checkpoint for its start."""
     import klamp.lm
-    from klamp.lm import setup
-    from klamp.lm.pretrained import load_pretrained
+    from klamp.lm.networks.pretrained import load_pretrained
+    from klamp.lm.training import setup
 
     # As a run that is resumed: its start is there already.
     setup._kept = lambda _: load_pretrained(folder).decoder

@@ -35,7 +35,7 @@ def one_run(experiment: str, label: str, seed: int) -> dict[str, Any]:
     import numpy as np
 
     import klamp.lm
-    from klamp.lm.collection import TaskCollector
+    from klamp.lm.collection.collector import TaskCollector
     from klamp.lm.tasks.builtin import TASKS
 
     task, preset, settings = EXPERIMENTS[experiment][label]

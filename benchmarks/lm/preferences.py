@@ -41,19 +41,19 @@ def trained(seed: int) -> dict[str, list[dict[str, float]]]:
     import jax
 
     import klamp.lm
-    from klamp.lm.preferences import (
+    from klamp.lm.learning.preferences import (
         PRAISE,
         VOCABULARY,
         Compliments,
         fitted_to_samples,
         reward_function,
     )
-    from klamp.lm.pretrained import Pretrained
-    from klamp.lm.supervised import WarmStart, warm_started
+    from klamp.lm.learning.supervised import WarmStart, warm_started
+    from klamp.lm.networks.pretrained import Pretrained
+    from klamp.lm.networks.untrained import random_decoder
     from klamp.lm.tasks.builtin import small_decoder
     from klamp.lm.tasks.task import demonstrate
-    from klamp.lm.tokenizer import SymbolTokenizer
-    from klamp.lm.untrained import random_decoder
+    from klamp.lm.tokens.tokenizer import SymbolTokenizer
 
     game, made, shown, fit = Compliments(), *jax.random.split(jax.random.key(seed), 3)
     decoder = random_decoder(small_decoder(1 + len(VOCABULARY)), made)

@@ -25,9 +25,9 @@ import torch
 import transformers
 from harness import RESULTS, write
 
-from klamp.lm.adapters import LoRA, adapt, load_adapters, merged, save_adapters
-from klamp.lm.decoder import Decoder
-from klamp.lm.pretrained import Pretrained, load_pretrained
+from klamp.lm.networks.adapters import LoRA, adapt, load_adapters, merged, save_adapters
+from klamp.lm.networks.decoder import Decoder
+from klamp.lm.networks.pretrained import Pretrained, load_pretrained
 
 FIXTURES = Path(__file__).parents[2] / "tests" / "lm" / "checkpoints"
 SIZE: dict[str, Any] = {

@@ -32,8 +32,8 @@ def prepared(folder: Path) -> dict[str, Any]:
     """For each case, a function that makes its update again."""
     import jax
 
-    from klamp.lm.setup import configured, start
-    from klamp.lm.sources import Sources
+    from klamp.lm.training.setup import configured, start
+    from klamp.lm.training.sources import Sources
 
     found: dict[str, Any] = {}
     for number, (label, (preset, settings)) in enumerate(CASES.items()):

@@ -33,7 +33,7 @@ def measure(form: str, vocabulary: int, width: int, repeats: int) -> dict[str, A
 
     import klamp
     from klamp import Batch, Categorical, Shared
-    from klamp.lm.vocabulary import VocabularyDistribution
+    from klamp.lm.networks.vocabulary import VocabularyDistribution
 
     keys = jax.random.split(jax.random.key(0), 6)
     theta = {

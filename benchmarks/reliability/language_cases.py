@@ -65,7 +65,7 @@ class LanguageCase(NamedTuple):
     def go_on(self, folder: Path) -> None:
         """From what is there."""
         import klamp.lm
-        from klamp.lm.sources import Sources
+        from klamp.lm.training.sources import Sources
 
         sources = Sources(
             None if self.task else ROWS,
@@ -81,10 +81,10 @@ def model() -> Path:
     if not MODEL.exists():
         import jax
 
-        from klamp.lm.decoder import DecoderConfig
-        from klamp.lm.pretrained import Pretrained
-        from klamp.lm.tokenizer import SymbolTokenizer
-        from klamp.lm.untrained import random_decoder
+        from klamp.lm.networks.decoder import DecoderConfig
+        from klamp.lm.networks.pretrained import Pretrained
+        from klamp.lm.networks.untrained import random_decoder
+        from klamp.lm.tokens.tokenizer import SymbolTokenizer
 
         form = DecoderConfig(len(LETTERS) + 1, 16, 1, 2, 1, 8, 16, context=64, tied_head=True)
         draft = Path(tempfile.mkdtemp()) / "model"

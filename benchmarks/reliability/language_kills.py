@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     rows = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    context = processes(["klamp.lm.training", "klamp.algorithms"])
+    context = processes(["klamp.lm.training.train", "klamp.algorithms"])
     model()
     for number, (name, case) in enumerate(language_cases().items()):
         if not fnmatch.fnmatch(name, given.only) or rows.get(name, [0])[0] >= given.kills:

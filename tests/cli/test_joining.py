@@ -5,7 +5,7 @@ import pytest
 import klamp
 from klamp.cli.joining import Joining, check_shards, run_together, several, with_shards
 from klamp.errors import ConfigError
-from klamp.lm.presets import configure
+from klamp.lm.config.presets import configure
 from klamp.runtime.joined import ALONE
 
 

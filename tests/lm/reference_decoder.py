@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from klamp.lm.decoder import Decoder, DecoderConfig
-from klamp.lm.untrained import random_decoder
+from klamp.lm.networks.decoder import Decoder, DecoderConfig
+from klamp.lm.networks.untrained import random_decoder
 
 
 def stirred(config: DecoderConfig) -> Decoder:

@@ -2,9 +2,9 @@
 
 import jax
 
-from klamp.lm.decoder import Decoder, DecoderConfig
+from klamp.lm.networks.decoder import Decoder, DecoderConfig
+from klamp.lm.networks.untrained import random_decoder
 from klamp.lm.tasks.guess import Guess
-from klamp.lm.untrained import random_decoder
 
 GAME, S = Guess(numbers=4, turns=3), 24
 WORDS = GAME.vocabulary

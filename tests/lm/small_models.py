@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from klamp.lm.decoder import Decoder, DecoderConfig
-from klamp.lm.model import language_model
-from klamp.lm.sequences import Completions, Record, completions_of
-from klamp.lm.settings import Settings
-from klamp.lm.untrained import random_decoder
+from klamp.lm.config.settings import Settings
+from klamp.lm.networks.decoder import Decoder, DecoderConfig
+from klamp.lm.networks.model import language_model
+from klamp.lm.networks.untrained import random_decoder
+from klamp.lm.tokens.sequences import Completions, Record, completions_of
 from klamp.networks import Model
 
 VOCABULARY, PROMPT, ACTIONS = 8, 3, 2

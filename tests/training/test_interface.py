@@ -3,8 +3,8 @@
 from typing import Any
 
 from klamp.evaluation.periodic import PeriodicEvaluation
-from klamp.lm.evaluation import GreedyEvaluation
-from klamp.lm.iteration import Iteration as LanguageIteration
+from klamp.lm.evaluation.evaluate import GreedyEvaluation
+from klamp.lm.training.iteration import Iteration as LanguageIteration
 from klamp.training.interface import Evaluation, Run
 from klamp.training.iteration import Iteration
 

@@ -15,10 +15,10 @@ import pytest
 from jax.sharding import Mesh
 from lm.small_models import completions, tiny_decoder
 
-from klamp.lm.iteration import COMPLETIONS, FROZEN
-from klamp.lm.learning import make_learn
-from klamp.lm.model import language_model
-from klamp.lm.presets import configure
+from klamp.lm.config.presets import configure
+from klamp.lm.learning.update import make_learn
+from klamp.lm.networks.model import language_model
+from klamp.lm.training.iteration import COMPLETIONS, FROZEN
 from klamp.runtime.joined import ALONE
 from klamp.training.learning import initial_state
 from klamp.training.placement import AXIS, PlacedLearn, mesh_of

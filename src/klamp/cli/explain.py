@@ -51,7 +51,7 @@ def _configuration(folder: Path) -> "Configuration":
     from klamp.runs.folder import config_data, of_language, read_config
 
     if of_language(folder):
-        from klamp.lm.config import Configuration
+        from klamp.lm.config.run import Configuration
 
         return Configuration.from_dict(config_data(folder))
     return read_config(folder)

@@ -41,8 +41,8 @@ def train(words: list[str]) -> int:
     given = _train_options(words)
     if not given.task:
         refuse_missing("lm train", "TASK|MODEL")
-    from klamp.lm.setup import configured
-    from klamp.lm.sources import Sources
+    from klamp.lm.training.setup import configured
+    from klamp.lm.training.sources import Sources
     from klamp.runtime.signals import Signals, leave_saying
 
     values = settings_of(given)
@@ -58,7 +58,7 @@ def train(words: list[str]) -> int:
 
 def _train_one(config: Any, sources: Any, given: Any, signals: Any) -> int:
     """One run, in this process or in several."""
-    from klamp.lm.training import train_config
+    from klamp.lm.training.train import train_config
     from klamp.training.callbacks import gather
 
     def lead(processes: Any) -> int:
@@ -67,7 +67,7 @@ def _train_one(config: Any, sources: Any, given: Any, signals: Any) -> int:
         return ended(train_config(config, sources, reporters=reporters, processes=processes, **how))
 
     def follow_it(processes: Any) -> None:
-        from klamp.lm.follow import follow
+        from klamp.lm.training.follow import follow
 
         follow(config, sources, processes, signals=signals, device=given.device)
 
@@ -77,8 +77,8 @@ def _train_one(config: Any, sources: Any, given: Any, signals: Any) -> int:
 
 def resume(given: Any, signals: Any) -> int:
     """`klamp resume` of a language model's run; ``given`` are its options."""
-    from klamp.lm.sources import Sources
-    from klamp.lm.training import go_on, trusted
+    from klamp.lm.training.sources import Sources
+    from klamp.lm.training.train import go_on, trusted
     from klamp.runs.folder import run_of
     from klamp.training.callbacks import gather
 
@@ -92,7 +92,7 @@ def resume(given: Any, signals: Any) -> int:
     config = trusted(run_of(given.folder), Sources(), given.trust)
 
     def follow_it(processes: Any) -> None:
-        from klamp.lm.follow import follow
+        from klamp.lm.training.follow import follow
 
         follow(config, Sources(), processes, resumed=given.folder, **how)
 
@@ -105,8 +105,8 @@ def _train_options(words: list[str]) -> Any:
     import tyro
 
     from klamp.config.algorithms import algorithm_class
-    from klamp.lm.presets import PRESETS, configure
-    from klamp.lm.settings import GROUPS
+    from klamp.lm.config.presets import PRESETS, configure
+    from klamp.lm.config.settings import GROUPS
 
     name = value_of("--algo", words) or "ppo"
     usual = configure("-", name, {})
@@ -178,7 +178,7 @@ def generate(words: list[str]) -> int:
         trust: Import the modules that config.json names, though no klamp of yours wrote them there.
     """
     given = parse(options, words, command="lm generate", description="Let a policy write.")
-    from klamp.lm.training import load
+    from klamp.lm.training.train import load
 
     policy = load(given.folder, trust=given.trust)
     prompts = list(given.prompt) or policy.own_prompts(given.count, given.seed)
@@ -192,7 +192,7 @@ def evaluated(given: Any, checkpoint: Any) -> str:
     """What `klamp eval` says of a language model's run; ``given`` are its options."""
     if given.video is not None:
         raise ConfigError("`--video` cannot film what a language model writes. Leave it out.")
-    from klamp.lm.training import evaluate
+    from klamp.lm.training.train import evaluate
 
     played = evaluate(
         given.folder,

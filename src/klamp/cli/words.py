@@ -51,7 +51,7 @@ def _options() -> frozenset[str]:
     """The settings that are options."""
     from klamp.config.algorithms import ALGORITHMS
     from klamp.config.settings import Settings
-    from klamp.lm.settings import Settings as LanguageSettings
+    from klamp.lm.config.settings import Settings as LanguageSettings
 
     own = {item.name for kind in ALGORITHMS.values() for item in fields(kind)}
     shared = {item.name for kind in (Settings, LanguageSettings) for item in fields(kind)}

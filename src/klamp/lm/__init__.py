@@ -8,32 +8,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from klamp.lm.adapters import LoRA as LoRA
-    from klamp.lm.config import Configuration as Configuration
-    from klamp.lm.environment import TextEnvironment as TextEnvironment
-    from klamp.lm.environment import TokenEnvironment as TokenEnvironment
-    from klamp.lm.environment import Turn as Turn
-    from klamp.lm.policy import LanguagePolicy as LanguagePolicy
-    from klamp.lm.presets import PRESETS as PRESETS
-    from klamp.lm.pretrained import Pretrained as Pretrained
-    from klamp.lm.pretrained import load_pretrained as load_pretrained
-    from klamp.lm.settings import Settings as Settings
-    from klamp.lm.sources import Sources as Sources
-    from klamp.lm.training import Result as Result
-    from klamp.lm.training import load as load
-    from klamp.lm.training import resume as resume
-    from klamp.lm.training import train as train
+    from klamp.lm.config.presets import PRESETS as PRESETS
+    from klamp.lm.config.run import Configuration as Configuration
+    from klamp.lm.config.settings import Settings as Settings
+    from klamp.lm.environments.environment import TextEnvironment as TextEnvironment
+    from klamp.lm.environments.environment import TokenEnvironment as TokenEnvironment
+    from klamp.lm.environments.environment import Turn as Turn
+    from klamp.lm.evaluation.policy import LanguagePolicy as LanguagePolicy
+    from klamp.lm.networks.adapters import LoRA as LoRA
+    from klamp.lm.networks.pretrained import Pretrained as Pretrained
+    from klamp.lm.networks.pretrained import load_pretrained as load_pretrained
+    from klamp.lm.training.sources import Sources as Sources
+    from klamp.lm.training.train import Result as Result
+    from klamp.lm.training.train import load as load
+    from klamp.lm.training.train import resume as resume
+    from klamp.lm.training.train import train as train
 
 _MODULES = {
-    "adapters": ("LoRA",),
-    "config": ("Configuration",),
-    "environment": ("TextEnvironment", "TokenEnvironment", "Turn"),
-    "policy": ("LanguagePolicy",),
-    "pretrained": ("Pretrained", "load_pretrained"),
-    "presets": ("PRESETS",),
-    "settings": ("Settings",),
-    "sources": ("Sources",),
-    "training": ("Result", "load", "resume", "train"),
+    "config.presets": ("PRESETS",),
+    "config.run": ("Configuration",),
+    "config.settings": ("Settings",),
+    "environments.environment": ("TextEnvironment", "TokenEnvironment", "Turn"),
+    "evaluation.policy": ("LanguagePolicy",),
+    "networks.adapters": ("LoRA",),
+    "networks.pretrained": ("Pretrained", "load_pretrained"),
+    "training.sources": ("Sources",),
+    "training.train": ("Result", "load", "resume", "train"),
 }
 _HOME = {name: f"klamp.lm.{module}" for module, names in _MODULES.items() for name in names}
 

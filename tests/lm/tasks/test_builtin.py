@@ -3,8 +3,8 @@
 import jax
 import pytest
 
+from klamp.lm.networks.untrained import random_decoder
 from klamp.lm.tasks.builtin import TASKS
-from klamp.lm.untrained import random_decoder
 
 
 @pytest.mark.parametrize("name", list(TASKS))

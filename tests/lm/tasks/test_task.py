@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from klamp.lm.sequences import Completions
 from klamp.lm.tasks.builtin import TASKS
 from klamp.lm.tasks.task import demonstrate
+from klamp.lm.tokens.sequences import Completions
 
 DATA, KEY, S = jax.random.key(1), jax.random.key(2), 256
 

@@ -6,8 +6,8 @@ import pytest
 from made_up_runs import UPDATES, lines, names
 
 from klamp.config.algorithms import PPO
-from klamp.lm.config import Configuration
-from klamp.lm.settings import Settings
+from klamp.lm.config.run import Configuration
+from klamp.lm.config.settings import Settings
 from klamp.reporting.anomalies.detection import anomalies
 from klamp.reporting.anomalies.history import History
 from klamp.reporting.update_story import story

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from klamp.lm.decoder import DecoderConfig
-from klamp.lm.supervised import WarmStart
+from klamp.lm.learning.supervised import WarmStart
+from klamp.lm.networks.decoder import DecoderConfig
 from klamp.lm.tasks.digits import VOCABULARY, Addition, Sort
 from klamp.lm.tasks.guess import Guess
 from klamp.lm.tasks.memory import Remember

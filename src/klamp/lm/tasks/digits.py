@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from klamp.lm.environment import NOTHING_SAID, TokenTurn
-from klamp.lm.generation import TurnLimits
+from klamp.lm.environments.environment import NOTHING_SAID, TokenTurn
+from klamp.lm.networks.generation import TurnLimits
 
 VOCABULARY = tuple("0123456789>+=")
 SORTED, PLUS, EQUALS = 10, 11, 12

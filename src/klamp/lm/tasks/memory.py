@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from klamp.lm.environment import TokenTurn
-from klamp.lm.generation import TurnLimits
+from klamp.lm.environments.environment import TokenTurn
+from klamp.lm.networks.generation import TurnLimits
 
 ADD, UPDATE, DELETE, NOOP = range(4)
 """The ids of the operations."""

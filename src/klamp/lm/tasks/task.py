@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from klamp.lm.decoder import DecoderConfig
-from klamp.lm.environment import TokenEnvironment, resets
-from klamp.lm.sequences import Completions, Record, completions_of, last_of
-from klamp.lm.supervised import WarmStart
+from klamp.lm.environments.environment import TokenEnvironment, resets
+from klamp.lm.learning.supervised import WarmStart
+from klamp.lm.networks.decoder import DecoderConfig
+from klamp.lm.tokens.sequences import Completions, Record, completions_of, last_of
 from klamp.types import HostOrDevice
 
 

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from klamp.lm.environment import NOTHING_SAID, TokenTurn
-from klamp.lm.generation import TurnLimits
+from klamp.lm.environments.environment import NOTHING_SAID, TokenTurn
+from klamp.lm.networks.generation import TurnLimits
 from klamp.runtime.seeding import Purpose, generator
 
 GOAL = 0

@@ -1,0 +1,1 @@
+"""The settings of a language-model run, its presets, and the whole configuration."""

@@ -1,0 +1,1 @@
+"""From completions to a new θ: advantages, KL to a reference, the update; supervised starts."""

@@ -1,0 +1,1 @@
+"""The decoder, its files and adapters, what it writes, and the policy that updates know."""

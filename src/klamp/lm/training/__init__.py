@@ -1,0 +1,1 @@
+"""One iteration, the compiled programs, and the run around them."""
