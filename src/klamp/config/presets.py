@@ -24,6 +24,13 @@ Values = dict[str, Any]
 NORMALIZED: Values = {"normalize_observation": True}
 """Settings of every other task."""
 _MUJOCO: Values = {"normalize_observation": True, "normalize_reward": True, "steps": 1_000_000}
+# A landing is worth 100 and comes hundreds of steps after what decides it.
+_LANDER: Values = {
+    "normalize_observation": True,
+    "normalize_reward": True,
+    "steps": 500_000,
+    "discount": 0.999,
+}
 
 SHARED: dict[str, Values] = {
     "CartPole": {"steps": 100_000},
@@ -31,6 +38,8 @@ SHARED: dict[str, Values] = {
     "MountainCar": {"steps": 500_000, **NORMALIZED},
     "Pendulum": {"steps": 200_000, "discount": 0.9, **NORMALIZED},
     "MountainCarContinuous": {"steps": 100_000, **NORMALIZED, "discount": 0.999},
+    "LunarLander": {**_LANDER},
+    "LunarLanderContinuous": {**_LANDER},
     "HalfCheetah": {**_MUJOCO},
     "Hopper": {**_MUJOCO},
     "Walker2d": {**_MUJOCO},
@@ -43,7 +52,12 @@ SHARED: dict[str, Values] = {
 
 OWN: dict[tuple[str, str], Values] = {
     # REINFORCE has no λ.
-    **{("MountainCar", algo): {"trace_decay": 0.98} for algo in ALGORITHMS if algo != "reinforce"},
+    **{
+        (task, algo): {"trace_decay": 0.98}
+        for task in ("MountainCar", "LunarLander", "LunarLanderContinuous")
+        for algo in ALGORITHMS
+        if algo != "reinforce"
+    },
     # Six action dimensions: a KL per state of 0.04 is what others print as 0.007.
     ("HalfCheetah", "trpo"): {"max_kl": 0.04, "initial_log_std": -1.0},
     # Its actions end at ±1: with log σ = 0 a third of them are drawn beyond.
@@ -54,6 +68,14 @@ OWN: dict[tuple[str, str], Values] = {
     ("Ant", "trpo"): {"max_kl": 0.04, "initial_log_std": -1.0},
     ("Walker2d", "ppo"): {"final_learning_rate": 0.0},
     ("Hopper", "ppo"): {"final_learning_rate": 0.0},
+    # Smaller and shorter steps stay with a slow gait: 147 after 1,000,000 steps.
+    ("Swimmer", "ppo"): {
+        "num_envs": 4,
+        "rollout_length": 1024,
+        "minibatch_size": 256,
+        "learning_rate": 6e-4,
+        "trace_decay": 0.98,
+    },
     ("CartPole", "npg"): {"steps": 150_000, "rollout_length": 128},
     ("CartPole", "ppo-kl"): {"steps": 150_000, "final_learning_rate": 0.0, "discount": 0.98},
     # One step per batch, so many small batches; the step size has to fall, or late steps undo all.
