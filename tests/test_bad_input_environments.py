@@ -25,7 +25,7 @@ from klamp.envs.checks import memory_budget
 from klamp.envs.checks.startup import check_environment
 from klamp.envs.source import resolve
 from klamp.errors import KlampWarning
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 MESSAGES = Messages("environments")
 SMALL = Settings(steps=64, num_envs=2, rollout_length=32)
@@ -237,7 +237,7 @@ def walked(parts: dict[str, Any]) -> list[list[np.ndarray]]:
     name = f"Walked/{len(gymnasium.registry)}-v0"
     gymnasium.register(name, type("Walked", (Sound,), parts))
     check_environment(resolve(name), SMALL)
-    copies = resolve(name).host(2, seed=0, purpose=Purpose.EPISODE)
+    copies = resolve(name).host(2, EnvironmentSeeds(0, Purpose.EPISODE))
     seen = [[np.array(copies.reset())]]
     for _ in range(10):
         actions = np.array([0, 1])
@@ -272,7 +272,7 @@ def test_b46_an_environment_may_write_into_its_action() -> None:
     gymnasium.register(
         "Writing-v0", type("Writing", (Sound,), {"step": step, "action_space": FORCES})
     )
-    copies = resolve("Writing-v0").host(2, seed=0, purpose=Purpose.EPISODE)
+    copies = resolve("Writing-v0").host(2, EnvironmentSeeds(0, Purpose.EPISODE))
     copies.reset()
     given = np.full((2, 1), 0.5, np.float32)
     copies.step(given)

@@ -12,7 +12,7 @@ import klamp
 from klamp.envs.device.batched import BatchedEnvironment
 from klamp.envs.source import resolve
 from klamp.evaluation.video import record_video
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 from klamp.training.iteration import Iteration, start
 from klamp.training.state import fresh_state
 
@@ -47,7 +47,7 @@ def both(kind: str) -> tuple[Any, Any, Any]:
     fused, state = start(chosen, environment=resolve(environment))
     fused.compile(state)
     rows = chosen.settings.num_envs
-    environments = resolve(environment).host(rows, seed=0, purpose=Purpose.EPISODE)
+    environments = resolve(environment).host(rows, EnvironmentSeeds(0, Purpose.EPISODE))
     host = Iteration(chosen, environments)
     same = fresh_state(chosen, environments.policy_observation_space, host.theta, host.model)
     np.testing.assert_array_equal(same.theta, state.theta)

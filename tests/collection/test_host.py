@@ -21,7 +21,7 @@ from klamp.envs.host.vector import VectorEnvironments
 from klamp.envs.source import resolve
 from klamp.errors import CheckpointError
 from klamp.mathematics.normalization import Scaling
-from klamp.runtime.seeding import Purpose, key, key_of, key_words
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose, key, key_of, key_words
 from klamp.types import Inputs, Rollout
 
 LENGTH, COPIES = 9, 3
@@ -29,7 +29,7 @@ LENGTH, COPIES = 9, 3
 
 def collector(env: str, **settings: object) -> tuple[HostCollector, object, object]:
     chosen = Settings(hidden_sizes=(4,), rollout_length=LENGTH, **settings)
-    host = resolve(env).host(COPIES, seed=0, purpose=Purpose.EPISODE)
+    host = resolve(env).host(COPIES, EnvironmentSeeds(0, Purpose.EPISODE))
     theta, model = drawn(host.policy_observation_space, host.action_space, chosen)
     return HostCollector(host, model, theta, chosen), theta, model
 
@@ -67,7 +67,7 @@ def test_actions_of_every_kind_are_those_of_the_noise(action: str) -> None:
 
 
 def test_rollouts_go_on_where_the_last_one_ended() -> None:
-    host = CopiedEnvironments(LocalCopies([Count()]), "Count", 0, Purpose.EPISODE)
+    host = CopiedEnvironments(LocalCopies([Count()]), "Count", EnvironmentSeeds(0, Purpose.EPISODE))
     space = host.policy_observation_space
     theta, model = drawn(space, host.action_space, Settings(hidden_sizes=()))
     source = HostCollector(host, model, theta, Settings(rollout_length=4))
@@ -177,7 +177,7 @@ class Faulty(gymnasium.Env):
 )
 def test_what_is_not_finite_is_named(where: str, message: str) -> None:
     copies = LocalCopies([Faulty(""), Faulty(where)])
-    host = CopiedEnvironments(copies, "Faulty", 0, Purpose.EPISODE)
+    host = CopiedEnvironments(copies, "Faulty", EnvironmentSeeds(0, Purpose.EPISODE))
     theta, model = drawn(2, host.action_space, Settings())
     source = HostCollector(host, model, theta, Settings(rollout_length=8))
     fault = source.collect(BehaviorPolicy(theta, None, key_words(0, Purpose.ACT))).summary.fault
@@ -209,10 +209,10 @@ def first_fault(vector: bool, seed: int) -> tuple[int, str]:
     makers = [Fragile] * COPIES
     if vector:
         rows = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
-        host = VectorEnvironments(rows, "Fragile", seed, Purpose.EPISODE)
+        host = VectorEnvironments(rows, "Fragile", EnvironmentSeeds(seed, Purpose.EPISODE))
     else:
         copies = LocalCopies([make() for make in makers])
-        host = CopiedEnvironments(copies, "Fragile", seed, Purpose.EPISODE)
+        host = CopiedEnvironments(copies, "Fragile", EnvironmentSeeds(seed, Purpose.EPISODE))
     theta, model = drawn(2, host.action_space, Settings(hidden_sizes=()))
     source = HostCollector(host, model, theta, Settings(rollout_length=16))
     for iteration in range(50):
@@ -243,7 +243,7 @@ def test_where_no_seed_begins_an_episode_none_is_named_and_the_run_repeats_it() 
 @pytest.mark.parametrize("damage", ["none", "no state", "no start", "size", "type", "start"])
 def test_a_hidden_state_of_another_form_is_refused(damage: str) -> None:
     chosen = Settings(hidden_sizes=(4,), recurrent_size=4, rollout_length=LENGTH, sequence_length=3)
-    host = resolve("CartPole-v1").host(COPIES, seed=0, purpose=Purpose.EPISODE)
+    host = resolve("CartPole-v1").host(COPIES, EnvironmentSeeds(0, Purpose.EPISODE))
     theta, model = drawn(host.policy_observation_space, host.action_space, chosen)
     source = HostCollector(host, model, theta, chosen)
     saved = source.position().arrays()

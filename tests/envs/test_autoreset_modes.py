@@ -17,7 +17,7 @@ from klamp.collection.collector import BehaviorPolicy
 from klamp.collection.host import HostCollector
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.networks import build_network, flatten
-from klamp.runtime.seeding import Purpose, key_words
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose, key_words
 from klamp.training.learning import make_learn
 from klamp.training.prepare import prepare
 from klamp.types import Rollout
@@ -58,7 +58,7 @@ class Compiled(NamedTuple):
 def environments_of(kind: str, mode: AutoresetMode) -> VectorEnvironments:
     makers = [lambda: Probe("box", KINDS[kind][0])] * 3
     vector = SyncVectorEnv(makers, autoreset_mode=mode)
-    return VectorEnvironments(vector, "Probe", 11, Purpose.EPISODE)
+    return VectorEnvironments(vector, "Probe", EnvironmentSeeds(11, Purpose.EPISODE))
 
 
 @cache

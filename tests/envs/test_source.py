@@ -14,7 +14,7 @@ from klamp import ConfigError, EnvironmentFault
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.envs.source import resolve, source_of, source_to_evaluate
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ from klamp.runtime.seeding import Purpose
 )
 def test_unknown_environments_are_explained(name: str, message: str) -> None:
     with pytest.raises(EnvironmentFault, match=message):
-        resolve(name).host(1, seed=0, purpose=Purpose.CHECK)
+        resolve(name).host(1, EnvironmentSeeds(0, Purpose.CHECK))
 
 
 def test_asynchronous_and_synchronous_episodes_are_the_same() -> None:
     seen = []
     for vectorization in ("sync", "async"):
         environments = resolve(probe()).host(
-            2, seed=5, purpose=Purpose.EPISODE, vectorization=vectorization
+            2, EnvironmentSeeds(5, Purpose.EPISODE), vectorization=vectorization
         )
         rows = [np.array(environments.reset())]
         for _ in range(9):
@@ -46,7 +46,7 @@ def test_asynchronous_and_synchronous_episodes_are_the_same() -> None:
 def test_few_copies_are_stepped_in_turn() -> None:
     """Their vector form costs the same for any number; what has no other form keeps it."""
     for rows, kind in ((1, CopiedEnvironments), (2, CopiedEnvironments), (3, VectorEnvironments)):
-        made = resolve("CartPole-v1").host(rows, seed=0, purpose=Purpose.EPISODE)
+        made = resolve("CartPole-v1").host(rows, EnvironmentSeeds(0, Purpose.EPISODE))
         assert isinstance(made, kind)
         made.close()
     assert resolve("CartPole-v1").together(8, "auto")

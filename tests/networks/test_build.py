@@ -32,7 +32,7 @@ from klamp.networks import (
 )
 from klamp.networks.build import network_maker, network_to_fill
 from klamp.runtime.qualified_name import qualified_name
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 from klamp.runtime.seeding import key as seeded
 from klamp.types import Inputs
 
@@ -189,7 +189,7 @@ def test_a_network_where_none_is_wanted_is_refused(trained: klamp.Result) -> Non
 
 
 def test_networks_of_ones_own_are_needed_again_and_only_they() -> None:
-    spaces = resolve("CartPole-v1").host(1, seed=0, purpose=Purpose.CHECK)
+    spaces = resolve("CartPole-v1").host(1, EnvironmentSeeds(0, Purpose.CHECK))
     settings = klamp.Settings()
     with pytest.raises(klamp.ConfigError, match="built-in networks; leave `network` out"):
         network_maker(klamp.RunConfig("CartPole-v1", klamp.PPO(), settings), spaces, min)
@@ -201,7 +201,7 @@ def test_networks_of_ones_own_are_needed_again_and_only_they() -> None:
 
 @pytest.mark.parametrize("sizes", [{}, {"recurrent_size": 4, "sequence_length": 4}])
 def test_a_network_to_fill_is_the_drawn_one_with_zeros(sizes: dict[str, int]) -> None:
-    spaces = resolve("CartPole-v1").host(1, seed=0, purpose=Purpose.CHECK)
+    spaces = resolve("CartPole-v1").host(1, EnvironmentSeeds(0, Purpose.CHECK))
     settings = klamp.Settings(hidden_sizes=(3,), **sizes)
     config, key = klamp.RunConfig("CartPole-v1", klamp.PPO(), settings), jax.random.key(3)
     drawn = network_maker(config, spaces, None)(key)

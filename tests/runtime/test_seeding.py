@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from klamp.runtime.seeding import Purpose, environment_seed, key
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose, environment_seed, key
 
 SEEDS = [0, 1, 2, 3, 2**31, 2**32, 2**32 + 1, 2**40, 2**63 - 1]
 
@@ -55,3 +55,17 @@ def test_the_default_of_jaxs_random_numbers_does_not_matter():
     expected = jax.random.uniform(key(0, Purpose.ACT))
     with jax.default_prng_impl("rbg"):
         assert jax.random.uniform(key(0, Purpose.ACT)) == expected
+
+
+def test_rows_of_a_process_have_the_seeds_they_have_among_all():
+    whole, later = EnvironmentSeeds(3, Purpose.EPISODE), EnvironmentSeeds(3, Purpose.EPISODE, 4)
+    assert [later.of_episode(row, 2) for row in range(4)] == [
+        whole.of_episode(row, 2) for row in range(4, 8)
+    ]
+    assert whole.of_episode(1, 5) == environment_seed(3, Purpose.EPISODE, 1, 5)
+    # What rows share is drawn by each process for itself.
+    steps = [seeds.words_of_steps(n) for seeds in (whole, later) for n in range(9)]
+    resets = [jax.random.key_data(seeds.of_reset(n)) for seeds in (whole, later) for n in range(9)]
+    assert len({tuple(map(int, each)) for each in steps + resets}) == 36
+    assert whole.generator(1).random() != later.generator(1).random()
+    assert whole.generator(1).random() == whole.generator(1).random()

@@ -23,14 +23,13 @@ from klamp.collection.collector import (
 )
 from klamp.config.settings import Settings
 from klamp.envs.device.batched import BatchedEnvironment, BatchedState, from_arrays, to_arrays
-from klamp.envs.device.on_host import reset_key
 from klamp.envs.host.interface import by_the_run
 from klamp.envs.spaces.joined import normalized_in
 from klamp.mathematics.normalization import Moments, Scaling, moments_of, normalize
 from klamp.networks import Model
 from klamp.networks.action_decoder import action_decoder
 from klamp.runtime.device import on_host
-from klamp.runtime.seeding import Purpose, key_of, key_words
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose, key_of
 from klamp.types import Inputs, PyTree, Rollout
 
 
@@ -83,7 +82,7 @@ class DeviceCollector:
 
         ``first`` is the index of the first row among all environments of the run.
         """
-        self._env, self._seed, self._first = env, settings.seed, first
+        self._env, self._seeds = env, EnvironmentSeeds(settings.seed, Purpose.EPISODE, first)
         empty = empty_hidden_state(model, theta, environments.num_envs)
 
         def begin(key: PRNGKeyArray) -> CollectorState:
@@ -121,7 +120,7 @@ class DeviceCollector:
             behavior.scaling,
             self._state,
             behavior.key_words,
-            key_words(self._seed, Purpose.EPISODE, behavior.iteration, shard=self._first),
+            self._seeds.words_of_steps(behavior.iteration),
             behavior.dropout_key,
             None if log_std is None else np.float32(log_std),
         )
@@ -135,10 +134,10 @@ class DeviceCollector:
         numbers = {name: values[ended] for name, values in numbers.items()}
 
         def origin(index: int, earlier: int) -> str:
-            return by_the_run(self._seed)
+            return by_the_run(self._seeds.seed)
 
         summary = summarize(
-            done.rollout, non_finite, observation, origin, numbers, first=self._first
+            done.rollout, non_finite, observation, origin, numbers, first=self._seeds.first
         )
         return Collected(done.rollout, summary)
 
@@ -153,7 +152,7 @@ class DeviceCollector:
 
     def restart(self, iteration: int) -> None:
         """New episodes in every row."""
-        reset = reset_key(self._seed, Purpose.EPISODE, iteration, self._first)
+        reset = self._seeds.of_reset(iteration)
         self._state: CollectorState = self.begin(reset)
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from klamp.envs.host.vector_object import VectorObjectSource
 from klamp.envs.wrappers import Wrapper, wrappers_of
 from klamp.errors import ConfigError, shown
 from klamp.runtime.qualified_name import qualified_name
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds
 
 LIBRARIES: dict[str, Callable[[str, Mapping[str, Any]], DeviceEnvironment]] = {
     "gymnax": gymnax,
@@ -84,20 +84,16 @@ class EnvironmentSource(Protocol):
     def host(
         self,
         num_envs: int,
+        seeds: EnvironmentSeeds,
         *,
-        seed: int,
-        purpose: Purpose,
         vectorization: str = "auto",
         step_limit_s: float = 60.0,
-        first: int = 0,
     ) -> HostEnvironments:
         """``num_envs`` environments stepped on the host, ready to be reset.
 
         ``auto`` takes the environment's own vector form where it has one and there are more than
         a few of them, else steps copies in this process; ``async`` gives each copy a process, which
-        has ``step_limit_s`` seconds for a step. ``first`` is the index of the first of them among
-        all environments of the run, from which their seeds follow. Raises ``EnvironmentFault``
-        where none can be made.
+        has ``step_limit_s`` seconds for a step. Raises ``EnvironmentFault`` where none can be made.
         """
         ...
 

@@ -15,7 +15,7 @@ from klamp.envs.wrappers import Wrap
 from klamp.errors import ConfigError
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.runtime.device import in_float32
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 COPIES = 16
 """The most environments that are stepped together."""
@@ -71,7 +71,7 @@ def evaluate(
         raise ConfigError(f"`seed` is {seed!r}, but must be an integer from 0 to 2**63 − 1.")
     source = source_to_evaluate(policy.config, env, env_kwargs, wrappers)
     due = shared_out(episodes, source.rows)
-    environments = source.host(len(due), seed=seed, purpose=Purpose.EVALUATE)
+    environments = source.host(len(due), EnvironmentSeeds(seed, Purpose.EVALUATE))
     try:
         _check_fits(policy, environments)
         first = environments.reset()

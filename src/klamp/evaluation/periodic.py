@@ -15,7 +15,7 @@ from klamp.errors import KlampError, KlampWarning, one_line
 from klamp.evaluation.evaluate import run_episodes, shared_out
 from klamp.evaluation.policy import TrainedPolicy
 from klamp.evaluation.video import check_pictures, check_video, film
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 SUFFIX = ".mp4"
 """The format of films."""
@@ -103,8 +103,7 @@ class PeriodicEvaluation:
             source = self._source or source_of(self._config)
             self._environments = source.host(
                 copies,
-                seed=settings.seed,
-                purpose=Purpose.EVALUATE_WHILE_TRAINING,
+                EnvironmentSeeds(settings.seed, Purpose.EVALUATE_WHILE_TRAINING),
                 vectorization=settings.vectorization,
                 step_limit_s=settings.step_limit_s,
             )

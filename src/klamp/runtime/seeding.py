@@ -4,6 +4,7 @@ No generator is stored or advanced: what an iteration draws does not depend on w
 so a run that is resumed draws what the uninterrupted run draws.
 """
 
+from dataclasses import dataclass
 from enum import IntEnum
 
 import jax
@@ -60,6 +61,37 @@ def generator(
 ) -> np.random.Generator:
     """The NumPy generator for one purpose at one iteration, in one of the run's shards."""
     return np.random.Generator(np.random.Philox(_sequence(seed, purpose, iteration, index, shard)))
+
+
+@dataclass(frozen=True)
+class EnvironmentSeeds:
+    """Where environments that are stepped together take their random numbers from."""
+
+    seed: int
+    """The run's."""
+    purpose: Purpose
+    first: int = 0
+    """The index of the first of them among all environments of the run."""
+
+    def of_episode(self, row: int, episode: int) -> int:
+        """The seed of one row's episode of that number."""
+        return environment_seed(self.seed, self.purpose, self.first + row, episode)
+
+    def of_steps(self, iteration: int) -> PRNGKeyArray:
+        """The key of all steps of one iteration."""
+        return key_of(self.words_of_steps(iteration))
+
+    def words_of_steps(self, iteration: int) -> UInt32[np.ndarray, "2"]:
+        """The words of that key, for a program that makes it itself."""
+        return key_words(self.seed, self.purpose, iteration, shard=self.first)
+
+    def of_reset(self, number: int) -> PRNGKeyArray:
+        """The key of a reset of all rows, of which there have been ``number`` before."""
+        return key(self.seed, Purpose.RESET, int(self.purpose), number, shard=self.first)
+
+    def generator(self, iteration: int) -> np.random.Generator:
+        """The generator of one iteration, for rows that share one."""
+        return generator(self.seed, Purpose.RESET, self.purpose, iteration, shard=self.first)
 
 
 def _sequence(

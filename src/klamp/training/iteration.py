@@ -28,7 +28,7 @@ from klamp.networks.build import Spaces, check_used, network_maker
 from klamp.runs.metrics_log import Metrics
 from klamp.runtime.compile_cache import keep_compiled
 from klamp.runtime.joined import ALONE, Processes
-from klamp.runtime.seeding import Purpose, key, key_words
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose, key, key_words
 from klamp.training.learning import make_learn
 from klamp.training.metrics import refused_metrics, report_metrics
 from klamp.training.placement import PlacedLearn, mesh_of
@@ -297,9 +297,7 @@ def _environments(
         return BatchedEnvironment(on_device, rows)
     return source.host(
         rows,
-        seed=settings.seed,
-        purpose=Purpose.EPISODE,
+        EnvironmentSeeds(settings.seed, Purpose.EPISODE, first),
         vectorization=settings.vectorization,
         step_limit_s=settings.step_limit_s,
-        first=first,
     )

@@ -24,7 +24,7 @@ from klamp.runs.checkpoint import (
 )
 from klamp.runs.folder import read_config, read_trusted_config, run_of
 from klamp.runs.tensors import restore_tensors
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 from klamp.training.iteration import Iteration
 from klamp.training.state import TrainState, fresh_state
 
@@ -124,7 +124,7 @@ def _check_spaces(run: Iteration, path: Path) -> None:
     if all(getattr(other, name) == getattr(config, name) for name in _OF_ENVIRONMENTS):
         return
     other = read_trusted_config(there, trust=False)
-    host = source_of(other).host(1, seed=0, purpose=Purpose.EVALUATE)
+    host = source_of(other).host(1, EnvironmentSeeds(0, Purpose.EVALUATE))
     try:
         same = form(host.observation_space) == form(run.environments.observation_space)
         actions = (host.action_space, run.environments.action_space)

@@ -26,7 +26,7 @@ from klamp.runs.overwrite import remove_run, replaceable
 from klamp.runtime.device import in_float32, use_device
 from klamp.runtime.joined import ALONE, Processes
 from klamp.runtime.qualified_name import qualified_name
-from klamp.runtime.seeding import Purpose, key
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose, key
 from klamp.runtime.signals import Signals, StopAsked
 from klamp.runtime.streams import patient_stderr
 from klamp.training.callbacks import Report, Reporters, gather
@@ -231,7 +231,7 @@ def load(
     config = read_trusted_config(run_of(Path(folder)), trust, again, algorithm)
     path = chosen_checkpoint(Path(folder), checkpoint)
     source = source_of(config, environment, wrappers)
-    environments = source.host(1, seed=0, purpose=Purpose.EVALUATE)
+    environments = source.host(1, EnvironmentSeeds(0, Purpose.EVALUATE))
     try:
         first = key(config.settings.seed, Purpose.INITIALISE)
         theta, model = flatten(network_to_fill(config, environments, network, first))

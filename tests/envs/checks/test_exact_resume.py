@@ -11,7 +11,7 @@ from klamp.envs.host.interface import HostEnvironments
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.serial import LocalCopies
 from klamp.envs.source import resolve
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from klamp.runtime.seeding import Purpose
 )
 def test_classic_control_mujoco_and_the_probes_resume_exactly(env: str, vectorization: str) -> None:
     def make() -> HostEnvironments:
-        return resolve(env).host(2, seed=3, purpose=Purpose.CHECK, vectorization=vectorization)
+        return resolve(env).host(2, EnvironmentSeeds(3, Purpose.CHECK), vectorization=vectorization)
 
     assert resumes_exactly(make, 3)
 
@@ -49,7 +49,7 @@ class Clock(Count):
 
 def local(kind: type[Count]) -> Callable[[], HostEnvironments]:
     copies = lambda: LocalCopies([kind(), kind()])  # noqa: E731
-    return lambda: CopiedEnvironments(copies(), "Count", 0, Purpose.CHECK)
+    return lambda: CopiedEnvironments(copies(), "Count", EnvironmentSeeds(0, Purpose.CHECK))
 
 
 def test_an_environment_that_draws_elsewhere_does_not() -> None:

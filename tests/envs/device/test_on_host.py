@@ -9,11 +9,11 @@ from klamp.envs.device.on_host import SteppedEnvironments
 from klamp.envs.host.interface import HostEnvironments
 from klamp.envs.source import resolve
 from klamp.errors import CheckpointError
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 
 def made(environment: object, rows: int = 3) -> HostEnvironments:
-    return resolve(environment).host(rows, seed=0, purpose=Purpose.EVALUATE)
+    return resolve(environment).host(rows, EnvironmentSeeds(0, Purpose.EVALUATE))
 
 
 def test_it_is_a_host_environment() -> None:

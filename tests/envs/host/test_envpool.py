@@ -20,7 +20,7 @@ from klamp.envs.checks.startup import check_environment
 from klamp.envs.host.envpool import PoolEnvironments, first_core
 from klamp.envs.source import resolve
 from klamp.errors import CheckpointError
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 
 class Pool:
@@ -71,7 +71,7 @@ def library(request: pytest.FixtureRequest) -> None:
 
 
 def pool(name: str = "CartPole-v1", rows: int = 3, seed: int = 0) -> PoolEnvironments:
-    made = resolve(f"envpool:{name}").host(rows, seed=seed, purpose=Purpose.EPISODE)
+    made = resolve(f"envpool:{name}").host(rows, EnvironmentSeeds(seed, Purpose.EPISODE))
     assert isinstance(made, PoolEnvironments)
     return made
 

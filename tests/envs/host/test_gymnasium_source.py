@@ -10,12 +10,12 @@ from own_environments import Doubled, Line, made
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.envs.source import resolve
 from klamp.errors import ConfigError, EnvironmentFault
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 
 def host(env: Any, *, rows: int = 3, vectorization: str = "auto", **given: Any) -> Any:
     source = resolve(env, given.get("env_kwargs"), given.get("wrappers"))
-    return source.host(rows, seed=0, purpose=Purpose.EPISODE, vectorization=vectorization)
+    return source.host(rows, EnvironmentSeeds(0, Purpose.EPISODE), vectorization=vectorization)
 
 
 def walked(environments: Any) -> list[np.ndarray]:

@@ -21,7 +21,7 @@ from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.serial import LocalCopies
 from klamp.envs.host.subprocesses import WorkerCopies
 from klamp.envs.host.vector import VectorEnvironments
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 
 def test_what_is_one_finite_number_is_taken() -> None:
@@ -50,23 +50,29 @@ def test_means_are_over_those_who_told() -> None:
 
 def vector(mode: AutoresetMode) -> VectorEnvironments:
     return VectorEnvironments(
-        SyncVectorEnv([Tells] * 3, autoreset_mode=mode), "Tells", 3, Purpose.EPISODE
+        SyncVectorEnv([Tells] * 3, autoreset_mode=mode),
+        "Tells",
+        EnvironmentSeeds(3, Purpose.EPISODE),
     )
 
 
 def in_workers() -> CopiedEnvironments:
-    return CopiedEnvironments(WorkerCopies(Tells, 3, 60.0), "Tells", 3, Purpose.EPISODE)
+    return CopiedEnvironments(
+        WorkerCopies(Tells, 3, 60.0), "Tells", EnvironmentSeeds(3, Purpose.EPISODE)
+    )
 
 
 HOSTS: dict[str, Any] = {
     "copies": lambda: CopiedEnvironments(
-        LocalCopies([Tells() for _ in range(3)]), "Tells", 3, Purpose.EPISODE
+        LocalCopies([Tells() for _ in range(3)]), "Tells", EnvironmentSeeds(3, Purpose.EPISODE)
     ),
     "workers": in_workers,
     "next step": lambda: vector(AutoresetMode.NEXT_STEP),
     "same step": lambda: vector(AutoresetMode.SAME_STEP),
     "disabled": lambda: vector(AutoresetMode.DISABLED),
-    "device": lambda: SteppedEnvironments(TellingWalk(), "Walk", 3, 3, Purpose.EPISODE),
+    "device": lambda: SteppedEnvironments(
+        TellingWalk(), "Walk", 3, EnvironmentSeeds(3, Purpose.EPISODE)
+    ),
 }
 
 

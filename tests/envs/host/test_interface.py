@@ -20,7 +20,7 @@ from klamp.envs.host.serial import LocalCopies
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.mathematics.weighting import scored
 from klamp.networks import Model
-from klamp.runtime.seeding import Purpose, key_words
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose, key_words
 from klamp.training.prepare import prepare
 from klamp.types import Batch, Rollout
 
@@ -42,9 +42,9 @@ def hosted(mode: AutoresetMode, makers: list) -> HostEnvironments:
     """Environments that we reset, or a vector environment that resets its rows itself."""
     if mode == AutoresetMode.DISABLED:
         copies = LocalCopies([make() for make in makers])
-        return CopiedEnvironments(copies, "Count", 11, Purpose.EPISODE)
+        return CopiedEnvironments(copies, "Count", EnvironmentSeeds(11, Purpose.EPISODE))
     vector = SyncVectorEnv(makers, autoreset_mode=mode, copy=False)
-    return VectorEnvironments(vector, "Count", 11, Purpose.EPISODE)
+    return VectorEnvironments(vector, "Count", EnvironmentSeeds(11, Purpose.EPISODE))
 
 
 @pytest.mark.parametrize("ending", ["terminated", "truncated"])

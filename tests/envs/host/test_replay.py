@@ -14,14 +14,14 @@ from klamp.envs.host.serial import LocalCopies
 from klamp.envs.source import resolve
 from klamp.envs.spaces.actions import random_actions, to_environment
 from klamp.errors import CheckpointError, EnvironmentFault
-from klamp.runtime.seeding import Purpose, environment_seed
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose, environment_seed
 
 LENGTHS = (3, 5)
 
 
 def counts() -> CopiedEnvironments:
     return CopiedEnvironments(
-        LocalCopies([Count(n) for n in LENGTHS]), "Count", 11, Purpose.EPISODE
+        LocalCopies([Count(n) for n in LENGTHS]), "Count", EnvironmentSeeds(11, Purpose.EPISODE)
     )
 
 
@@ -51,7 +51,7 @@ def test_a_position_leads_on_to_the_same_steps(action: str, taken: int) -> None:
     masked = "info" if action in ("discrete", "multidiscrete") else None
 
     def make() -> Any:
-        return resolve(probe("dict", action, masked)).host(3, seed=4, purpose=Purpose.EPISODE)
+        return resolve(probe("dict", action, masked)).host(3, EnvironmentSeeds(4, Purpose.EPISODE))
 
     def walk(host: Any, steps: int, seed: int) -> list[Any]:
         draw, move = np.random.default_rng(seed), to_environment(host.action_space)
@@ -76,7 +76,7 @@ def test_a_position_leads_on_to_the_same_steps(action: str, taken: int) -> None:
 def test_actions_of_finished_episodes_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("klamp.envs.host.replay.TRIM", 4)
     environments, again = (
-        resolve(probe()).host(2, seed=4, purpose=Purpose.EPISODE) for _ in range(2)
+        resolve(probe()).host(2, EnvironmentSeeds(4, Purpose.EPISODE)) for _ in range(2)
     )
     environments.reset()
     for _ in range(50):
@@ -114,7 +114,9 @@ class Restless(gymnasium.Env):
 def test_what_does_not_repeat_itself_is_said(refuses: bool, problem: str) -> None:
     Restless.made = 0
     first, second = (
-        CopiedEnvironments(LocalCopies([Restless(refuses)]), "Restless", 0, Purpose.EPISODE)
+        CopiedEnvironments(
+            LocalCopies([Restless(refuses)]), "Restless", EnvironmentSeeds(0, Purpose.EPISODE)
+        )
         for _ in range(2)
     )
     first.reset()
@@ -157,8 +159,7 @@ def test_a_fault_is_named_with_its_episode() -> None:
     host = CopiedEnvironments(
         LocalCopies([Probe("box", "discrete", None), Breaks("box", "discrete", None)]),
         "Breaks",
-        3,
-        Purpose.EPISODE,
+        EnvironmentSeeds(3, Purpose.EPISODE),
     )
     host.reset()
     seed = environment_seed(3, Purpose.EPISODE, 1, 0)

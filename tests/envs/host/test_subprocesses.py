@@ -15,14 +15,14 @@ from faulty_environments import register
 from klamp import EnvironmentFault, KlampWarning
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.source import resolve
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 LIMIT_S = 4.0
 
 
 def made(name: str, vectorization: str = "async") -> Any:
     return resolve(name).host(
-        2, seed=3, purpose=Purpose.EPISODE, vectorization=vectorization, step_limit_s=LIMIT_S
+        2, EnvironmentSeeds(3, Purpose.EPISODE), vectorization=vectorization, step_limit_s=LIMIT_S
     )
 
 

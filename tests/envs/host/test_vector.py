@@ -13,14 +13,14 @@ from klamp.envs.checks.startup import check_environment
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.envs.source import resolve
 from klamp.errors import CheckpointError
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 
 def test_a_vector_environment_must_say_how_it_resets() -> None:
     vector = SyncVectorEnv([Count])
     vector.metadata = {}
     with pytest.raises(EnvironmentFault, match="does not say how it resets"):
-        VectorEnvironments(vector, "Count", 0, Purpose.EPISODE)
+        VectorEnvironments(vector, "Count", EnvironmentSeeds(0, Purpose.EPISODE))
 
 
 class Whole(SyncVectorEnv):
@@ -39,7 +39,10 @@ def test_rows_that_nobody_else_resets_are_reset_by_us() -> None:
     class Same(Whole):
         mode = AutoresetMode.SAME_STEP
 
-    ours, theirs = (VectorEnvironments(k(3), "Count", 5, Purpose.EPISODE) for k in (Whole, Same))
+    ours, theirs = (
+        VectorEnvironments(k(3), "Count", EnvironmentSeeds(5, Purpose.EPISODE))
+        for k in (Whole, Same)
+    )
     np.testing.assert_array_equal(ours.reset(), theirs.reset())
     for _ in range(25):
         one, other = (host.step(np.zeros(3, int)) for host in (ours, theirs))
@@ -72,7 +75,9 @@ def registered(name: str | None, **options: Any) -> str:
 def test_the_final_observation_is_found_under_its_older_name() -> None:
     with pytest.warns(KlampWarning, match="does not repeat itself"):
         check_environment(resolve(registered("final_observation")), Settings())
-    host = VectorEnvironments(Renamed("final_observation", 2), "Count", 0, Purpose.EPISODE)
+    host = VectorEnvironments(
+        Renamed("final_observation", 2), "Count", EnvironmentSeeds(0, Purpose.EPISODE)
+    )
     host.reset()
     host.step(np.zeros(3, int))
     after = host.step(np.zeros(3, int))
@@ -92,7 +97,7 @@ def test_what_an_iteration_draws_does_not_depend_on_what_was_drawn_before() -> N
     """CartPole draws every row's next start from one generator."""
     starts = []
     for before in (0, 7):
-        host = resolve("CartPole-v1").host(3, seed=1, purpose=Purpose.EPISODE)
+        host = resolve("CartPole-v1").host(3, EnvironmentSeeds(1, Purpose.EPISODE))
         host.reset()
         for _ in range(before):
             host.vector.np_random.random()
@@ -105,7 +110,7 @@ def test_what_an_iteration_draws_does_not_depend_on_what_was_drawn_before() -> N
 
 @pytest.mark.parametrize("damage", ["missing", "shape", "type", "before", "beyond"])
 def test_a_position_of_other_environments_is_refused(damage: str) -> None:
-    host = resolve("CartPole-v1").host(3, seed=1, purpose=Purpose.EPISODE)
+    host = resolve("CartPole-v1").host(3, EnvironmentSeeds(1, Purpose.EPISODE))
     host.reset()
     saved = host.position().arrays()
     if damage == "missing":

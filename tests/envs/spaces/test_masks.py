@@ -9,7 +9,7 @@ from klamp import EnvironmentFault
 from klamp.envs.source import resolve
 from klamp.envs.spaces.actions import random_actions, to_environment
 from klamp.envs.spaces.masks import ActionMasks, choices_left, mask_rows, mask_sizes
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 
 def test_sizes_follow_the_parts_in_order() -> None:
@@ -80,7 +80,7 @@ def test_masks_come_through_with_the_observation_they_belong_to(
     if vectorization == "async" and (masked, action) != ("info", "discrete"):
         pytest.skip("one asynchronous case is enough")
     host = resolve(probe("box", action, masked)).host(
-        3, seed=0, purpose=Purpose.CHECK, vectorization=vectorization
+        3, EnvironmentSeeds(0, Purpose.CHECK), vectorization=vectorization
     )
     try:
         rng = np.random.Generator(np.random.Philox(0))
@@ -99,7 +99,7 @@ def test_masks_come_through_with_the_observation_they_belong_to(
 
 
 def test_without_masks_there_is_none() -> None:
-    host = resolve(probe()).host(2, seed=0, purpose=Purpose.CHECK)
+    host = resolve(probe()).host(2, EnvironmentSeeds(0, Purpose.CHECK))
     host.reset()
     assert host.action_mask is None
     host.close()

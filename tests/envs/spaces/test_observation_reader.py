@@ -11,7 +11,7 @@ from klamp.envs.host.interface import HostEnvironments
 from klamp.envs.host.replay import CopiedEnvironments
 from klamp.envs.host.serial import LocalCopies
 from klamp.envs.host.vector import VectorEnvironments
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 LENGTHS = (3, 5)
 MODES = [AutoresetMode.DISABLED, AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP]
@@ -21,9 +21,9 @@ def hosted(mode: AutoresetMode, makers: list) -> HostEnvironments:
     """Environments that we reset, or a vector environment that resets its rows itself."""
     if mode == AutoresetMode.DISABLED:
         copies = LocalCopies([make() for make in makers])
-        return CopiedEnvironments(copies, "Count", 11, Purpose.EPISODE)
+        return CopiedEnvironments(copies, "Count", EnvironmentSeeds(11, Purpose.EPISODE))
     vector = SyncVectorEnv(makers, autoreset_mode=mode, copy=False)
-    return VectorEnvironments(vector, "Count", 11, Purpose.EPISODE)
+    return VectorEnvironments(vector, "Count", EnvironmentSeeds(11, Purpose.EPISODE))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -22,7 +22,7 @@ from klamp.envs.source import EnvironmentSource
 from klamp.envs.spaces.actions import random_actions, to_environment
 from klamp.envs.spaces.supported import check_spaces
 from klamp.errors import ConfigError, EnvironmentFault, KlampError, KlampWarning
-from klamp.runtime.seeding import Purpose, generator
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose, generator
 
 COMPILING_LIMIT_S = 1800.0
 """Seconds for a call of an environment written in JAX, which may have to be compiled first."""
@@ -81,7 +81,7 @@ def _check(source: EnvironmentSource, settings: Settings) -> Checked:
     again = f"`{made}`, `reset(seed=0)` and `step(action_space.sample())`"
     if source.rows is not None and settings.eval_interval is not None:
         # An error now, and not at the first evaluation.
-        source.host(source.rows, seed=settings.seed, purpose=Purpose.EVALUATE_WHILE_TRAINING)
+        source.host(source.rows, EnvironmentSeeds(settings.seed, Purpose.EVALUATE_WHILE_TRAINING))
     checked = None if source.one is None else _check_single(source.one, settings)
     if checked is None or source.together(settings.num_envs, settings.vectorization):
         return _check_together(source, settings, again, settings.step_limit_s)
@@ -155,8 +155,7 @@ def _check_together(
     def make() -> HostEnvironments:
         return source.host(
             source.rows or FEW + 1,
-            seed=settings.seed,
-            purpose=Purpose.CHECK,
+            EnvironmentSeeds(settings.seed, Purpose.CHECK),
             vectorization=settings.vectorization,
         )
 

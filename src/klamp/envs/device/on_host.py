@@ -10,7 +10,7 @@ from klamp.envs.device.protocol import DeviceEnvironment
 from klamp.envs.host.info_numbers import numbers_of_rows
 from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_run
 from klamp.errors import CheckpointError
-from klamp.runtime.seeding import Purpose, key
+from klamp.runtime.seeding import EnvironmentSeeds
 
 
 class SteppedPosition(NamedTuple):
@@ -35,12 +35,8 @@ class SteppedEnvironments:
         environment: DeviceEnvironment,
         env: str,
         num_envs: int,
-        seed: int,
-        purpose: Purpose,
-        first: int = 0,
+        seeds: EnvironmentSeeds,
     ) -> None:
-        """``first`` is the index of the first row among all environments of the run."""
-        self._first = first
         self.env, self.num_envs = env, num_envs
         self._together = together = BatchedEnvironment(environment, num_envs)
         self.observation_space, self.action_space = (
@@ -48,9 +44,9 @@ class SteppedEnvironments:
             together.action_space,
         )
         self.policy_observation_space = together.policy_observation_space
-        self._seed, self._purpose = seed, purpose
+        self._seeds = seeds
         self._resets, self._t = -1, 0
-        self._key: Any = key(seed, purpose)
+        self._key: Any = seeds.of_steps(0)
         self._all = np.ones(num_envs, bool)
         self._reset = jax.jit(together.reset)
         self._step = jax.jit(
@@ -66,12 +62,12 @@ class SteppedEnvironments:
 
     def begin(self, iteration: int) -> None:
         """Random numbers derive from the iteration's number from now on."""
-        self._key, self._t = key(self._seed, self._purpose, iteration, shard=self._first), 0
+        self._key, self._t = self._seeds.of_steps(iteration), 0
 
     def reset(self) -> np.ndarray:
         """Start a new episode in each row."""
         self._resets += 1
-        self._stand = self._reset(reset_key(self._seed, self._purpose, self._resets, self._first))
+        self._stand = self._reset(self._seeds.of_reset(self._resets))
         return np.asarray(self._stand.observation)
 
     def step(self, action: Any) -> Transition:
@@ -88,7 +84,7 @@ class SteppedEnvironments:
 
     def origin(self, index: int, *, earlier: int = 0) -> str:
         """Episodes begin from keys of the iteration."""
-        return by_the_run(self._seed)
+        return by_the_run(self._seeds.seed)
 
     def position(self) -> SteppedPosition:
         """The rows' position."""
@@ -107,11 +103,3 @@ class SteppedEnvironments:
 
     def close(self) -> None:
         """Nothing to free."""
-
-
-def reset_key(seed: int, purpose: Purpose, number: int, first: int = 0) -> Any:
-    """The key of a reset of all rows, of which there have been ``number`` before.
-
-    ``first`` is the index of the first row among all environments of the run.
-    """
-    return key(seed, Purpose.RESET, int(purpose), number, shard=first)

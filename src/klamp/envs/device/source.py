@@ -9,7 +9,7 @@ from klamp.envs.device.on_host import SteppedEnvironments
 from klamp.envs.device.protocol import DeviceEnvironment
 from klamp.envs.host.interface import HostEnvironments
 from klamp.errors import ConfigError
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,14 @@ class DeviceSource:
     def host(
         self,
         num_envs: int,
+        seeds: EnvironmentSeeds,
         *,
-        seed: int,
-        purpose: Purpose,
         vectorization: str = "auto",
         step_limit_s: float = 60.0,
-        first: int = 0,
     ) -> HostEnvironments:
         """Stepped from the host, each step one compiled call."""
         on_device = self.device(vectorization)
-        return SteppedEnvironments(on_device, self.title, num_envs, seed, purpose, first)
+        return SteppedEnvironments(on_device, self.title, num_envs, seeds)
 
 
 def only_auto(env: str, vectorization: str) -> None:

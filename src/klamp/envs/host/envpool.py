@@ -22,7 +22,7 @@ from klamp.envs.host.interface import HostEnvironments, Transition, are_episode_
 from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.errors import CheckpointError, EnvironmentFault, closest, install_extra, one_line
 from klamp.runtime.processes import cores
-from klamp.runtime.seeding import Purpose, environment_seed
+from klamp.runtime.seeding import EnvironmentSeeds
 
 OF_THE_POOL = ("env_id", "elapsed_step", "reward", "terminated")
 """Entries of EnvPool's info that are not metrics: its own numbers, and what ``step`` returns
@@ -68,33 +68,24 @@ class PoolSource:
     def host(
         self,
         num_envs: int,
+        seeds: EnvironmentSeeds,
         *,
-        seed: int,
-        purpose: Purpose,
         vectorization: str = "auto",
         step_limit_s: float = 60.0,
-        first: int = 0,
     ) -> HostEnvironments:
         """A pool."""
         only_auto(self.name, vectorization)
-        return PoolEnvironments(self.name, num_envs, seed, purpose, self.env_kwargs, first)
+        return PoolEnvironments(self.name, num_envs, seeds, self.env_kwargs)
 
 
 class PoolEnvironments:
     """``HostEnvironments`` over a pool; each row's generator has a seed of its own."""
 
     def __init__(
-        self,
-        env: str,
-        num_envs: int,
-        seed: int,
-        purpose: Purpose,
-        env_kwargs: Mapping[str, Any],
-        first: int = 0,
+        self, env: str, num_envs: int, seeds: EnvironmentSeeds, env_kwargs: Mapping[str, Any]
     ) -> None:
-        self._first = first
         self.env, self.num_envs, self._env_kwargs = env, num_envs, dict(env_kwargs)
-        self._seed, self._purpose, self._pools = seed, purpose, 0
+        self._seeds, self._pools = seeds, 0
         self._pool = self._made()
         self.observation_space = self._pool.observation_space
         self.action_space = self._pool.action_space
@@ -130,7 +121,7 @@ class PoolEnvironments:
     def origin(self, index: int, *, earlier: int = 0) -> str:
         """Rows begin their episodes themselves, each from a generator that goes on."""
         again = "" if not self._pools else ", if it is resumed from the same checkpoint"
-        return f"{by_the_run(self._seed)}{again}"
+        return f"{by_the_run(self._seeds.seed)}{again}"
 
     def position(self) -> PoolPosition:
         """How many pools there have been."""
@@ -164,10 +155,7 @@ class PoolEnvironments:
                 f"There is no environment `{self.env}`: EnvPool knows none by the name `{name}`."
                 f"{closest(name, known, 3)} Expected one of its own names after the colon."
             )
-        seeds = [
-            environment_seed(self._seed, self._purpose, self._first + index, self._pools)
-            for index in range(self.num_envs)
-        ]
+        seeds = [self._seeds.of_episode(row, self._pools) for row in range(self.num_envs)]
         threads = min(cores(), self.num_envs)
         try:
             with _quietly():

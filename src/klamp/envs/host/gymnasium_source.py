@@ -30,7 +30,7 @@ from klamp.envs.wrappers import Wrapper
 from klamp.errors import ConfigError, EnvironmentFault, closest, install_extra
 from klamp.runtime.importing import import_here
 from klamp.runtime.qualified_name import find_code, raised_on_import
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds
 
 FEW = 2
 """Up to this number of copies are stepped in turn. Stepping arrays costs the same for any number: a
@@ -128,22 +128,20 @@ class GymnasiumSource:
     def host(
         self,
         num_envs: int,
+        seeds: EnvironmentSeeds,
         *,
-        seed: int,
-        purpose: Purpose,
         vectorization: str = "auto",
         step_limit_s: float = 60.0,
-        first: int = 0,
     ) -> HostEnvironments:
         """Copies in this process, in processes of their own, or in their own vector form."""
         recipe, title = self.recipe, self.title
         try:
             if self.together(num_envs, vectorization):
                 vector = gymnasium.make_vec(recipe.spec, num_envs=num_envs)
-                return VectorEnvironments(vector, title, seed, purpose, first=first)
+                return VectorEnvironments(vector, title, seeds)
             if vectorization == "async":
                 workers = WorkerCopies(recipe, num_envs, step_limit_s)
-                return CopiedEnvironments(workers, title, seed, purpose, first)
+                return CopiedEnvironments(workers, title, seeds)
             with ExitStack() as made:
                 envs = [_closed_by(made, recipe) for _ in range(num_envs)]
                 made.pop_all()
@@ -151,7 +149,7 @@ class GymnasiumSource:
             raise
         except Exception as error:
             raise recipe.cannot_make(error) from error
-        return CopiedEnvironments(LocalCopies(envs), title, seed, purpose, first)
+        return CopiedEnvironments(LocalCopies(envs), title, seeds)
 
 
 def _makes_rows(make: Any) -> bool:

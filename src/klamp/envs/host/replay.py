@@ -22,7 +22,7 @@ from klamp.envs.host.interface import Transition, are_episode_numbers
 from klamp.envs.host.subprocesses import WorkersLost
 from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.errors import CheckpointError, CopyFault, EnvironmentFault, KlampWarning
-from klamp.runtime.seeding import Purpose, environment_seed
+from klamp.runtime.seeding import EnvironmentSeeds
 
 TRIES = 2
 """Times that a lost worker is started again at one step."""
@@ -61,15 +61,11 @@ class EpisodesSoFar(NamedTuple):
 class CopiedEnvironments:
     """Copies, with a seed for each episode and the actions of those that run."""
 
-    def __init__(
-        self, copies: Copies, env: str, seed: int, purpose: Purpose, first: int = 0
-    ) -> None:
-        """``first`` is the index of the first copy among all environments of the run."""
-        self._first = first
+    def __init__(self, copies: Copies, env: str, seeds: EnvironmentSeeds) -> None:
         self.env, self.copies, self.num_envs = env, copies, copies.num_envs
         self.observation_space = copies.single_observation_space
         self.action_space = copies.single_action_space
-        self._seed, self._purpose = seed, purpose
+        self._seeds = seeds
         self._shown = ObservationReader(
             env, self.observation_space, self.action_space, self.num_envs
         )
@@ -120,7 +116,7 @@ class CopiedEnvironments:
     def episode_seed(self, index: int, *, earlier: int = 0) -> int:
         """The seed of one environment's running episode, or of one that many ``earlier``."""
         episode = int(self._episodes[index]) - earlier
-        return environment_seed(self._seed, self._purpose, self._first + index, episode)
+        return self._seeds.of_episode(index, episode)
 
     def origin(self, index: int, *, earlier: int = 0) -> str:
         """Each episode begins from a seed of its own."""
@@ -146,7 +142,7 @@ class CopiedEnvironments:
             try:
                 infos.append(self._replay(i).info)
             except CopyFault as fault:
-                problems.append(f"environment {self._first + i} {fault.what}")
+                problems.append(f"environment {self._seeds.first + i} {fault.what}")
                 infos.append(self._start([i])[i])
         self._observation = self._shown.first(self.copies.observation, _masks(infos))
         expected = saved["observation"]
@@ -159,7 +155,8 @@ class CopiedEnvironments:
         for i in range(self.num_envs):
             if not np.array_equal(expected[i], self._observation[i], equal_nan=True):
                 problems.append(
-                    f"environment {self._first + i} came to another observation from the same seed"
+                    f"environment {self._seeds.first + i} came to another observation from the "
+                    "same seed"
                 )
         return self._observation, problems
 
@@ -210,8 +207,8 @@ class CopiedEnvironments:
         for _ in range(TRIES):
             self.healed += 1
             warnings.warn(
-                f"Environment {self._first + index} of `{self.env}` {why} It was started again, "
-                "and its episode played again.",
+                f"Environment {self._seeds.first + index} of `{self.env}` {why} It was started "
+                "again, and its episode played again.",
                 KlampWarning,
                 stacklevel=2,
             )
@@ -222,8 +219,9 @@ class CopiedEnvironments:
                 why = fault.what
         path = self._reproducer(index)
         raise EnvironmentFault(
-            f"Environment {self._first + index} of `{self.env}` was lost {TRIES + 1} times at the "
-            f"same step: {why} Its episode, as a seed and actions to try alone, is in {path}."
+            f"Environment {self._seeds.first + index} of `{self.env}` was lost {TRIES + 1} times "
+            f"at the same step: {why} Its episode, as a seed and actions to try alone, is in "
+            f"{path}."
         )
 
     def _reproducer(self, index: int) -> str:
@@ -257,7 +255,7 @@ class CopiedEnvironments:
         """The fault, with where it happened."""
         step = len(self._actions) - int(self._began[fault.index])
         return EnvironmentFault(
-            f"Environment {self._first + fault.index} of `{self.env}` {fault.what} (Episode "
+            f"Environment {self._seeds.first + fault.index} of `{self.env}` {fault.what} (Episode "
             f"{int(self._episodes[fault.index])}, step {step}; `reset(seed="
             f"{self.episode_seed(fault.index)})` begins that episode.)"
         )

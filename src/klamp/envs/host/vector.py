@@ -16,7 +16,7 @@ from klamp.envs.host.interface import Transition, are_episode_numbers, by_the_ru
 from klamp.envs.spaces.observation_reader import ObservationReader
 from klamp.envs.spaces.observations import batch_of_one
 from klamp.errors import CheckpointError, EnvironmentFault
-from klamp.runtime.seeding import Purpose, environment_seed, generator
+from klamp.runtime.seeding import EnvironmentSeeds
 
 FINAL = ("final_obs", "final_observation")
 """The keys under which SAME_STEP environments give the final observation: since Gymnasium 1.0, and
@@ -40,16 +40,10 @@ class VectorEnvironments:
         self,
         vector: VectorEnv[Any, Any, Any],
         env: str,
-        seed: int,
-        purpose: Purpose,
+        seeds: EnvironmentSeeds,
         close: Callable[[], Any] | None = None,
-        first: int = 0,
     ) -> None:
-        """``close`` frees it, by default its own method; a user's object stays open.
-
-        ``first`` is the index of the first row among all environments of the run.
-        """
-        self._first = first
+        """``close`` frees it, by default its own method; a user's object stays open."""
         self._free = close or vector.close
         self.env, self.vector, self.num_envs = env, vector, vector.num_envs
         self.observation_space = vector.single_observation_space
@@ -58,7 +52,7 @@ class VectorEnvironments:
             env, self.observation_space, self.action_space, self.num_envs
         )
         self.policy_observation_space = self._shown.space
-        self._seed, self._purpose = seed, purpose
+        self._seeds = seeds
         self._own_generators = isinstance(vector, SyncVectorEnv | AsyncVectorEnv)
         self._episodes = np.full(self.num_envs, -1, np.int64)
         self._phantom = np.zeros(self.num_envs, bool)
@@ -80,23 +74,20 @@ class VectorEnvironments:
     def begin(self, iteration: int) -> None:
         """Seed the generator that all rows share."""
         if not self._own_generators:
-            self.vector.np_random = generator(
-                self._seed, Purpose.RESET, self._purpose, iteration, shard=self._first
-            )
+            self.vector.np_random = self._seeds.generator(iteration)
 
     def reset(self) -> np.ndarray:
         """Start a new episode in each row."""
         self._phantom[:] = False
         self._episodes += 1
-        seeds = self._seeds()
+        seeds = self._of_episodes()
         raw, info = self.vector.reset(seed=seeds if self._own_generators else seeds[0])
         self._observation = self._shown.first(raw, self._told(info))
         return self._observation
 
-    def _seeds(self) -> Any:
+    def _of_episodes(self) -> Any:
         """The seed of each row's episode."""
-        begun = enumerate(self._episodes.tolist(), self._first)
-        return [environment_seed(self._seed, self._purpose, i, number) for i, number in begun]
+        return [self._seeds.of_episode(*begun) for begun in enumerate(self._episodes.tolist())]
 
     def step(self, action: Any) -> Transition:
         """Step every row."""
@@ -105,7 +96,7 @@ class VectorEnvironments:
 
     def origin(self, index: int, *, earlier: int = 0) -> str:
         """Rows begin their episodes themselves, from a generator."""
-        return by_the_run(self._seed)
+        return by_the_run(self._seeds.seed)
 
     def position(self) -> Attributes:
         """The rows' position: the arrays and numbers among the vector environment's attributes."""
@@ -201,7 +192,7 @@ class VectorEnvironments:
         ends = np.array(reward), np.array(terminated), np.array(truncated)
         numbers = self._numbers(info, ended)
         self._episodes[ended] += 1
-        seeds = self._seeds() if self._own_generators else None
+        seeds = self._of_episodes() if self._own_generators else None
         raw, begun = self.vector.reset(seed=seeds, options={"reset_mask": ended})
         first = self._told(begun)
         masks = [first[i] if ended[i] else told[i] for i in range(self.num_envs)]

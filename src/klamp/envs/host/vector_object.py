@@ -10,7 +10,7 @@ from klamp.envs.device.source import only_auto
 from klamp.envs.host.interface import HostEnvironments
 from klamp.envs.host.vector import VectorEnvironments
 from klamp.errors import ConfigError
-from klamp.runtime.seeding import Purpose
+from klamp.runtime.seeding import EnvironmentSeeds, Purpose
 
 
 @dataclass(frozen=True)
@@ -43,26 +43,24 @@ class VectorObjectSource:
     def host(
         self,
         num_envs: int,
+        seeds: EnvironmentSeeds,
         *,
-        seed: int,
-        purpose: Purpose,
         vectorization: str = "auto",
         step_limit_s: float = 60.0,
-        first: int = 0,
     ) -> HostEnvironments:
         """The object, about to be reset; ``num_envs`` must be its own where it is trained on."""
         only_auto(self.title, vectorization)
-        if purpose == Purpose.EVALUATE_WHILE_TRAINING:
+        if seeds.purpose == Purpose.EVALUATE_WHILE_TRAINING:
             raise ConfigError(
                 "`eval_interval` wants environments besides those of the training, but "
                 f"`{self.title}` was given as an object, of which there is one. Give its class, or "
                 "a function of `num_envs` that makes one; or leave `eval_interval` out and "
                 "evaluate afterwards, by `klamp.evaluate(policy, environment)`."
             )
-        if purpose == Purpose.EPISODE and num_envs != self.rows:
+        if seeds.purpose == Purpose.EPISODE and num_envs != self.rows:
             raise ConfigError(
                 f"`num_envs` of Settings is {num_envs}, but the vector environment `{self.title}` "
                 f"that was given has {self.rows} rows. Leave `num_envs` out, or make it with as "
                 "many rows."
             )
-        return VectorEnvironments(self.vector, self.title, seed, purpose, close=lambda: None)
+        return VectorEnvironments(self.vector, self.title, seeds, close=lambda: None)
