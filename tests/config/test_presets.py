@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from klamp.config.algorithms import ALGORITHMS, PPO, TRPO
-from klamp.config.presets import OWN, SHARED, configure, sources
+from klamp.config.presets import OTHERS, OWN, SHARED, configure, sources
 from klamp.config.run import RunConfig
 from klamp.config.settings import Settings
 from klamp.errors import ConfigError
@@ -63,7 +63,7 @@ def test_a_config_takes_nothing_that_was_tuned_with_another(algo: str) -> None:
     """Only what holds for the environment under every algorithm."""
     chosen = ALGORITHMS[algo]()
     for env in [*SHARED, "Unknown-v0"]:
-        for_all = Settings(**SHARED.get(env, {"normalize_observation": True}))
+        for_all = Settings(**SHARED.get(env, OTHERS))
         assert configure(env, chosen, {}) == RunConfig(env, chosen, for_all)
 
 

@@ -39,14 +39,14 @@ def presets(words: list[str]) -> int:
 def _listed(algo: str) -> str:
     """A row for each task, and for each algorithm that has settings of its own there."""
     from klamp.config.environment_name import WRAPPERS
-    from klamp.config.presets import NORMALIZED, OWN, SHARED
+    from klamp.config.presets import OTHERS, OWN, SHARED
 
     wrapped = {task: {"wrappers": " ".join(names)} for task, names in WRAPPERS.items()}
     rows = [(task, "", values | wrapped.get(task, {})) for task, values in SHARED.items()]
     rows += [(task, name, values) for (task, name), values in OWN.items() if algo in ("", name)]
     tasks = list(SHARED)
     rows.sort(key=lambda row: (tasks.index(row[0]), row[1]))
-    rows.append(("any other", "", NORMALIZED))
+    rows.append(("any other", "", OTHERS))
     lines = [
         f"{'' if name else task:<22}  {name or 'all algorithms':<14}  "
         + ", ".join(f"{key}={value}" for key, value in values.items())

@@ -21,36 +21,37 @@ from klamp.errors import ConfigError, closest
 
 Values = dict[str, Any]
 
-NORMALIZED: Values = {"normalize_observation": True}
-"""Settings of every other task."""
-_ROBOT: Values = {"normalize_observation": True, "normalize_reward": True, "steps": 1_000_000}
+_SCALED: Values = {"normalize_observation": True}
+OTHERS: Values = {**_SCALED, "normalize_reward": True}
+"""Settings of every other task: rewards may have any unit."""
+_ROBOT: Values = {**OTHERS, "steps": 1_000_000}
 # A landing is worth 100 and comes hundreds of steps after what decides it.
-_LANDER: Values = {
-    "normalize_observation": True,
-    "normalize_reward": True,
-    "steps": 500_000,
-    "discount": 0.999,
-}
+_LANDER: Values = {**OTHERS, "steps": 500_000, "discount": 0.999}
 
 SHARED: dict[str, Values] = {
     "CartPole": {"steps": 100_000},
-    "Acrobot": {"steps": 200_000, **NORMALIZED},
-    "MountainCar": {"steps": 500_000, **NORMALIZED},
-    "Pendulum": {"steps": 200_000, "discount": 0.9, **NORMALIZED},
+    "Acrobot": {"steps": 200_000, **_SCALED},
+    "MountainCar": {"steps": 500_000, **_SCALED},
+    "Pendulum": {"steps": 200_000, "discount": 0.9, **_SCALED},
     # With log σ = 0 one run of twelve never comes to the flag, and learns to stand still.
     "MountainCarContinuous": {
         "steps": 100_000,
-        **NORMALIZED,
+        **_SCALED,
         "discount": 0.999,
         "initial_log_std": 0.5,
     },
     "BipedalWalker": {**_ROBOT},
     "LunarLander": {**_LANDER},
-    "LunarLanderContinuous": {**_LANDER},
+    "LunarLanderContinuous": {**_LANDER, "initial_log_std": -0.5},
     "HalfCheetah": {**_ROBOT},
     "Hopper": {**_ROBOT},
     "Walker2d": {**_ROBOT},
     "Ant": {**_ROBOT},
+    "Humanoid": {**_ROBOT},
+    "Reacher": {**_ROBOT},
+    "Pusher": {**_ROBOT},
+    "InvertedDoublePendulum": {**_ROBOT},
+    "InvertedPendulum": {**_ROBOT, "steps": 300_000},
     "Swimmer": {**_ROBOT, "discount": 0.9999},
     # All games of Atari: one network of convolutions, on 8 × 128 steps (arXiv:1707.06347, table 5).
     "ALE": {"steps": 10_000_000, "rollout_length": 128, "shared_network": True},
@@ -75,6 +76,7 @@ OWN: dict[tuple[str, str], Values] = {
     ("Ant", "trpo"): {"max_kl": 0.04, "initial_log_std": -1.0},
     ("Walker2d", "ppo"): {"final_learning_rate": 0.0},
     ("Hopper", "ppo"): {"final_learning_rate": 0.0},
+    ("Hopper", "trpo"): {"max_kl": 0.05, "critic_epochs": 20},
     # Smaller and shorter steps stay with a slow gait: 147 after 1,000,000 steps.
     ("Swimmer", "ppo"): {
         "num_envs": 4,
@@ -120,7 +122,7 @@ def preset(env: str, algo: str | None) -> Values:
     """The values that the preset sets for an environment, and for an algorithm, if named."""
     task = task_of(env)
     own = {} if algo is None else OWN.get((task, algo), {})
-    return SHARED.get(task, NORMALIZED) | own
+    return SHARED.get(task, OTHERS) | own
 
 
 def _left_of_preset(env: str, algo: str | None, given: Mapping[str, Any]) -> Values:
