@@ -1,4 +1,4 @@
-"""`learning.png`: the curves of every task that has a peer, and the performance profile of all."""
+"""`learning.png`: the curves of every task, and the profile of those that have a peer."""
 
 from pathlib import Path
 from typing import Any
@@ -15,39 +15,64 @@ STYLE = {
     ("sb3", "trpo"): ("sb3-contrib TRPO", "C3", ":"),
 }
 POINTS = 60
+ACROSS = 5
+"""Panels in a row."""
 
 
 def picture(present: list[tuple[Row, Runs]], path: Path) -> None:
-    """Draw what is there; nothing where no task has a peer yet."""
+    """Draw what is there."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import EngFormatter
 
+    drawn = first_of_each(present)
+    envs = list(dict.fromkeys(row.env for row, _ in drawn))
     both = pairs(present)
-    envs = list(dict.fromkeys(row.env for row, *_ in both))
-    if not envs:
-        return
-    across = min(4, len(envs) + 1)
-    down = -(-(len(envs) + 1) // across)
-    figure, panels = plt.subplots(down, across, figsize=(3.4 * across, 2.6 * down), squeeze=False)
+    count = len(envs) + bool(both)
+    across = min(ACROSS, count)
+    down = -(-count // across)
+    size = (2.8 * across, 2.3 * down)
+    figure, panels = plt.subplots(down, across, figsize=size, squeeze=False)
     axes = list(panels.flat)
     for env, panel in zip(envs, axes, strict=False):
-        for row, runs in present:
-            if row.env == env and (row.system, row.algo) in STYLE and not row.over_preset:
+        for row, runs in drawn:
+            if row.env == env:
                 _curve(panel, runs, STYLE[row.system, row.algo])
-        panel.set(title=env, xlabel="steps", ylabel="return")
-    _profiles(axes[len(envs)], both)
-    for panel in axes[len(envs) + 1 :]:
-        panel.axis("off")
-    for panel in axes[: len(envs) + 1]:
-        panel.grid(alpha=0.3)
-    for panel in axes[: len(envs)]:
+        panel.set_title(env, fontsize=10)
+        panel.set(xlabel="steps", ylabel="return")
         panel.locator_params(axis="x", nbins=4)
-    axes[0].legend(fontsize=7)
-    figure.tight_layout()
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if both:
+        _profiles(axes[len(envs)], both)
+    for panel in axes[:count]:
+        panel.grid(alpha=0.3)
+    for panel in axes[count:]:
+        panel.axis("off")
+    _legend(figure, axes[:count])
     figure.savefig(path, dpi=80)
     plt.close(figure)
+
+
+def first_of_each(present: list[tuple[Row, Runs]]) -> list[tuple[Row, Runs]]:
+    """Per task, algorithm and system the first row of the table that is at the preset."""
+    found: dict[tuple[str, str, str], tuple[Row, Runs]] = {}
+    for row, runs in present:
+        if (row.system, row.algo) in STYLE and not row.over_preset:
+            found.setdefault((row.env, row.algo, row.system), (row, runs))
+    return list(found.values())
+
+
+def _legend(figure: Any, panels: list[Any]) -> None:
+    """One for all panels, above them."""
+    lines = {
+        label: line
+        for panel in panels
+        for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.tight_layout(rect=(0, 0, 1, 0.95))
+    figure.legend(lines.values(), lines.keys(), loc="upper center", ncols=len(lines), fontsize=9)
 
 
 def curves(runs: Runs) -> tuple[np.ndarray, np.ndarray]:
@@ -87,4 +112,5 @@ def _profiles(panel: Any, both: list[tuple[Row, Runs, Runs]]) -> None:
             share, low, high = performance_profile(values, thresholds)
             panel.plot(thresholds, share, line, color=colour, label=label)
             panel.fill_between(thresholds, low, high, color=colour, alpha=0.12, linewidth=0)
-    panel.set(title="all of these", xlabel="normalised return", ylabel="share of runs above")
+    panel.set_title("all with a peer", fontsize=10)
+    panel.set(xlabel="normalised return", ylabel="share of runs above")

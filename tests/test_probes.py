@@ -110,6 +110,7 @@ def test_each_part_learns_by_itself(probe: type[Probe], algo: str, tmp_path: Pat
         discount=0.5,
         hidden_sizes=(16,),
         normalize_observation=False,
+        normalize_reward=False,
         out=tmp_path / "run",
         quiet=True,
         **FAST[algo],
