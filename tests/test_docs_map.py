@@ -140,3 +140,21 @@ def test_relative_links_of_the_pages_lead_to_files() -> None:
             if ":" not in target and not (page.parent / target).exists():
                 missing.append(f"{page.name}: {target}")
     assert missing == []
+
+
+@pytest.mark.parametrize(("page", "between"), [("README.md", ", "), ("README.zh.md", "，")])
+def test_the_returns_of_a_readme_are_those_that_were_measured(page: str, between: str) -> None:
+    measured: dict[tuple[str, str], dict[str, tuple[str, str]]] = {}
+    learned = (ROOT / "benchmarks" / "results" / "learning.md").read_text(encoding="utf-8")
+    for env, algo, steps, seeds, mean in re.findall(
+        r"^\| (\S+) \| (ppo|trpo) \| ([\d,]+) \| (\d+) \|[^|]*\| (\S+) \|", learned, re.MULTILINE
+    ):
+        measured.setdefault((env, steps), {})[algo] = (seeds, mean)
+    told = re.findall(
+        rf"^\| (\S+?){between}([\d,]+) \| (\d+) \| (\S+) \| (\S+) \|$",
+        (ROOT / page).read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert len(told) > 10
+    for env, steps, seeds, ppo, trpo in told:
+        assert measured[env, steps] == {"ppo": (seeds, ppo), "trpo": (seeds, trpo)}
