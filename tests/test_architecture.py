@@ -1,6 +1,8 @@
 """The shape of the package: layers, no circles, a test file a module, short functions."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -197,6 +199,14 @@ def test_nothing_draws_from_a_global_generator() -> None:
                 ), f"{dotted(path)} uses {drawn}"
             if isinstance(node, ast.Import):
                 assert "random" not in {alias.name for alias in node.names}
+
+
+@pytest.mark.parametrize("name", ["lm", "distributions"])
+def test_a_part_with_names_of_its_own_needs_no_import(name: str) -> None:
+    words = (
+        f"import klamp; assert klamp.{name}.__name__ == 'klamp.{name}'; dir(klamp).index('{name}')"
+    )
+    subprocess.run([sys.executable, "-c", words], check=True)
 
 
 def test_public_names_are_all_there() -> None:

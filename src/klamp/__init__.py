@@ -103,15 +103,20 @@ _MODULES = {
 }
 _HOME = {name: f"klamp.{module}" for module, names in _MODULES.items() for name in names}
 
+_PARTS = ("distributions", "lm")
+"""Modules with names of their own, imported when they are first asked for."""
+
 __all__ = sorted(_HOME)  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     """Import the module of a public name when it is first asked for."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'klamp' has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415
 
+    if name in _PARTS:
+        return import_module(f"klamp.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'klamp' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
@@ -119,4 +124,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names."""
-    return list(__all__)
+    return sorted([*__all__, *_PARTS])

@@ -128,7 +128,7 @@ def test_the_policy_writes_and_is_loaded_again(runs: Any) -> None:
         policy.generate(["abc"])
 
 
-@pytest.mark.slow
+@pytest.mark.compiles
 @pytest.mark.parametrize("task", TASKS)
 def test_every_task_starts_as_it_stands(task: str, tmp_path: Path) -> None:
     """With its own settings but fewer steps: two updates for the critic and some of the policy."""
